@@ -1,0 +1,65 @@
+# All that a fresh machine with Python 3.11+, make and a package index needs. `make help` lists it.
+PYTHON       ?= python3
+PORT         ?= 8000
+SANDBOX_PORT ?= 8025
+DATA_DIR     ?= .dev
+
+BIN  := .venv/bin
+PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+DEV  := .venv/.installed-dev
+TEST := .venv/.installed-test
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+        --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+.DEFAULT_GOAL := help
+.PHONY: help run test setup format lint unit bench lock openapi clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-9s %s\n", $$1, $$2}'
+
+run: $(DEV)  ## start the service with a Valkey and a WSMS sandbox (PORT, SANDBOX_PORT, DATA_DIR)
+	@exec $(BIN)/otp-service dev --port $(PORT) --sandbox-port $(SANDBOX_PORT) --data-dir $(DATA_DIR)
+
+test: lint unit  ## everything: format, lint, types, import rules, messages, tests
+
+setup: $(DEV)  ## .venv with otp-service in it
+
+lint: $(TEST)  ## format, lint, types, import rules, messages, container files
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/otp-service messages lint
+
+unit: $(TEST)  ## the tests
+	$(BIN)/python -m pytest
+
+bench: $(TEST)  ## measure, print ratios, write bench/results/
+	$(BIN)/python -m bench
+
+format: $(TEST)  ## put the code into shape
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+openapi: $(DEV)  ## write openapi.json
+	$(BIN)/otp-service openapi > openapi.json
+
+lock: $(TEST)  ## resolve the dependencies anew
+	$(LOCK) --upgrade pyproject.toml -o requirements/runtime.lock
+	$(LOCK) --upgrade pyproject.toml --extra dev -o requirements/dev.lock
+	$(LOCK) --upgrade pyproject.toml --extra dev --extra test -o requirements/test.lock
+
+clean:  ## remove .venv and the data of `make run`
+	rm -rf .venv $(DATA_DIR)
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+$(DEV): requirements/dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) --require-hashes -r requirements/dev.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TEST): requirements/test.lock $(DEV)
+	$(PIP) --require-hashes -r requirements/test.lock
+	@touch $@

@@ -1,0 +1,222 @@
+"""The composition root: builds the rooms from settings and hangs them on the application."""
+
+import gc
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from otp_service import settings as configuration
+from otp_service.channels.wsms import WsmsChannel
+from otp_service.core.messages import Catalogue, MessagesInvalid
+from otp_service.doctor import inspect_messages, inspect_redis
+from otp_service.flows.authentication import Authentication
+from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
+from otp_service.flows.hashing import HashPool, default_threads
+from otp_service.flows.idempotency import IdempotentCalls
+from otp_service.flows.one_time_code import OneTimeCodes
+from otp_service.flows.proofs import ProofRedemption
+from otp_service.settings import Settings, SettingsError
+from otp_service.store.callers import Callers
+from otp_service.store.challenges import Challenges
+from otp_service.store.connection import Connection, Timeouts, connect
+from otp_service.store.deliveries import Deliveries
+from otp_service.store.idempotency import Idempotency
+from otp_service.store.proofs import Proofs
+from otp_service.store.scripts import Scripts
+from otp_service.telemetry import configure_logging
+from otp_service.web.edge import Edge, http_exception
+from otp_service.web.routes import routes
+from otp_service.web.service import Service, State
+from otp_service.wsms.client import WsmsClient
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """All that lives as long as the process."""
+
+    service: Service
+    worker: DeliveryWorker
+    scripts: Scripts
+
+
+def open_redis(
+    settings: Settings, *, name: str = "otp_service", block_seconds: float = 0
+) -> Connection:
+    """Return a connection with the settings' URL, times and size."""
+    return connect(
+        settings.redis_url.get_secret_value(),
+        name=name,
+        connections=settings.redis_connections,
+        timeouts=Timeouts(command=settings.redis_timeout),
+        block_seconds=block_seconds,
+    )
+
+
+@asynccontextmanager
+async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Rooms]:
+    """
+    Build everything, and take it down again.
+
+    Args:
+        offset_ms: Added to Redis' clock; zero outside tests.
+    """
+    policy, keyring = settings.policy(), settings.ring()
+    catalogue = load_catalogue(settings)
+    async with AsyncExitStack() as stack:
+        connection = open_redis(settings)
+        stack.push_async_callback(connection.aclose)
+        blocking = open_redis(settings, name="otp_service_delivery", block_seconds=BLOCK_MS / 1000)
+        stack.push_async_callback(blocking.aclose)
+        threads = settings.hash_threads or default_threads(settings.workers)
+        hashes = HashPool(policy.hash_cost, threads=threads, queue=settings.hash_queue)
+        stack.callback(hashes.close)
+        client = await stack.enter_async_context(
+            WsmsClient(
+                settings.wsms_url,
+                settings.wsms_username,
+                settings.wsms_application_password.get_secret_value(),
+                deadline=settings.wsms_deadline,
+                pool_size=settings.delivery_concurrency,
+                ca_file=settings.wsms_ca_file,
+            )
+        )
+        channel = WsmsChannel(client, sender=settings.wsms_sender, deadline=settings.wsms_deadline)
+        scripts = Scripts(connection, durability=settings.durability, offset_ms=offset_ms)
+        challenges = Challenges(
+            scripts,
+            budget=policy.failures,
+            max_bindings=policy.max_bindings,
+            queue_limit=policy.queue_limit,
+        )
+        consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+        async def readiness() -> tuple[Mapping[str, str], Mapping[str, str]]:
+            reasons, warnings = {}, {}
+            if not await scripts.answers():
+                reasons["redis"] = "does not answer"
+            if wait := channel.unavailable_for:
+                warnings["sms"] = f"the WSMS site keeps failing; tried again in {round(wait)} s"
+            return reasons, warnings
+
+        service = Service(
+            policy=policy,
+            authentication=Authentication(Callers(connection), lambda: keyring),
+            idempotent=IdempotentCalls(Idempotency(scripts), lambda: keyring),
+            codes=OneTimeCodes(
+                policy=policy,
+                keyring=lambda: keyring,
+                challenges=challenges,
+                hashes=hashes,
+                catalogue=catalogue,
+                channel=channel,
+            ),
+            proofs=ProofRedemption(Proofs(scripts), lambda: keyring),
+            readiness=readiness,
+        )
+        worker = DeliveryWorker(
+            policy=policy,
+            keyring=lambda: keyring,
+            deliveries=Deliveries(scripts, blocking, consumer=consumer),
+            hashes=hashes,
+            catalogue=catalogue,
+            channel=channel,
+            concurrency=settings.delivery_concurrency,
+        )
+        yield Rooms(service, worker, scripts)
+
+
+def create_app(settings: Settings, *, offset_ms: int = 0, freeze: bool = False) -> Starlette:
+    """
+    Return the application; it connects and starts to deliver with its lifespan.
+
+    Args:
+        settings: All of it.
+        offset_ms: Added to Redis' clock; zero outside tests.
+        freeze: Whether what is alive after the start lives as long as the process: the collector then never looks at
+            it again, which takes its pauses out of the slowest answers.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[State]:
+        async with rooms(settings, offset_ms=offset_ms) as built:
+            app.state.rooms = built
+            await check(settings)
+            if settings.deliver:
+                await built.worker.start()
+            if freeze:
+                gc.collect()
+                gc.freeze()
+            log.info("service.started", deliver=settings.deliver)
+            try:
+                yield {"service": built.service}
+            finally:
+                if settings.deliver:
+                    await built.worker.stop()
+                log.info("service.stopped")
+
+    return Starlette(
+        routes=routes(),
+        middleware=[Middleware(Edge)],
+        exception_handlers={HTTPException: http_exception},
+        lifespan=lifespan,
+    )
+
+
+def from_environment() -> Starlette:
+    """Return the application that the environment describes; what uvicorn's processes call."""
+    settings = configuration.load(os.environ)
+    configure_logging(settings.log_level)
+    return create_app(settings, freeze=True)
+
+
+def load_catalogue(settings: Settings) -> Catalogue:
+    """
+    Return the texts.
+
+    Raises:
+        SettingsError: the operator's own can't be used, or the default locale has none.
+    """
+    try:
+        catalogue = Catalogue.load(settings.messages_dir, purposes=settings.purposes)
+    except MessagesInvalid as error:
+        raise SettingsError(
+            *(f"OTP_MESSAGES_DIR: {finding}" for finding in error.findings)
+        ) from None
+    if settings.locale not in catalogue.locales:
+        raise SettingsError(f"OTP_LOCALE: there are texts for {', '.join(catalogue.locales)}")
+    return catalogue
+
+
+async def check(settings: Settings) -> None:
+    """
+    Refuse to go on when it would be unsafe; log what deserves a look.
+
+    Raises:
+        SettingsError: the refusals, one a line.
+    """
+    connection = open_redis(settings, name="otp_service_doctor")
+    try:
+        findings = [
+            *inspect_messages(load_catalogue(settings), settings),
+            *await inspect_redis(connection, settings),
+        ]
+    finally:
+        await connection.aclose()
+    for finding in findings:
+        if finding.level == "warn":
+            log.warning("doctor.warning", what=finding.what, message=finding.message)
+    refused = [
+        f"{finding.what}: {finding.message}" for finding in findings if finding.level == "refuse"
+    ]
+    if refused:
+        raise SettingsError(*refused)

@@ -1,0 +1,144 @@
+"""`otp-service callers`: who may call, with which credentials. Only keyed digests are stored."""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from otp_service.cli.configured import load_settings, refuse
+from otp_service.core import credentials
+from otp_service.core.credentials import CALLER_NAME, MAX_LIVE, SCOPES, StoredCredential
+from otp_service.errors import Unavailable
+from otp_service.settings import Settings
+from otp_service.store.callers import CallerRecord, Callers
+
+app = typer.Typer(no_args_is_help=True, help="Who may call, with which credentials.")
+T = TypeVar("T")
+
+_UNITS = {"m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"([0-9]{1,5})([mhd])", re.ASCII)
+
+Name = Annotated[str, typer.Argument(help="The caller's name: a-z, 0-9 and -.")]
+ExpiresIn = Annotated[
+    str | None,
+    typer.Option(help="How long the credential is valid, such as 90d or 12h; for ever without."),
+]
+
+
+@app.command()
+def create(
+    name: Name,
+    scope: Annotated[list[str], typer.Option(help=f"What it may do: {', '.join(SCOPES)}.")],
+    expires_in: ExpiresIn = None,
+) -> None:
+    """Create a caller and print its credential, once."""
+    if CALLER_NAME.fullmatch(name) is None:
+        refuse(["NAME: a-z, 0-9 and -, 32 at most, not - at the ends"])
+    if unknown := sorted(set(scope) - set(SCOPES)):
+        refuse([f"--scope {word}: there are {', '.join(SCOPES)}" for word in unknown])
+    settings, now = load_settings(), int(time.time())
+    text, stored = credentials.issue(settings.ring(), name, now=now, expires_in=seconds(expires_in))
+    record = CallerRecord(name, frozenset(scope), now, (stored,))
+    if not _with_callers(settings, lambda callers: callers.create(record)):
+        refuse([f"NAME: there is a caller {name} already; see `otp-service callers rotate {name}`"])
+    typer.echo(text)
+
+
+@app.command("list")
+def list_callers() -> None:
+    """List callers, scopes and credentials; never a secret."""
+    table = Table("caller", "scopes", "credential", "created", "expires")
+    for record in _with_callers(load_settings(), lambda callers: callers.all()):
+        scopes = ", ".join(sorted(record.scopes))
+        for number, stored in enumerate(record.credentials or (None,)):
+            shown = (record.name, scopes) if number == 0 else ("", "")
+            table.add_row(*shown, *_row(stored))
+    Console().print(table)
+
+
+@app.command()
+def rotate(name: Name, expires_in: ExpiresIn = None) -> None:
+    """Print a second credential, once; the older one stays valid until it is revoked."""
+    settings, now = load_settings(), int(time.time())
+    record = _existing(settings, name)
+    live = [c for c in record.credentials if c.expires_at is None or c.expires_at > now]
+    if len(live) >= MAX_LIVE:
+        refuse([f"{name} has {MAX_LIVE} live credentials; revoke {live[0].id} first"])
+    text, stored = credentials.issue(settings.ring(), name, now=now, expires_in=seconds(expires_in))
+    changed = replace(record, credentials=(*live, stored))
+    _with_callers(settings, lambda callers: callers.replace(changed))
+    typer.echo(text)
+
+
+@app.command()
+def revoke(
+    name: Name,
+    credential: Annotated[
+        str | None,
+        typer.Option(help="The id of one credential; without it the caller goes with all."),
+    ] = None,
+) -> None:
+    """Revoke one credential, or a caller with all of them; refused everywhere within 5 seconds."""
+    settings = load_settings()
+    record = _existing(settings, name)
+    if credential is None:
+        _with_callers(settings, lambda callers: callers.remove(name))
+        typer.echo(f"{name} is gone")
+        return
+    left = tuple(stored for stored in record.credentials if stored.id != credential)
+    if len(left) == len(record.credentials):
+        known = ", ".join(stored.id for stored in record.credentials)
+        refuse([f"--credential: {name} has {known or 'none'}"])
+    _with_callers(settings, lambda callers: callers.replace(replace(record, credentials=left)))
+    typer.echo(f"{credential} of {name} is revoked")
+
+
+def seconds(duration: str | None) -> int | None:
+    """Return the seconds in `90d`, `12h` or `30m`; None for None. Exits 1 on another shape."""
+    if duration is None:
+        return None
+    match = _DURATION.fullmatch(duration)
+    if match is None or int(match[1]) == 0:
+        refuse(["--expires-in: such as 90d, 12h or 30m"])
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _existing(settings: Settings, name: str) -> CallerRecord:
+    record = _with_callers(settings, lambda callers: callers.find(name))
+    if record is None:
+        refuse([f"NAME: there is no caller {name}"])
+    return record
+
+
+def _row(stored: StoredCredential | None) -> tuple[str, str, str]:
+    if stored is None:
+        return ("none", "", "")
+    expires = "never" if stored.expires_at is None else _date(stored.expires_at)
+    return (stored.id, _date(stored.created_at), expires)
+
+
+def _date(unix: int) -> str:
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _with_callers(settings: Settings, work: Callable[[Callers], Awaitable[T]]) -> T:
+    from otp_service.app import open_redis
+
+    async def run() -> T:
+        connection = open_redis(settings, name="otp_service_cli")
+        try:
+            return await work(Callers(connection))
+        finally:
+            await connection.aclose()
+
+    try:
+        return asyncio.run(run())
+    except Unavailable as error:
+        refuse([f"OTP_REDIS_URL: {error.detail}"])

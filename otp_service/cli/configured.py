@@ -1,0 +1,26 @@
+"""The settings for a command, or its end with one line for each thing that is wrong."""
+
+import os
+from collections.abc import Iterable
+from typing import NoReturn
+
+import typer
+
+from otp_service import settings as configuration
+from otp_service.settings import Settings, SettingsError
+
+
+def load_settings() -> Settings:
+    """Return the environment's settings; exit 1 naming each setting that can't be used."""
+    try:
+        return configuration.load(os.environ)
+    except SettingsError as error:
+        refuse(error.lines)
+
+
+def refuse(lines: Iterable[str]) -> NoReturn:
+    """Say why not on standard error, and exit 1."""
+    typer.secho("otp-service refuses:", fg="red", err=True)
+    for line in lines:
+        typer.echo(f"  {line}", err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,68 @@
+"""`otp-service doctor` and `otp-service settings`: what is wrong, and what can be set."""
+
+import asyncio
+from collections.abc import Iterable
+
+import typer
+from pydantic_core import PydanticUndefined
+from rich.console import Console
+from rich.table import Table
+
+from otp_service.cli.configured import load_settings
+from otp_service.doctor import Finding, inspect_messages, inspect_redis
+from otp_service.settings import PREFIX, Settings
+
+_COLOURS = {"ok": "green", "warn": "yellow", "refuse": "red"}
+
+
+def doctor() -> None:
+    """Look at everything that start-up looks at, and say it all; exit 1 when the service would refuse to start."""
+    current = load_settings()
+    findings = [
+        Finding("ok", "settings", "complete and within their ranges"),
+        *asyncio.run(_look(current)),
+    ]
+    table = Table("", "what", "found")
+    for finding in findings:
+        level = f"[{_COLOURS[finding.level]}]{finding.level}[/]"
+        table.add_row(level, finding.what, finding.message)
+    Console().print(table)
+    if any(finding.level == "refuse" for finding in findings):
+        raise typer.Exit(1)
+
+
+def settings() -> None:
+    """Print every setting with its default, as the README shows it."""
+    typer.echo("\n".join(setting_rows()))
+
+
+def setting_rows() -> Iterable[str]:
+    """Yield a Markdown table of all settings."""
+    yield "| setting | default | what |"
+    yield "| --- | --- | --- |"
+    for name, field in Settings.model_fields.items():
+        value = "required" if field.default is PydanticUndefined else _shown(field.default)
+        yield f"| `{PREFIX}{name.upper()}` | {value} | {field.description} |"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        text = str(value).lower()
+    elif isinstance(value, tuple | frozenset):
+        text = ",".join(str(part) for part in value)
+    else:
+        text = "" if value is None else str(value)
+    return f"`{text}`" if text else ""
+
+
+async def _look(current: Settings) -> list[Finding]:
+    from otp_service.app import load_catalogue, open_redis
+
+    connection = open_redis(current, name="otp_service_doctor")
+    try:
+        return [
+            *await inspect_redis(connection, current),
+            *inspect_messages(load_catalogue(current), current),
+        ]
+    finally:
+        await connection.aclose()

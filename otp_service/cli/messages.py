@@ -1,0 +1,181 @@
+"""``otp-service messages``: check the texts of SMS, and see what they come to."""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from otp_service.core.message_lint import CODE_LENGTHS, lint, longest_host
+from otp_service.core.messages import (
+    CONTEXT_FIELDS,
+    Catalogue,
+    Finding,
+    MessagesInvalid,
+    is_locale_tag,
+    resolve_locale,
+)
+from otp_service.core.segments import ALONE, segments
+
+app = typer.Typer(help="Check and show the texts of SMS.", no_args_is_help=True)
+
+_SAMPLE_CONTEXT = {"amount": "1234.50 EUR", "payee": "Corner Bookshop"}
+
+Directory = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir",
+        exists=True,
+        file_okay=False,
+        help="Your own texts, over those of the package: files such as en.toml.",
+    ),
+]
+Brand = Annotated[
+    str | None, typer.Option(help="Your name as it stands in messages; 20 characters at most.")
+]
+Origin = Annotated[
+    str | None, typer.Option(help="The host that may fill codes in: the last line, @host #code.")
+]
+Configured = Annotated[
+    list[str] | None,
+    typer.Option("--configured", help="A purpose of your own that may have texts; repeatable."),
+]
+
+
+@app.command("lint")
+def lint_command(
+    directory: Directory = None,
+    brand: Brand = None,
+    origin: Origin = None,
+    digits: Annotated[
+        list[int] | None,
+        typer.Option(min=4, max=10, help="A length of codes in use; repeatable. Default: 4 to 10."),
+    ] = None,
+    locale: Annotated[
+        list[str] | None, typer.Option(help="A locale; repeatable. Default: all.")
+    ] = None,
+    purpose: Annotated[
+        list[str] | None, typer.Option(help="A purpose; repeatable. Default: all.")
+    ] = None,
+    configured: Configured = None,
+) -> None:
+    """
+    Hold every text to the rules, with the longest values there may be.
+
+    Without --brand and --origin the longest are assumed. Exits 1 when something is wrong.
+    """
+    console = Console(highlight=False)
+    catalogue = _load(directory, configured, console)
+    lengths = sorted(set(digits or CODE_LENGTHS))
+    locales, purposes = _chosen(catalogue, locale, purpose)
+    findings = lint(
+        catalogue, digits=lengths, brand=brand, origin=origin, locales=locales, purposes=purposes
+    )
+    if findings:
+        _print_findings(console, findings)
+        raise typer.Exit(1)
+    console.print(
+        f"{', '.join(locales)}: nothing is wrong with the texts for {', '.join(purposes)}."
+    )
+    console.print("The longest host by digits of the code, for payments|for other purposes:")
+    console.print(_hosts_table(catalogue, locales, purposes, lengths))
+
+
+@app.command()
+def preview(
+    locale: Annotated[
+        list[str] | None, typer.Option(help="A locale; repeatable. Default: all.")
+    ] = None,
+    purpose: Annotated[
+        list[str] | None, typer.Option(help="A purpose; repeatable. Default: all.")
+    ] = None,
+    directory: Directory = None,
+    brand: Brand = None,
+    origin: Origin = None,
+    digits: Annotated[int, typer.Option(min=4, max=10, help="The length of the code.")] = 6,
+    minutes: Annotated[int, typer.Option(min=1, max=60, help="How long the code lives.")] = 5,
+    amount: Annotated[str, typer.Option(help="For payments.")] = _SAMPLE_CONTEXT["amount"],
+    payee: Annotated[str, typer.Option(help="For payments.")] = _SAMPLE_CONTEXT["payee"],
+    configured: Configured = None,
+) -> None:
+    """Show messages as they would be sent, with a sample code, and what they cost."""
+    console = Console(highlight=False)
+    catalogue = _load(directory, configured, console)
+    locales, purposes = _chosen(catalogue, locale, purpose)
+    table = Table("locale", "purpose", "message", "encoding", "units", "segments", show_lines=True)
+    for tag in locales:
+        for one in purposes:
+            context = {"amount": amount, "payee": payee} if one in CONTEXT_FIELDS else None
+            try:
+                message = catalogue.render(
+                    purpose=one,
+                    locale=tag,
+                    code="1234567890"[:digits],
+                    minutes=minutes,
+                    brand=brand,
+                    origin=origin,
+                    context=context,
+                )
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from None
+            size = segments(message)
+            units = f"{size.units} of {ALONE[size.encoding]}"
+            table.add_row(tag, one, Text(message), size.encoding, units, str(size.count))
+    console.print(table)
+
+
+def _chosen(
+    catalogue: Catalogue, locale: list[str] | None, purpose: list[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the locales and purposes to look at; a locale falls back as a request's does."""
+    for unknown in sorted(set(purpose or ()) - set(catalogue.purposes)):
+        raise typer.BadParameter(f"no such purpose: {unknown}", param_hint="--purpose")
+    for tag in locale or ():
+        if not is_locale_tag(tag):
+            raise typer.BadParameter(f"no language tag: {tag!r}", param_hint="--locale")
+    resolved = (resolve_locale(tag, catalogue.locales, "en") for tag in locale or ())
+    return tuple(dict.fromkeys(resolved)) or catalogue.locales, (
+        tuple(purpose or ()) or catalogue.purposes
+    )
+
+
+def _load(directory: Path | None, configured: list[str] | None, console: Console) -> Catalogue:
+    try:
+        return Catalogue.load(directory, purposes=configured or ())
+    except MessagesInvalid as error:
+        _print_findings(console, error.findings)
+        raise typer.Exit(1) from None
+
+
+def _print_findings(console: Console, findings: Iterable[Finding]) -> None:
+    table = Table("file", "locale", "key", "what is wrong", show_lines=True)
+    for finding in findings:
+        cells = (finding.file, finding.locale or "-", finding.key, finding.problem)
+        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+    console.print(table)
+
+
+def _hosts_table(
+    catalogue: Catalogue,
+    locales: Iterable[str],
+    purposes: Collection[str],
+    lengths: Collection[int],
+) -> Table:
+    """Lay out the longest hosts per locale and length of code: for payments, for all else."""
+    headings = [str(length) for length in lengths]
+    table = Table("locale", *headings)
+    for tag in locales:
+        texts = catalogue.by_locale[tag]
+        cells = []
+        for length in lengths:
+            hosts = {
+                one: longest_host(texts, one, length) for one in texts.texts if one in purposes
+            }
+            payment = hosts.pop("payment", None)
+            others = min(hosts.values(), default=None)
+            cells.append("|".join("-" if one is None else str(one) for one in (payment, others)))
+        table.add_row(tag, *cells)
+    return table

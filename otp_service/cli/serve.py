@@ -1,0 +1,158 @@
+"""`otp-service serve`, `worker`, `healthcheck` and `openapi`: what containers and service managers run."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from otp_service.cli.configured import load_settings, refuse
+from otp_service.settings import Settings, SettingsError
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.", envvar="OTP_HOST")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", envvar="OTP_PORT")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.", envvar="OTP_WORKERS")] = None,
+    fd: Annotated[int | None, typer.Option(help="Listen on this inherited socket instead.")] = None,
+) -> None:
+    """Serve the API, and deliver codes in the same processes unless OTP_DELIVER=false."""
+    for name, value in (("OTP_HOST", host), ("OTP_PORT", port), ("OTP_WORKERS", workers)):
+        if value is not None:
+            os.environ[name] = str(value)
+    settings = load_settings()
+    with tempfile.TemporaryDirectory(prefix="otp-metrics-") as directory:
+        # Before prometheus_client is imported: it reads this once. Every process writes there, the admin port sums up.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+        _check(settings)
+        _serve_metrics(settings)
+        _run_uvicorn(settings, fd)
+
+
+def worker() -> None:
+    """Deliver codes, and serve nothing but metrics."""
+    settings = load_settings()
+    with tempfile.TemporaryDirectory(prefix="otp-metrics-") as directory:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+        _check(settings)
+        _serve_metrics(settings)
+        from otp_service.telemetry import configure_logging
+
+        configure_logging(settings.log_level)
+        asyncio.run(_deliver(settings))
+
+
+def healthcheck(
+    url: Annotated[
+        str | None, typer.Option(help="What to ask; by default /readyz of this host.")
+    ] = None,
+) -> None:
+    """Exit 0 when the service is ready, 1 when not: for containers, which have no curl."""
+    port = os.environ.get("OTP_PORT", "8000")
+    try:
+        with urllib.request.urlopen(url or f"http://127.0.0.1:{port}/readyz", timeout=3) as answer:  # noqa: S310
+            typer.echo(answer.read(2000).decode())
+    except (urllib.error.URLError, OSError) as error:
+        typer.echo(f"not ready: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def openapi() -> None:
+    """Print openapi.json."""
+    from otp_service.web.openapi import document
+    from otp_service.web.routes import OPERATIONS
+
+    typer.echo(json.dumps(document(OPERATIONS), indent=2, ensure_ascii=False))
+
+
+def _check(settings: Settings) -> None:
+    """Refuse before anything listens; every process checks once more when it starts."""
+    from otp_service.app import check
+    from otp_service.telemetry import configure_logging
+
+    configure_logging("ERROR")
+    try:
+        asyncio.run(check(settings))
+    except SettingsError as error:
+        refuse(error.lines)
+
+
+def _serve_metrics(settings: Settings) -> None:
+    from prometheus_client import CollectorRegistry, start_http_server
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    try:
+        start_http_server(settings.admin_port, settings.admin_host, registry)
+    except OSError as error:
+        where = f"{settings.admin_host}:{settings.admin_port}"
+        refuse([f"OTP_ADMIN_PORT: can't listen on {where}: {error.strerror}"])
+
+
+def _run_uvicorn(settings: Settings, fd: int | None) -> None:
+    import uvicorn
+
+    if fd is None:
+        _require_free(settings)
+    # uvicorn ends by the signal that stopped it; a drained service has simply ended well.
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, _leave)
+    uvicorn.run(
+        "otp_service.app:from_environment",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        fd=fd,
+        workers=settings.workers,
+        loop="uvloop",
+        http="otp_service.web.protocol:DeadlineProtocol",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=sorted(settings.trusted_proxies),
+        backlog=1024,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=settings.drain_seconds,
+        timeout_worker_healthcheck=30,
+    )
+
+
+def _require_free(settings: Settings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            refuse([f"OTP_PORT: can't listen on {settings.host}:{settings.port}: {error.strerror}"])
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+async def _deliver(settings: Settings) -> None:
+    from otp_service.app import rooms
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with rooms(settings) as built:
+        await built.worker.start()
+        await stop.wait()
+        await built.worker.stop()

@@ -1,0 +1,44 @@
+"""What is sealed beside a challenge: what the caller calls it, and where its code goes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+from otp_service.core.keyring import Keyring
+from otp_service.core.seal import seal, unseal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """The caller's own names; kept as long as the challenge can be asked for."""
+
+    subject: str | None = field(repr=False)
+    client_ref: str | None
+
+    def seal(self, keyring: Keyring, challenge_id: str) -> str:
+        """Return it sealed for this challenge."""
+        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"about:{challenge_id}")
+
+    @classmethod
+    def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
+        """Return it unsealed. Raises SealBroken."""
+        return cls(**json.loads(unseal(keyring, sealed, belongs_to=f"about:{challenge_id}")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where a code goes and what is said beside it; gone with the challenge's end."""
+
+    to: str = field(repr=False)
+    context: Mapping[str, str] = field(repr=False)
+    client_ip: str | None = field(repr=False)
+
+    def seal(self, keyring: Keyring, challenge_id: str) -> str:
+        """Return it sealed for this challenge."""
+        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"destination:{challenge_id}")
+
+    @classmethod
+    def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
+        """Return it unsealed. Raises SealBroken."""
+        return cls(**json.loads(unseal(keyring, sealed, belongs_to=f"destination:{challenge_id}")))

@@ -1,0 +1,159 @@
+"""
+The ring of secret keys, each kind separate.
+
+A ring is JSON: `{"keys": [{"kid", "kind", "state", "secret", "created_at"}, …]}`, `secret` being 32 to 64
+random bytes in base64. The working key of a kind is derived from its secret by HKDF-SHA256 (RFC 5869) with
+the kind as label, so that the same bytes under two kinds still are two keys.
+
+States: `active` makes new things, exactly one of each kind; `verify` still checks old ones; `retired` does
+nothing. Rules of the file: no key ever shows in a repr, an error or a log.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Self
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+
+class Kind(StrEnum):
+    """What a key is for."""
+
+    PEPPER = "pepper"  # codes, before argon2id
+    ROUTE = "route"  # which bucket and which subject
+    PHONE = "phone"  # numbers, addresses and idempotency keys, where Redis must recognise them
+    SEAL = "seal"  # what must be read again: AES-256-GCM
+    CREDENTIAL = "credential"  # callers' credentials
+    PROOF = "proof"  # proofs of success
+
+
+class State(StrEnum):
+    """What a key may still do."""
+
+    ACTIVE = "active"
+    VERIFY = "verify"
+    RETIRED = "retired"
+
+
+class KeyringError(ValueError):
+    """The ring can't be used; the message names the key and the reason, never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """
+    One working key.
+
+    Attributes:
+        kid: Its id, 1 to 32 of `[a-z0-9-]`, stored beside all it made.
+        secret: 32 bytes, derived for its kind.
+    """
+
+    kid: str
+    secret: bytes = field(repr=False)
+
+    def mac(self, *parts: str | bytes) -> bytes:
+        """Return HMAC-SHA256 over the length-prefixed parts: no two lists of parts give one message."""
+        message = bytearray()
+        for part in parts:
+            data = part.encode() if isinstance(part, str) else part
+            message += len(data).to_bytes(4, "big") + data
+        return hmac.digest(self.secret, bytes(message), hashlib.sha256)
+
+
+class Keyring:
+    """The keys the service may use now."""
+
+    def __init__(self, keys: Iterable[tuple[Kind, State, Key]]) -> None:
+        self._active: dict[Kind, Key] = {}
+        self._live: dict[Kind, dict[str, Key]] = {kind: {} for kind in Kind}
+        for kind, state, key in keys:
+            if state is State.RETIRED:
+                continue
+            if state is State.ACTIVE:
+                if kind in self._active:
+                    raise KeyringError(f"kind {kind}: two active keys")
+                self._active[kind] = key
+            if key.kid in self._live[kind]:
+                raise KeyringError(f"kind {kind}: kid {key.kid} occurs twice")
+            self._live[kind][key.kid] = key
+        missing = [kind.value for kind in Kind if kind not in self._active]
+        if missing:
+            raise KeyringError(f"no active key of kind {', '.join(missing)}")
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(f'{kind}:{key.kid}' for kind, key in self._active.items())})"
+
+    def active(self, kind: Kind) -> Key:
+        """Return the key that makes new things of this kind."""
+        return self._active[kind]
+
+    def find(self, kind: Kind, kid: str) -> Key | None:
+        """Return the key of that id if it may still check, else None."""
+        return self._live[kind].get(kid)
+
+    def live(self, kind: Kind) -> Iterator[Key]:
+        """Yield every key of a kind that may still check, the active one first."""
+        active = self._active[kind]
+        yield active
+        yield from (key for key in self._live[kind].values() if key is not active)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """
+        Read a ring.
+
+        Raises:
+            KeyringError: not JSON, a field missing or wrong, a secret too short, two entries sharing one.
+        """
+        try:
+            entries = json.loads(text)["keys"]
+        except (ValueError, KeyError, TypeError):
+            raise KeyringError('not a key ring: expected JSON {"keys": […]}') from None
+        seen: dict[bytes, str] = {}
+        keys: list[tuple[Kind, State, Key]] = []
+        for number, entry in enumerate(entries, 1):
+            try:
+                kid, kind, state = str(entry["kid"]), Kind(entry["kind"]), State(entry["state"])
+                raw = base64.b64decode(entry["secret"], validate=True)
+            except (KeyError, ValueError, TypeError, binascii.Error):
+                raise KeyringError(
+                    f"key number {number}: kid, kind, state or secret is wrong"
+                ) from None
+            if not 32 <= len(raw) <= 64 or len(set(raw)) < 8:
+                raise KeyringError(f"key {kid}: secret is not 32 to 64 random bytes")
+            if raw in seen:
+                raise KeyringError(f"keys {seen[raw]} and {kid} share one secret")
+            seen[raw] = kid
+            keys.append((kind, state, Key(kid, _derive(raw, kind))))
+        return cls(keys)
+
+
+def generate(*, created_at: str) -> str:
+    """Return the JSON of a new ring with one active key of each kind. `created_at` is RFC 3339."""
+    entries = [new_entry(kind, State.ACTIVE, created_at=created_at) for kind in Kind]
+    return json.dumps({"keys": entries}, indent=2) + "\n"
+
+
+def new_entry(kind: Kind, state: State, *, created_at: str) -> dict[str, str]:
+    """Return one new entry of a ring; its secret is 32 random bytes."""
+    return {
+        "kid": f"{kind}-{secrets.token_hex(4)}",
+        "kind": kind.value,
+        "state": state.value,
+        "secret": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "created_at": created_at,
+    }
+
+
+def _derive(raw: bytes, kind: Kind) -> bytes:
+    hkdf = HKDF(hashes.SHA256(), length=32, salt=None, info=f"otp_service/{kind}/v1".encode())
+    return hkdf.derive(raw)

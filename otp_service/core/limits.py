@@ -1,0 +1,99 @@
+"""Sliding limits as values: how many in which window, read from and written as text such as `5/10m`."""
+
+import ipaddress
+import math
+import re
+from collections import deque
+from dataclasses import dataclass
+from typing import Self
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SHAPE = re.compile(r"([0-9]{1,7})/([0-9]{1,4})([smhd])", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """
+    At most `count` in any `seconds`: sliding, so also across any boundary.
+
+    Attributes:
+        count: 1 to 1 000 000. A counted event costs Redis about 90 bytes until it leaves the window.
+        seconds: 1 to 31 days.
+    """
+
+    count: int
+    seconds: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """
+        Read `5/10m`: five in ten minutes; units s, m, h, d.
+
+        Raises:
+            ValueError: another shape, or out of range.
+        """
+        match = _SHAPE.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(f"{text!r} is not a limit such as 5/10m (units s, m, h, d)")
+        count, seconds = int(match[1]), int(match[2]) * _UNITS[match[3]]
+        if not (1 <= count <= 1_000_000 and 1 <= seconds <= 31 * 86400):
+            raise ValueError(f"{text!r}: 1 to 1000000 in 1s to 31d")
+        return cls(count, seconds)
+
+    def __str__(self) -> str:
+        unit = max((u for u, s in _UNITS.items() if self.seconds % s == 0), key=_UNITS.__getitem__)
+        return f"{self.count}/{self.seconds // _UNITS[unit]}{unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureBudget:
+    """
+    Wrong codes that one subject may try with one factor, over all its challenges.
+
+    Attributes:
+        short: The window that leads to a block; 10 in 30 minutes by default.
+        block_seconds: How long the block lasts; trying does not extend it.
+        long: The window over a day; blocked until its oldest failure leaves it.
+        in_a_row: Failures without a success between, at any pace, that disable the factor (NIST SP 800-63B-4 3.2.2:
+            at most 100).
+    """
+
+    short: Window = Window(10, 1800)
+    block_seconds: int = 1800
+    long: Window = Window(20, 86400)
+    in_a_row: int = 100
+
+
+def network(address: str) -> str:
+    """
+    Return the network that one end user is taken to have: /32 of IPv4, /64 of IPv6.
+
+    Raises:
+        ValueError: not an address.
+    """
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    if ip.version == 4:
+        return f"{ip}/32"
+    return str(ipaddress.ip_network(f"{ip}/64", strict=False))
+
+
+class Ceiling:
+    """
+    At most `window.count` sends of this process in any `window.seconds`: what still bounds the bill when Redis has
+    lost every count.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        self._times: deque[float] = deque()
+
+    def admit(self, now: float) -> int | None:
+        """Count one send and return None, or return the seconds to wait, counting nothing. `now`: any steady clock."""
+        while self._times and self._times[0] <= now - self._window.seconds:
+            self._times.popleft()
+        if len(self._times) >= self._window.count:
+            return max(1, math.ceil(self._times[0] + self._window.seconds - now))
+        self._times.append(now)
+        return None

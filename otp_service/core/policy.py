@@ -1,0 +1,66 @@
+"""What holds for codes, challenges and sends, as one value; `otp_service.settings` reads it from the environment."""
+
+from dataclasses import dataclass, field
+
+from otp_service.core.codes import HashCost
+from otp_service.core.limits import FailureBudget, Window
+
+BUILT_IN_PURPOSES = ("login", "signup", "verification", "recovery", "payment", "opt_in")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """
+    The rules. Times in seconds.
+
+    Attributes:
+        purposes: What a challenge may be for.
+        digits: Of a code, 4 to 10; fewer than 6 only where asked for explicitly.
+        code_ttl: A code's life, 60 to 600 (NIST SP 800-63B-4 3.1.3.2: at most ten minutes).
+        min_life_at_send: A code with less life left is not sent any more.
+        resend_grace: How long the old code still works after a resend; 0 for not at all.
+        max_attempts: Wrong tries of one challenge.
+        max_sends: Codes of one challenge, the first included.
+        max_bindings: Challenges of one subject and purpose that may live side by side, each under its own binding.
+        retention: How long it can be asked how a challenge ended.
+        proof_ttl: A proof's life.
+        failures: Over all challenges of one subject.
+        cooldown: After the first, second, … send to one recipient; the last repeats.
+        per_recipient: Sends to one recipient for one caller, the longest window first.
+        per_recipient_total: Sends to one recipient for all callers.
+        per_client_ip: Sends that one end user's network causes, for one caller.
+        per_block: Sends to the thousand numbers around a recipient.
+        per_caller: Sends of one caller: its budget.
+        per_process: Sends of one process, counted in its own memory.
+        queue_limit: Jobs waiting in one bucket; beyond it requests are shed.
+        regions: ISO regions that are served; None for all.
+        hash_cost: argon2id.
+        locale: When a request names none.
+        brand: The operator's name in messages, or "".
+        origin: The host that codes are bound to (`@host #code`), or None.
+    """
+
+    purposes: frozenset[str] = frozenset(BUILT_IN_PURPOSES)
+    digits: int = 6
+    code_ttl: int = 300
+    min_life_at_send: int = 60
+    resend_grace: int = 0
+    max_attempts: int = 5
+    max_sends: int = 5
+    max_bindings: int = 3
+    retention: int = 86_400
+    proof_ttl: int = 120
+    failures: FailureBudget = field(default_factory=FailureBudget)
+    cooldown: tuple[int, ...] = (30, 60, 120)
+    per_recipient: tuple[Window, ...] = (Window(10, 86_400), Window(5, 600))
+    per_recipient_total: tuple[Window, ...] = (Window(20, 86_400),)
+    per_client_ip: tuple[Window, ...] = (Window(10, 600),)
+    per_block: tuple[Window, ...] = (Window(20, 600),)
+    per_caller: tuple[Window, ...] = (Window(10_000, 86_400),)
+    per_process: Window = field(default=Window(6_000, 60))
+    queue_limit: int = 200
+    regions: frozenset[str] | None = frozenset()
+    hash_cost: HashCost = field(default_factory=HashCost)
+    locale: str = "en"
+    brand: str = ""
+    origin: str | None = None

@@ -1,0 +1,294 @@
+"""
+Everything the service says no with, as one tree.
+
+OtpError                          never raised itself
+├── Refusal                       an expected no: the caller can read `code` and act on it
+│   ├── MalformedRequest          the request could not be read at all
+│   │   ├── BadRequest            a Host that is none, a query string where nothing is asked in one
+│   │   ├── InvalidJson           not JSON, not an object, duplicate names, bad UTF-8, too deep
+│   │   ├── TooLarge              the body is over the limit
+│   │   ├── NotJson               another media type, charset or content coding
+│   │   ├── NotAcceptable         the caller accepts no JSON
+│   │   ├── BodyTimeout           the body did not arrive in time
+│   │   ├── NoSuchResource        no such path
+│   │   └── MethodNotAllowed      the path has other methods
+│   ├── InvalidRequest            fields missing, unknown, mistyped or malformed
+│   ├── DestinationRefused        the number is none we send to
+│   ├── Unauthorized              the caller's credential
+│   ├── InsufficientScope         the credential may not do this
+│   ├── InvalidCode               wrong, and tries are left
+│   ├── ChallengeNotFound         never existed, another caller's, or past retention
+│   ├── ChallengeMismatch         purpose or binding differ
+│   ├── CodeNotSent               no code has been drawn yet
+│   ├── ChallengeEnded            over, and how
+│   │   ├── ChallengeUsed
+│   │   ├── ChallengeExpired
+│   │   ├── ChallengeExhausted
+│   │   ├── ChallengeCanceled
+│   │   └── ChallengeReplaced
+│   ├── RateLimited               a sliding limit; waiting helps
+│   │   ├── SubjectBlocked        too many wrong codes
+│   │   └── QuotaExceeded         the caller's or the process's budget of sends
+│   ├── IdempotencyInProgress     the same key is being worked on
+│   └── IdempotencyKeyReused      the same key with another body
+└── Fault                         not the caller's doing; nothing was accepted
+    ├── Overloaded                shed before anything was counted
+    └── Unavailable               Redis or the provider is away: closed, never open
+
+No HTTP here: `otp_service.web.problems` gives each leaf its status, and a test fails when one has none.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class OtpError(Exception):
+    """The root; never raised itself."""
+
+    code: ClassVar[str]
+
+
+class Refusal(OtpError):
+    """An expected no. `code` is stable; the attributes are the caller's to read."""
+
+
+class MalformedRequest(Refusal):
+    """The request could not be read."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class BadRequest(MalformedRequest):
+    code = "bad_request"
+
+
+class InvalidJson(MalformedRequest):
+    code = "invalid_json"
+
+
+class TooLarge(MalformedRequest):
+    code = "too_large"
+
+
+class NotJson(MalformedRequest):
+    code = "not_json"
+
+
+class NotAcceptable(MalformedRequest):
+    code = "not_acceptable"
+
+
+class BodyTimeout(MalformedRequest):
+    code = "body_timeout"
+
+
+class NoSuchResource(MalformedRequest):
+    code = "not_found"
+
+
+class MethodNotAllowed(MalformedRequest):
+    code = "method_not_allowed"
+
+    def __init__(self, detail: str, allowed: str = "") -> None:
+        super().__init__(detail)
+        self.allowed = allowed
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """
+    What is wrong with one field.
+
+    Attributes:
+        field: Its name, dotted where nested; `Idempotency-Key` and the like for headers.
+        reason: A sentence for the developer; never repeats what was sent.
+    """
+
+    field: str
+    reason: str
+
+
+class InvalidRequest(Refusal):
+    """Fields are missing, unknown, mistyped or malformed; all of them are told at once."""
+
+    code = "invalid_request"
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__(", ".join(error.field for error in errors))
+        self.errors = errors
+
+
+class DestinationRefused(Refusal):
+    """
+    The number is none we send to.
+
+    Attributes:
+        reason: `not_a_number`, `extension`, `cannot_receive_sms` or `region`.
+    """
+
+    code = "destination_refused"
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Unauthorized(Refusal):
+    """
+    The caller's credential, and nothing else.
+
+    Attributes:
+        presented: Whether a credential came at all (RFC 6750 section 3.1 wants no error code if not).
+    """
+
+    code = "unauthorized"
+
+    def __init__(self, *, presented: bool) -> None:
+        super().__init__("credential refused" if presented else "credential missing")
+        self.presented = presented
+
+
+class InsufficientScope(Refusal):
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(scope)
+        self.scope = scope
+
+
+class InvalidCode(Refusal):
+    code = "invalid_code"
+
+    def __init__(self, attempts_remaining: int) -> None:
+        super().__init__("wrong code")
+        self.attempts_remaining = attempts_remaining
+
+
+class ChallengeNotFound(Refusal):
+    """Never existed, another caller's, or past retention: one answer for all three."""
+
+    code = "challenge_not_found"
+
+
+class ChallengeMismatch(Refusal):
+    """Purpose or binding are not those of the request; no guess was burned."""
+
+    code = "challenge_mismatch"
+
+
+class CodeNotSent(Refusal):
+    """
+    No code has been drawn yet; no guess was burned.
+
+    Attributes:
+        retry_after: Seconds after which trying again makes sense.
+    """
+
+    code = "code_not_sent"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("no code yet")
+        self.retry_after = retry_after
+
+
+class ChallengeEnded(Refusal):
+    """
+    The challenge is over.
+
+    Attributes:
+        ended_at: Unix milliseconds.
+    """
+
+    def __init__(self, ended_at: int) -> None:
+        super().__init__(self.code)
+        self.ended_at = ended_at
+
+
+class ChallengeUsed(ChallengeEnded):
+    code = "challenge_used"
+
+
+class ChallengeExpired(ChallengeEnded):
+    code = "challenge_expired"
+
+
+class ChallengeExhausted(ChallengeEnded):
+    code = "challenge_exhausted"
+
+
+class ChallengeCanceled(ChallengeEnded):
+    code = "challenge_canceled"
+
+
+class ChallengeReplaced(ChallengeEnded):
+    code = "challenge_replaced"
+
+
+class RateLimited(Refusal):
+    """
+    A sliding limit is reached; the refused call counted nothing.
+
+    Attributes:
+        limit: Which, by name.
+        retry_after: Seconds, at least 1, after which no limit known now stands in the way.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, limit: str, retry_after: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+        self.retry_after = retry_after
+
+
+class SubjectBlocked(RateLimited):
+    """Too many wrong codes for this subject; trying does not extend the block."""
+
+    code = "subject_blocked"
+
+
+class QuotaExceeded(RateLimited):
+    """The caller's daily budget of sends, or the ceiling of this process."""
+
+    code = "quota_exceeded"
+
+
+class IdempotencyInProgress(Refusal):
+    code = "idempotency_in_progress"
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__("in progress")
+        self.retry_after = retry_after
+
+
+class IdempotencyKeyReused(Refusal):
+    code = "idempotency_key_reused"
+
+
+class Fault(OtpError):
+    """
+    Not the caller's doing. Nothing was accepted, and no limit was loosened.
+
+    Attributes:
+        retry_after: Seconds.
+    """
+
+    def __init__(self, detail: str, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+class Overloaded(Fault):
+    """Shed before anything was counted."""
+
+    code = "overloaded"
+
+
+class Unavailable(Fault):
+    """Redis or the provider is away."""
+
+    code = "unavailable"

@@ -1,0 +1,207 @@
+"""
+The delivery worker: take a job, draw the code now, store its digest, hand it over, write how it went.
+
+A code exists in clear only inside `_send`, between drawing and handing over. The queue holds ids, so a job that was
+never begun can be taken by anybody; begin_send.lua lets exactly one worker pass for each generation, so whatever dies
+afterwards leaves `unknown` behind and never a second SMS.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from otp_service.channels.channel import Channel, Outcome
+from otp_service.core import codes
+from otp_service.core.challenge import ChallengeAddress, DeliveryStatus, address_of
+from otp_service.core.codes import CodeContext
+from otp_service.core.envelopes import Destination
+from otp_service.core.keyring import Keyring, Kind
+from otp_service.core.messages import Catalogue
+from otp_service.core.policy import Policy
+from otp_service.core.seal import SealBroken
+from otp_service.errors import Unavailable
+from otp_service.flows.hashing import HashPool
+from otp_service.store.deliveries import Deliveries, Dropped, InProgress, Job, Send
+from otp_service.telemetry import DELIVERIES, DROPPED_JOBS
+
+log = structlog.get_logger()
+
+BLOCK_MS = 1000
+IDLE_MS = 15_000  # a job left for so long belonged to a worker that died
+SWEEP_SECONDS = 5.0
+MARGIN_SECONDS = 5.0  # between the channel's deadline and taking a send for lost
+
+
+class DeliveryWorker:
+    """
+    Sends what is queued, `concurrency` at a time.
+
+    Start it with `start`, end it with `stop`: what is in flight finishes, what was not begun stays queued.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        keyring: Callable[[], Keyring],
+        deliveries: Deliveries,
+        hashes: HashPool,
+        catalogue: Catalogue,
+        channel: Channel,
+        concurrency: int,
+    ) -> None:
+        self._policy = policy
+        self._keyring = keyring
+        self._deliveries = deliveries
+        self._hashes = hashes
+        self._catalogue = catalogue
+        self._channel = channel
+        self._concurrency = concurrency
+        self._free = asyncio.Semaphore(concurrency)
+        self._stopping = False
+        self._loops: list[asyncio.Task[None]] = []
+        self._sends: set[asyncio.Task[None]] = set()
+        self._unbegun: dict[str, Job] = {}
+
+    async def start(self) -> None:
+        """Begin to read the queues."""
+        groups = self._deliveries.reading_groups
+        self._loops = [asyncio.create_task(self._read(group)) for group in groups]
+        self._loops.append(asyncio.create_task(self._sweep()))
+
+    async def stop(self) -> None:
+        """Take no more jobs, finish those in flight, leave the rest for other workers."""
+        self._stopping = True
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        for task in list(self._sends):
+            if task.get_name() in self._unbegun:
+                task.cancel()
+        await asyncio.gather(*self._sends, return_exceptions=True)
+        with contextlib.suppress(Unavailable):
+            await self._deliveries.give_back(list(self._unbegun.values()))
+            await self._deliveries.leave()
+
+    async def _read(self, queues: Sequence[str]) -> None:
+        prepared = False
+        while not self._stopping:
+            try:
+                if not prepared:
+                    await self._deliveries.prepare()
+                    prepared = True
+                async with self._free:  # read only when at least one can begin
+                    jobs = await self._deliveries.read(queues, block_ms=BLOCK_MS)
+                self._take(jobs)
+            except Exception as error:  # a loop that ends silently would leave every code unsent
+                prepared = False
+                log.warning(
+                    "delivery.read_failed", error=type(error).__name__, detail=_detail(error)
+                )
+                await asyncio.sleep(0.5)
+
+    async def _sweep(self) -> None:
+        while not self._stopping:
+            try:
+                await self._deliveries.prepare()
+                self._take(await self._deliveries.claim_idle(idle_ms=IDLE_MS))
+            except Exception as error:
+                log.warning(
+                    "delivery.sweep_failed", error=type(error).__name__, detail=_detail(error)
+                )
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def _take(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            name = f"{job.queue}/{job.message_id}"
+            if name in self._unbegun or any(task.get_name() == name for task in self._sends):
+                continue  # a sweep found what this very worker is still sending
+            self._unbegun[name] = job
+            task = asyncio.create_task(self._handle(name, job), name=name)
+            self._sends.add(task)
+            task.add_done_callback(self._sends.discard)
+
+    async def _handle(self, name: str, job: Job) -> None:
+        async with self._free:
+            self._unbegun.pop(name, None)
+            try:
+                await self.deliver(job)
+            except Unavailable as error:
+                # The job stays pending; whoever sweeps next finds it, or finds `sending` and calls it unknown.
+                log.warning(
+                    "delivery.interrupted", challenge_id=job.challenge_id, error=error.detail
+                )
+            except Exception:
+                log.exception("delivery.fault", challenge_id=job.challenge_id)
+
+    async def deliver(self, job: Job) -> None:
+        """
+        Do one job.
+
+        Raises:
+            Unavailable: Redis; nothing was sent, or what was sent will be called unknown.
+        """
+        address = address_of(self._keyring(), job.challenge_id)
+        if address is None:
+            await self._deliveries.discard(job)
+            return
+        taken = await self._deliveries.take(job, address)
+        match taken:
+            case Dropped(reason):
+                DROPPED_JOBS.labels(reason).inc()
+                log.info("delivery.dropped", challenge_id=job.challenge_id, reason=reason)
+            case InProgress():
+                pass
+            case Send():
+                await self._send(job, address, taken)
+
+    async def _send(self, job: Job, address: ChallengeAddress, send: Send) -> None:
+        keyring = self._keyring()
+        try:
+            destination = Destination.open(keyring, send.sealed, job.challenge_id)
+        except SealBroken as error:
+            raise Unavailable(f"seal: {error}") from None
+        pepper = keyring.active(Kind.PEPPER)
+        context = CodeContext(
+            send.caller, send.purpose, job.challenge_id, job.generation, send.binding
+        )
+        code = codes.draw(send.digits)
+        digest = await self._hashes.digest(codes.message(pepper, context, code))
+        text = self._catalogue.render(
+            purpose=send.purpose,
+            locale=send.locale,
+            code=code,
+            minutes=max(1, round((send.expires_at - send.now) / 60_000)),
+            brand=self._policy.brand or None,
+            origin=self._policy.origin,
+            context=destination.context,
+        )
+        sending_ms = int((self._channel.deadline + MARGIN_SECONDS) * 1000)
+        if not await self._deliveries.begin(
+            job, address, digest=digest, kid=pepper.kid, sending_ms=sending_ms
+        ):
+            DROPPED_JOBS.labels("lost_race").inc()
+            return
+        outcome = Outcome(DeliveryStatus.UNKNOWN, "internal")
+        try:
+            outcome = await self._channel.deliver(to=destination.to, text=text)
+        except Exception:
+            log.exception("delivery.channel_fault", challenge_id=job.challenge_id)
+        finally:
+            del code, text
+        DELIVERIES.labels(self._channel.name, outcome.status, outcome.reason).inc()
+        log.info(
+            "delivery.settled",
+            challenge_id=job.challenge_id,
+            caller=send.caller,
+            status=outcome.status,
+            reason=outcome.reason,
+        )
+        await self._deliveries.settle(job, address, outcome.status, outcome.reason)
+
+
+def _detail(error: Exception) -> str | None:
+    """Ours say what broke in words that may be logged; what others say might hold anything."""
+    return error.detail if isinstance(error, Unavailable) else None

@@ -1,0 +1,474 @@
+"""
+One-time codes, as a caller sees them: request, verify, resend, cancel, look.
+
+Nothing here waits for the provider and nothing here knows a code before it is typed: the code is drawn by the delivery
+worker (`flows.delivery`) when it is about to leave.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from otp_service.channels.channel import Channel
+from otp_service.core import codes, proofs, recipients
+from otp_service.core.challenge import (
+    ChallengeAddress,
+    DeliveryStatus,
+    Status,
+    address_of,
+    challenge_id_for,
+    fingerprint,
+    subject_address,
+)
+from otp_service.core.codes import CodeContext
+from otp_service.core.envelopes import About, Destination
+from otp_service.core.keyring import Keyring, Kind
+from otp_service.core.limits import Ceiling, network
+from otp_service.core.messages import Catalogue, resolve_locale
+from otp_service.core.policy import Policy
+from otp_service.core.recipients import Recipient, RecipientRefused
+from otp_service.errors import (
+    ChallengeExhausted,
+    ChallengeNotFound,
+    DestinationRefused,
+    InvalidCode,
+    QuotaExceeded,
+    Unavailable,
+)
+from otp_service.flows.hashing import HashPool
+from otp_service.store import keys
+from otp_service.store.challenges import (
+    Approved,
+    Challenges,
+    NewChallenge,
+    Opened,
+    Reserved,
+    View,
+    ended,
+)
+from otp_service.store.limits import ChargedLimit, WindowState
+from otp_service.telemetry import CHALLENGES
+
+log = structlog.get_logger()
+
+AMR = ("sms",)  # RFC 8176: confirmation using SMS text message to the user at a registered number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRequest:
+    """
+    A wish for a code.
+
+    Attributes:
+        to: A number as typed.
+        subject: The caller's id of the person, or None: then the number stands for the person.
+        binding: What the verification must repeat, such as a hash of the caller's session; "" for none.
+        locale: A language tag, or None.
+        client_ip: The end user's address as the caller knows it, or None.
+        client_ref: The caller's own mark, handed back when the challenge is looked at.
+        context: Values shown in the message, checked by `core.messages.check_context`.
+    """
+
+    to: str = field(repr=False)
+    purpose: str
+    subject: str | None = field(default=None, repr=False)
+    binding: str = ""
+    locale: str | None = None
+    client_ip: str | None = field(default=None, repr=False)
+    client_ref: str | None = None
+    context: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """
+    A challenge whose code is on its way.
+
+    Attributes:
+        to: Masked.
+        expires_at: Unix milliseconds.
+        expires_in: Seconds.
+        resend_in: Seconds until a resend passes every limit known now; None when it can't any more.
+        sends_remaining: Codes that may still be sent for this challenge and recipient.
+        windows: The caller's own limits on this recipient.
+    """
+
+    challenge_id: str
+    purpose: str
+    channel: str
+    to: str
+    expires_at: int
+    expires_in: int
+    resend_in: int | None
+    sends_remaining: int
+    attempts_remaining: int
+    delivery: DeliveryStatus
+    delivery_reason: str
+    windows: Sequence[WindowState]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A right code, accepted. `verified_at` in Unix milliseconds, `proof_expires_in` in seconds."""
+
+    challenge_id: str
+    purpose: str
+    subject: str | None
+    verified_at: int
+    proof: str = field(repr=False)
+    proof_expires_in: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a challenge stands or ended."""
+
+    challenge_id: str
+    client_ref: str | None
+    view: View
+
+
+class OneTimeCodes:
+    """
+    The story of a one-time code.
+
+    Args:
+        clock: Any steady clock, for the ceiling of this process.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        keyring: Callable[[], Keyring],
+        challenges: Challenges,
+        hashes: HashPool,
+        catalogue: Catalogue,
+        channel: Channel,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._policy = policy
+        self._keyring = keyring
+        self._challenges = challenges
+        self._hashes = hashes
+        self._catalogue = catalogue
+        self._channel = channel
+        self._ceiling = Ceiling(policy.per_process)
+        self._clock = clock
+
+    async def request(self, caller: str, ask: CodeRequest, *, handle: str) -> Issued:
+        """
+        Open a challenge and queue its code.
+
+        Args:
+            handle: 32 hex digits; the same again opens nothing new and tells of the challenge it opened.
+
+        Raises:
+            DestinationRefused: the number is none we send to.
+            RateLimited, SubjectBlocked, QuotaExceeded: and nothing was counted.
+            Overloaded, Unavailable.
+        """
+        policy, keyring = self._policy, self._keyring()
+        recipient = self._recipient(ask.to)
+        self._require_channel()
+        subject = subject_address(keyring, caller, _subject(ask, recipient))
+        challenge_id = challenge_id_for(keyring, subject, handle)
+        address = ChallengeAddress(challenge_id, subject)
+        self._require_headroom()
+        new = NewChallenge(
+            address=address,
+            caller=caller,
+            purpose=ask.purpose,
+            binding=self._binding(caller, ask.binding),
+            about=About(subject=ask.subject, client_ref=ask.client_ref).seal(keyring, challenge_id),
+            sealed=Destination(
+                to=recipient.e164, context=ask.context, client_ip=ask.client_ip
+            ).seal(keyring, challenge_id),
+            locale=resolve_locale(ask.locale, self._catalogue.locales, policy.locale),
+            digits=policy.digits,
+            max_attempts=policy.max_attempts,
+            max_sends=policy.max_sends,
+            ttl_ms=policy.code_ttl * 1000,
+            grace_ms=policy.resend_grace * 1000,
+            min_life_ms=policy.min_life_at_send * 1000,
+            retention_ms=policy.retention * 1000,
+        )
+        limits = self._limits(caller, recipient, ask.client_ip)
+        opened = await self._challenges.open(new, limits)
+        if opened is None:
+            return await self._issued_before(address, caller, recipient)
+        CHALLENGES.labels(ask.purpose, "opened").inc()
+        log.info("challenge.opened", caller=caller, challenge_id=challenge_id, purpose=ask.purpose)
+        return self._issued(address, recipient.masked, opened)
+
+    async def resend(self, caller: str, challenge_id: str, *, handle: str) -> Issued:
+        """
+        Queue a new code; the old one is dead, and neither tries nor limits start anew.
+
+        Args:
+            handle: 32 hex digits; the same again queues nothing.
+
+        Raises:
+            ChallengeNotFound, ChallengeEnded, RateLimited, SubjectBlocked, QuotaExceeded, Overloaded, Unavailable.
+        """
+        keyring = self._keyring()
+        address = _address(keyring, challenge_id)
+        view = await self._challenges.view(address, caller=caller)
+        if view.status is not Status.PENDING:
+            raise ended(view.status, view.ended_at or view.now)
+        self._require_channel()
+        sealed = await self._challenges.sealed_recipient(address)
+        if sealed is None:
+            raise ended(Status.EXPIRED, view.expires_at)
+        destination = Destination.open(keyring, sealed, challenge_id)
+        recipient = self._recipient(destination.to)
+        self._require_headroom()
+        limits = self._limits(caller, recipient, destination.client_ip)
+        opened = await self._challenges.resend(address, limits, caller=caller, resend_id=handle)
+        log.info("challenge.resent", caller=caller, challenge_id=challenge_id)
+        return self._issued(address, recipient.masked, opened)
+
+    async def verify(
+        self, caller: str, challenge_id: str, code: str, *, purpose: str, binding: str, handle: str
+    ) -> Verified:
+        """
+        Accept the right code, once.
+
+        Args:
+            code: 4 to 10 ASCII digits, normalised.
+            handle: 32 hex digits; the same again after success succeeds again with the same proof.
+
+        Raises:
+            ChallengeNotFound, ChallengeMismatch, CodeNotSent, ChallengeEnded, SubjectBlocked, InvalidRequest,
+                Overloaded: no try was spent.
+            InvalidCode, ChallengeExhausted: a try was spent.
+            Unavailable: a try may have been spent.
+        """
+        keyring = self._keyring()
+        address = _address(keyring, challenge_id)
+        bound = self._binding(caller, binding)
+        async with self._hashes.admit() as hashing:
+            reserved = await self._challenges.reserve(
+                address,
+                caller=caller,
+                purpose=purpose,
+                binding=bound,
+                digits=len(code),
+                attempt_id=handle,
+            )
+            proof = proofs.derive(
+                keyring, caller=caller, challenge_id=challenge_id, attempt_id=handle
+            )
+            if isinstance(reserved, Approved):
+                return self._verified(
+                    keyring, address, purpose, reserved.about, reserved.ended_at, proof
+                )
+            for candidate in reserved.candidates:
+                pepper = keyring.find(Kind.PEPPER, candidate.kid)
+                if pepper is None:
+                    continue
+                context = CodeContext(caller, purpose, challenge_id, candidate.generation, bound)
+                if await hashing.matches(candidate.digest, codes.message(pepper, context, code)):
+                    ended_at = await self._challenges.consume(
+                        address,
+                        generation=candidate.generation,
+                        attempt_id=handle,
+                        proof_key=keys.proof(address.subject.bucket, proofs.digest(proof)),
+                        proof=self._proof_fields(caller, address, purpose, bound, reserved),
+                        proof_ttl_ms=self._policy.proof_ttl * 1000,
+                    )
+                    CHALLENGES.labels(purpose, "approved").inc()
+                    log.info("challenge.approved", caller=caller, challenge_id=challenge_id)
+                    return self._verified(
+                        keyring, address, purpose, reserved.about, ended_at, proof
+                    )
+        log.info(
+            "challenge.wrong_code",
+            caller=caller,
+            challenge_id=challenge_id,
+            attempts_left=reserved.attempts_left,
+        )
+        CHALLENGES.labels(purpose, "wrong_code").inc()
+        if reserved.attempts_left > 0:
+            raise InvalidCode(reserved.attempts_left)
+        _, ended_at = await self._challenges.end(address, caller=caller, status=Status.EXHAUSTED)
+        CHALLENGES.labels(purpose, "exhausted").inc()
+        raise ChallengeExhausted(ended_at)
+
+    async def cancel(self, caller: str, challenge_id: str) -> tuple[Status, int]:
+        """
+        End a challenge; return how and when it ended, also if it had before.
+
+        Raises:
+            ChallengeNotFound, Unavailable.
+        """
+        address = _address(self._keyring(), challenge_id)
+        ended = await self._challenges.end(address, caller=caller, status=Status.CANCELED)
+        log.info("challenge.canceled", caller=caller, challenge_id=challenge_id, status=ended[0])
+        return ended
+
+    async def look(self, caller: str, challenge_id: str) -> Standing:
+        """
+        Return how a challenge stands or ended; never a code, a number or a proof.
+
+        Raises:
+            ChallengeNotFound, Unavailable.
+        """
+        keyring = self._keyring()
+        address = _address(keyring, challenge_id)
+        view = await self._challenges.view(address, caller=caller)
+        about = About.open(keyring, view.about, challenge_id)
+        return Standing(challenge_id=challenge_id, client_ref=about.client_ref, view=view)
+
+    async def wait_for_delivery(
+        self, caller: str, challenge_id: str, seconds: float
+    ) -> tuple[DeliveryStatus, str]:
+        """Return how the delivery stands once it is settled, or after so many seconds. Raises Unavailable."""
+        address = _address(self._keyring(), challenge_id)
+        end, pause = self._clock() + seconds, 0.02
+        while True:
+            view = await self._challenges.view(address, caller=caller)
+            left = end - self._clock()
+            if view.delivery.settled or view.status is not Status.PENDING or left <= 0:
+                return view.delivery, view.delivery_reason
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 1.5, 0.4)
+
+    def _recipient(self, typed: str) -> Recipient:
+        try:
+            return recipients.parse_recipient(typed, regions=self._policy.regions)
+        except RecipientRefused as error:
+            raise DestinationRefused(error.reason.value, str(error)) from None
+
+    def _require_channel(self) -> None:
+        if wait := self._channel.unavailable_for:
+            raise Unavailable("the provider keeps failing", retry_after=max(1, round(wait)))
+
+    def _require_headroom(self) -> None:
+        if wait := self._ceiling.admit(self._clock()):
+            raise QuotaExceeded("process", wait)
+
+    def _binding(self, caller: str, binding: str) -> str:
+        if not binding:
+            return ""
+        return fingerprint(self._keyring().active(Kind.ROUTE), "binding/v1", caller, binding)
+
+    def _limits(
+        self, caller: str, recipient: Recipient, client_ip: str | None
+    ) -> list[ChargedLimit]:
+        policy, phone = self._policy, self._keyring().active(Kind.PHONE)
+
+        def key(name: str, *parts: str) -> str:
+            return keys.limit(name, fingerprint(phone, f"limit/{name}/v1", *parts))
+
+        limits = [
+            ChargedLimit(
+                key=key("recipient", caller, recipient.e164),
+                windows=[("recipient", window) for window in policy.per_recipient],
+                cooldown=policy.cooldown,
+            ),
+            ChargedLimit(
+                key=key("recipient_total", recipient.e164),
+                windows=[("recipient_total", window) for window in policy.per_recipient_total],
+            ),
+            ChargedLimit(
+                key=key("block", recipient.block),
+                windows=[("number_block", window) for window in policy.per_block],
+            ),
+            ChargedLimit(
+                key=key("caller", caller),
+                windows=[("caller_budget", window) for window in policy.per_caller],
+            ),
+        ]
+        if client_ip is not None:
+            limits.append(
+                ChargedLimit(
+                    key=key("client_ip", caller, network(client_ip)),
+                    windows=[("client_ip", window) for window in policy.per_client_ip],
+                )
+            )
+        return limits
+
+    def _issued(self, address: ChallengeAddress, masked: str, opened: Opened) -> Issued:
+        per_recipient = [window.remaining for window in opened.windows]
+        sends = min([opened.sends_left, *per_recipient])
+        expires_in_ms = opened.expires_at - opened.now
+        reachable = opened.sends_left > 0 and opened.next_ms < expires_in_ms
+        return Issued(
+            challenge_id=address.challenge_id,
+            purpose=opened.purpose,
+            channel=self._channel.name,
+            to=masked,
+            expires_at=opened.expires_at,
+            expires_in=expires_in_ms // 1000,
+            resend_in=-(-opened.next_ms // 1000) if reachable else None,
+            sends_remaining=sends,
+            attempts_remaining=opened.attempts_left,
+            delivery=DeliveryStatus.QUEUED,
+            delivery_reason="",
+            windows=opened.windows,
+        )
+
+    async def _issued_before(
+        self, address: ChallengeAddress, caller: str, recipient: Recipient
+    ) -> Issued:
+        view = await self._challenges.view(address, caller=caller)
+        return Issued(
+            challenge_id=address.challenge_id,
+            purpose=view.purpose,
+            channel=self._channel.name,
+            to=recipient.masked,
+            expires_at=view.expires_at,
+            expires_in=max(0, view.expires_at - view.now) // 1000,
+            resend_in=None,
+            sends_remaining=view.sends_left,
+            attempts_remaining=view.attempts_left,
+            delivery=view.delivery,
+            delivery_reason=view.delivery_reason,
+            windows=(),
+        )
+
+    def _proof_fields(
+        self, caller: str, address: ChallengeAddress, purpose: str, bound: str, reserved: Reserved
+    ) -> dict[str, str]:
+        return {
+            "audience": caller,
+            "caller": caller,
+            "challenge_id": address.challenge_id,
+            "purpose": purpose,
+            "binding": bound,
+            "about": reserved.about,
+            "amr": " ".join(AMR),
+        }
+
+    def _verified(
+        self,
+        keyring: Keyring,
+        address: ChallengeAddress,
+        purpose: str,
+        about: str,
+        verified_at: int,
+        proof: str,
+    ) -> Verified:
+        return Verified(
+            challenge_id=address.challenge_id,
+            purpose=purpose,
+            subject=About.open(keyring, about, address.challenge_id).subject,
+            verified_at=verified_at,
+            proof=proof,
+            proof_expires_in=self._policy.proof_ttl,
+        )
+
+
+def _address(keyring: Keyring, challenge_id: str) -> ChallengeAddress:
+    address = address_of(keyring, challenge_id)
+    if address is None:
+        raise ChallengeNotFound
+    return address
+
+
+def _subject(ask: CodeRequest, recipient: Recipient) -> str:
+    return f"subject:{ask.subject}" if ask.subject is not None else f"recipient:{recipient.e164}"

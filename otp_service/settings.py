@@ -1,0 +1,495 @@
+"""
+Every setting, with its unit, default and range.
+
+Settings come from the environment: `OTP_<NAME>`, or `OTP_<NAME>_FILE` naming a file that holds the value (its last line
+break is dropped). A name that is no setting, a value out of range and an unsafe combination refuse to start, and the
+message names the setting. Values never show in a repr or an error.
+"""
+
+import difflib
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from otp_service.core.codes import HashCost
+from otp_service.core.keyring import Keyring, KeyringError
+from otp_service.core.limits import FailureBudget, Window
+from otp_service.core.message_values import host_problem, name_problem
+from otp_service.core.policy import BUILT_IN_PURPOSES, Policy
+from otp_service.store.connection import SCHEMES
+from otp_service.store.scripts import Durability
+
+PREFIX = "OTP_"
+# Of the sandbox and of scripts, not of the service: allowed to stand in the same environment.
+_NEIGHBOURS = ("OTP_SANDBOX_", "OTP_CREDENTIAL")
+
+
+class SettingsError(ValueError):
+    """The configuration can't be used. Each line names a setting and says why, never its value."""
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def _windows(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    windows = [Window.parse(part) for part in value.split(",")]
+    return tuple(sorted(windows, key=lambda window: -window.seconds))
+
+
+def _words(value: object) -> object:
+    return (
+        frozenset(word for word in value.replace(" ", "").split(",") if word)
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _numbers(value: object) -> object:
+    return tuple(int(part) for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _window(value: object) -> object:
+    return Window.parse(value) if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> str:  # noqa: ANN401
+    return ",".join(
+        str(part) for part in (sorted(value) if isinstance(value, frozenset) else value)
+    )
+
+
+_as_text = PlainSerializer(_listed, return_type=str)
+Windows = Annotated[tuple[Window, ...], BeforeValidator(_windows), _as_text]
+OneWindow = Annotated[Window, BeforeValidator(_window), PlainSerializer(str, return_type=str)]
+Words = Annotated[frozenset[str], BeforeValidator(_words), _as_text]
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_numbers), _as_text]
+
+
+class Settings(BaseModel):
+    """The settings by name; `OTP_REDIS_URL` is `redis_url`. Descriptions are what the README shows."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+        validate_default=True,
+    )
+
+    environment: Literal["production", "development"] = Field(
+        "production",
+        description="`development` allows every region and warns where production refuses. `otp-service dev` sets it.",
+    )
+    redis_url: SecretStr = Field(
+        description="Redis or Valkey: `redis://`, `rediss://`, `unix://`, `redis+sentinel://host,host/service`, "
+        "`redis+cluster://host,host`."
+    )
+    redis_allow_plaintext: bool = Field(
+        False,
+        description="Allow Redis without TLS or password off loopback: only on a network of your own.",
+    )
+    redis_timeout: float = Field(
+        1.0, ge=0.05, le=10, description="Seconds that one command may take."
+    )
+    redis_connections: int = Field(
+        64, ge=4, le=1000, description="Connections of one process, at most."
+    )
+    durability: Durability = Field(
+        Durability.NONE,
+        description="What a counted try and a spent code wait for: `none` (the primary), `replica` (WAIT 1), `fsync` "
+        "(WAITAOF). A shortfall is a 503.",
+    )
+    allow_no_persistence: bool = Field(
+        False,
+        description="Start although Redis keeps no append-only file: a restart then forgets every limit.",
+    )
+    keyring: SecretStr = Field(
+        description="The secret keys, JSON as `otp-service keys generate` prints it. Use the file."
+    )
+
+    wsms_url: str = Field(
+        description="The WordPress site, with or without `/wp-json`; `?rest_route=` sites too."
+    )
+    wsms_username: str = Field(description="A WordPress user that may send (`wpsms_sendsms`).")
+    wsms_application_password: SecretStr = Field(
+        description="Its application password; spaces are fine."
+    )
+    wsms_sender: str = Field(
+        "", max_length=20, description="The sender's name; empty for the gateway's default."
+    )
+    wsms_deadline: float = Field(
+        30.0,
+        ge=1,
+        le=120,
+        description="Seconds for one send. Under 30 a send that succeeds may be called unknown.",
+    )
+    wsms_ca_file: str | None = Field(
+        None, description="PEM file of the authority that signed the site's certificate."
+    )
+
+    regions: Words = Field(
+        frozenset(),
+        description="ISO regions to which codes go, such as `DE,AT,CH`. Required in production.",
+    )
+    purposes: Words = Field(
+        frozenset(), description="Purposes besides the built-in ones, separated by commas."
+    )
+    code_digits: int = Field(6, ge=4, le=10, description="Digits of a code.")
+    allow_short_codes: bool = Field(False, description="Allow codes of fewer than 6 digits.")
+    code_ttl: int = Field(300, ge=60, le=600, description="Seconds that a code lives.")
+    min_life_at_send: int = Field(
+        60,
+        ge=5,
+        le=540,
+        description="Seconds of life below which a waiting code is not sent any more.",
+    )
+    resend_grace: int = Field(
+        0,
+        ge=0,
+        le=120,
+        description="Seconds that the old code still works after a resend; 0: it is dead at once.",
+    )
+    proof_ttl: int = Field(120, ge=30, le=600, description="Seconds that a proof lives.")
+    retention: int = Field(
+        86_400,
+        ge=3600,
+        le=604_800,
+        description="Seconds for which one can ask how a challenge ended.",
+    )
+
+    max_attempts: int = Field(5, ge=1, le=10, description="Wrong tries of one challenge.")
+    max_sends: int = Field(
+        5, ge=1, le=10, description="Codes of one challenge, the first included."
+    )
+    max_bindings: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="Challenges of one subject and purpose side by side, each with its own binding.",
+    )
+    failures: OneWindow = Field(
+        Window(10, 1800),
+        description="Wrong codes of one subject, over all challenges, that lead to a block.",
+    )
+    block_seconds: int = Field(
+        1800, ge=60, le=86_400, description="Seconds of that block; trying does not prolong it."
+    )
+    failures_long: OneWindow = Field(Window(20, 86_400), description="The same over a longer time.")
+    failures_in_a_row: int = Field(
+        100,
+        ge=10,
+        le=100,
+        description="Wrong codes without a right one between that disable the factor.",
+    )
+    cooldown: Numbers = Field(
+        (30, 60, 120),
+        description="Seconds between sends to one recipient: after the first, the second, …",
+    )
+    limit_recipient: Windows = Field(
+        (Window(10, 86_400), Window(5, 600)), description="Sends to one recipient for one caller."
+    )
+    limit_recipient_total: Windows = Field(
+        (Window(20, 86_400),), description="Sends to one recipient for all callers."
+    )
+    limit_client_ip: Windows = Field(
+        (Window(10, 600),), description="Sends that one end user's network (/32, /64) causes."
+    )
+    limit_block: Windows = Field(
+        (Window(20, 600),), description="Sends to the thousand numbers around a recipient."
+    )
+    limit_caller: Windows = Field(
+        (Window(10_000, 86_400),), description="Sends of one caller: its budget."
+    )
+    limit_process: OneWindow = Field(
+        Window(6_000, 60),
+        description="Sends of one process, counted in its memory: the ceiling if Redis lost all counts.",
+    )
+    queue_limit: int = Field(
+        200,
+        ge=10,
+        le=100_000,
+        description="Jobs waiting in one of 64 queues before requests are shed.",
+    )
+
+    locale: str = Field("en", description="Language of messages when a request names none.")
+    brand: str = Field("", description="Your name in messages, at most 20 characters.")
+    origin: str | None = Field(
+        None, description="Host to which codes are bound: the last line `@host #code`."
+    )
+    messages_dir: Path | None = Field(
+        None, description="Directory with your own texts; see docs/messages.md."
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on.")
+    admin_host: str = Field("127.0.0.1", description="Address of the admin port.")
+    admin_port: int = Field(
+        9000, ge=0, le=65_535, description="Port of `/metrics`; 0 picks a free one."
+    )
+    workers: int = Field(1, ge=1, le=64, description="Serving processes.")
+    trusted_proxies: Words = Field(
+        frozenset(), description="Addresses or networks whose `X-Forwarded-*` is believed. Not `*`."
+    )
+    drain_seconds: int = Field(
+        35, ge=1, le=300, description="Seconds to finish what is in flight on SIGTERM."
+    )
+    deliver: bool = Field(
+        True, description="Deliver in the serving processes too; else run `otp-service worker`."
+    )
+    delivery_concurrency: int = Field(16, ge=1, le=256, description="Sends at once in one process.")
+    hash_passes: int = Field(2, ge=1, le=10, description="argon2id: t.")
+    hash_memory_kib: int = Field(19_456, ge=8, le=2_097_152, description="argon2id: m, KiB.")
+    hash_lanes: int = Field(1, ge=1, le=16, description="argon2id: p.")
+    hash_threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads for hashing in one process; 0: its share of the cores.",
+    )
+    hash_queue: int = Field(
+        32,
+        ge=0,
+        le=1024,
+        description="Verifications that may wait for a thread before others are shed.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="What is logged."
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_scheme(cls, value: SecretStr) -> SecretStr:
+        if urlsplit(value.get_secret_value()).scheme not in SCHEMES:
+            raise ValueError(f"the scheme must be one of {', '.join(SCHEMES)}")
+        return value
+
+    @field_validator("keyring")
+    @classmethod
+    def _usable_keyring(cls, value: SecretStr) -> SecretStr:
+        try:
+            Keyring.from_json(value.get_secret_value())
+        except KeyringError as error:
+            raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("wsms_url")
+    @classmethod
+    def _safe_site(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if not parts.hostname or parts.scheme not in ("https", "http"):
+            raise ValueError("must be an https:// URL")
+        if parts.scheme == "http" and not _loopback(parts.hostname):
+            raise ValueError(
+                "must be https: the application password and every code would go over the wire in clear"
+            )
+        return value
+
+    @field_validator("purposes")
+    @classmethod
+    def _purpose_names(cls, value: frozenset[str]) -> frozenset[str]:
+        for word in value:
+            if not (
+                word[:1].isalpha()
+                and word.replace("_", "a").isalnum()
+                and word.islower()
+                and len(word) <= 32
+            ):
+                raise ValueError("a purpose is a-z, 0-9 and _, beginning with a letter, 32 at most")
+        return value
+
+    @field_validator("cooldown")
+    @classmethod
+    def _cooldown_steps(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not (1 <= len(value) <= 10 and all(1 <= step <= 3600 for step in value)):
+            raise ValueError("1 to 10 steps of 1 to 3600 seconds")
+        return value
+
+    @field_validator("brand")
+    @classmethod
+    def _brand_name(cls, value: str) -> str:
+        if value and (reason := name_problem(value)):
+            raise ValueError(reason)
+        return value
+
+    @field_validator("origin")
+    @classmethod
+    def _origin_host(cls, value: str | None) -> str | None:
+        if value is not None and (reason := host_problem(value)):
+            raise ValueError(reason)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _named_proxies(cls, value: frozenset[str]) -> frozenset[str]:
+        for word in value:
+            try:
+                network = ipaddress.ip_network(word, strict=False)
+            except ValueError:
+                raise ValueError("must be addresses or networks; anybody (*) is not") from None
+            if network.prefixlen == 0:
+                raise ValueError("must be addresses or networks; anybody is not")
+        return value
+
+    @model_validator(mode="after")
+    def _safe_together(self) -> Self:
+        wrong: list[str] = []
+        if self.code_digits < 6 and not self.allow_short_codes:
+            wrong.append("OTP_CODE_DIGITS: fewer than 6 needs OTP_ALLOW_SHORT_CODES=true")
+        if self.min_life_at_send >= self.code_ttl:
+            wrong.append(
+                "OTP_MIN_LIFE_AT_SEND: must be less than OTP_CODE_TTL, else nothing is ever sent"
+            )
+        cost = HashCost(self.hash_passes, self.hash_memory_kib, self.hash_lanes)
+        if not cost.approved:
+            wrong.append(
+                "OTP_HASH_MEMORY_KIB: below the OWASP row for OTP_HASH_PASSES (t=1: 47104, t=2: 19456, t=3: 12288)"
+            )
+        if self.environment == "production":
+            if not self.regions:
+                wrong.append("OTP_REGIONS: name the regions to which codes go, such as DE,AT,CH")
+            wrong += _redis_in_the_open(self)
+        for region in self.regions:
+            if not (
+                len(region) == 2 and region.isascii() and region.isalpha() and region.isupper()
+            ):
+                wrong.append(
+                    "OTP_REGIONS: ISO 3166-1 codes of two capital letters, separated by commas"
+                )
+                break
+        if wrong:
+            raise SettingsError(*wrong)
+        return self
+
+    def ring(self) -> Keyring:
+        """Return the key ring."""
+        return Keyring.from_json(self.keyring.get_secret_value())
+
+    def policy(self) -> Policy:
+        """Return the rules for codes, challenges and sends."""
+        return Policy(
+            purposes=frozenset(BUILT_IN_PURPOSES) | self.purposes,
+            digits=self.code_digits,
+            code_ttl=self.code_ttl,
+            min_life_at_send=self.min_life_at_send,
+            resend_grace=self.resend_grace,
+            max_attempts=self.max_attempts,
+            max_sends=self.max_sends,
+            max_bindings=self.max_bindings,
+            retention=self.retention,
+            proof_ttl=self.proof_ttl,
+            failures=FailureBudget(
+                self.failures, self.block_seconds, self.failures_long, self.failures_in_a_row
+            ),
+            cooldown=self.cooldown,
+            per_recipient=self.limit_recipient,
+            per_recipient_total=self.limit_recipient_total,
+            per_client_ip=self.limit_client_ip,
+            per_block=self.limit_block,
+            per_caller=self.limit_caller,
+            per_process=self.limit_process,
+            queue_limit=self.queue_limit,
+            regions=self.regions or (None if self.environment == "development" else frozenset()),
+            hash_cost=HashCost(self.hash_passes, self.hash_memory_kib, self.hash_lanes),
+            locale=self.locale,
+            brand=self.brand,
+            origin=self.origin,
+        )
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """
+    Return the settings of an environment.
+
+    Raises:
+        SettingsError: every setting that is missing, unknown, out of range or unsafe, one a line.
+    """
+    values: dict[str, str] = {}
+    wrong: list[str] = []
+    for name, value in environ.items():
+        if not name.startswith(PREFIX) or name.startswith(_NEIGHBOURS):
+            continue
+        field = name.removeprefix(PREFIX).lower()
+        if field not in Settings.model_fields and field.endswith("_file"):
+            field = field.removesuffix("_file")
+            if f"{PREFIX}{field.upper()}" in environ:
+                wrong.append(f"{name}: {PREFIX}{field.upper()} is set too; keep one of the two")
+                continue
+            try:
+                value = Path(value).read_text("utf-8").removesuffix("\n")
+            except (OSError, UnicodeDecodeError) as error:
+                wrong.append(f"{name}: the file can't be read ({type(error).__name__})")
+                continue
+        if field not in Settings.model_fields:
+            near = difflib.get_close_matches(field, Settings.model_fields, n=1)
+            hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
+            wrong.append(f"{name}: is no setting{hint}")
+            continue
+        values[field] = value
+    if wrong:
+        raise SettingsError(*wrong)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(
+            *(_line(detail) for detail in error.errors(include_input=False))
+        ) from None
+
+
+def _line(detail: Any) -> str:  # noqa: ANN401
+    name = PREFIX + str(detail["loc"][0] if detail["loc"] else "").upper()
+    if detail["type"] == "missing":
+        return f"{name}: is required"
+    return (
+        f"{name}: {detail['msg'].removeprefix('Value error, ')}"
+        if detail["loc"]
+        else detail["msg"].removeprefix("Value error, ")
+    )
+
+
+def _redis_in_the_open(settings: Settings) -> list[str]:
+    if settings.redis_allow_plaintext:
+        return []
+    parts = urlsplit(settings.redis_url.get_secret_value())
+    if parts.scheme == "unix":
+        return []
+    hosts = [
+        entry.rpartition(":")[0] or entry for entry in parts.netloc.rpartition("@")[2].split(",")
+    ]
+    if all(_loopback(host) for host in hosts):
+        return []
+    wrong = []
+    if not parts.scheme.startswith("rediss"):
+        wrong.append(
+            "OTP_REDIS_URL: without TLS off loopback; use rediss://, or set OTP_REDIS_ALLOW_PLAINTEXT=true"
+        )
+    if not parts.password:
+        wrong.append(
+            "OTP_REDIS_URL: without a password off loopback, or set OTP_REDIS_ALLOW_PLAINTEXT=true"
+        )
+    return wrong
+
+
+def _loopback(host: str) -> bool:
+    if host in ("localhost", ""):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,99 @@
+"""Callers and their credentials: only keyed digests are stored, at most two live at a time."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from otp_service.core.credentials import StoredCredential
+from otp_service.errors import Unavailable
+from otp_service.store import keys
+from otp_service.store.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class CallerRecord:
+    """
+    A caller.
+
+    Attributes:
+        name: 1 to 32 of `[a-z0-9-]`.
+        scopes: What its credentials may do.
+        created_at: Unix seconds.
+        credentials: At most two, the newest last.
+    """
+
+    name: str
+    scopes: frozenset[str]
+    created_at: int
+    credentials: tuple[StoredCredential, ...]
+
+
+class Callers:
+    """The callers, each one JSON text under its name: a change replaces the whole."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def find(self, name: str) -> CallerRecord | None:
+        """Return the caller of that name, or None. Raises Unavailable."""
+        text = await self._command("GET", keys.caller(name))
+        return _read(name, text) if text is not None else None
+
+    async def create(self, record: CallerRecord) -> bool:
+        """Store a new caller; False if the name is taken. Raises Unavailable."""
+        return (
+            await self._command("SET", keys.caller(record.name), _write(record), "NX") is not None
+        )
+
+    async def replace(self, record: CallerRecord) -> None:
+        """Store a changed caller. Raises Unavailable."""
+        await self._command("SET", keys.caller(record.name), _write(record))
+
+    async def remove(self, name: str) -> bool:
+        """Remove a caller with all its credentials; False if there was none. Raises Unavailable."""
+        return bool(await self._command("DEL", keys.caller(name)))
+
+    async def all(self) -> list[CallerRecord]:
+        """Return every caller by name. Raises Unavailable."""
+        client: Any = self._connection.client
+        try:
+            found = [key async for key in client.scan_iter(match=keys.CALLERS, count=1000)]
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Unavailable(f"redis: callers: {type(error).__name__}") from error
+        names = sorted({str(key).rpartition(":")[2] for key in found})
+        records = [await self.find(name) for name in names]
+        return [record for record in records if record is not None]
+
+    async def _command(self, *command: str) -> Any:  # noqa: ANN401
+        client: Any = self._connection.client
+        try:
+            return await client.execute_command(*command)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Unavailable(f"redis: callers: {type(error).__name__}") from error
+
+
+def _write(record: CallerRecord) -> str:
+    return json.dumps(
+        {
+            "scopes": sorted(record.scopes),
+            "created_at": record.created_at,
+            "credentials": [asdict(credential) for credential in record.credentials],
+        }
+    )
+
+
+def _read(name: str, text: str) -> CallerRecord:
+    try:
+        data = json.loads(text)
+        credentials: Iterable[dict[str, Any]] = data["credentials"]
+        return CallerRecord(
+            name=name,
+            scopes=frozenset(data["scopes"]),
+            created_at=int(data["created_at"]),
+            credentials=tuple(StoredCredential(**entry) for entry in credentials),
+        )
+    except (ValueError, KeyError, TypeError):
+        raise Unavailable("redis: a caller's record is damaged") from None

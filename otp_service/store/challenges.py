@@ -1,0 +1,447 @@
+"""Challenges in Redis: one method for each script, and its answer as a value."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from otp_service.core.challenge import ChallengeAddress, DeliveryStatus, Status
+from otp_service.core.limits import FailureBudget
+from otp_service.errors import (
+    ChallengeCanceled,
+    ChallengeEnded,
+    ChallengeExhausted,
+    ChallengeExpired,
+    ChallengeMismatch,
+    ChallengeNotFound,
+    ChallengeReplaced,
+    ChallengeUsed,
+    CodeNotSent,
+    FieldError,
+    InvalidRequest,
+    Overloaded,
+    QuotaExceeded,
+    RateLimited,
+    SubjectBlocked,
+    Unavailable,
+)
+from otp_service.store import keys
+from otp_service.store.limits import ChargedLimit, Limits, WindowState
+from otp_service.store.scripts import Scripts
+
+FACTOR = "sms"
+_UNTIL_FREED = (
+    86_400  # seconds told to a caller whose subject's factor is disabled: waiting alone won't help
+)
+_RETRY_NOT_SENT = 2
+_GUARD_MEMORY_MS = 365 * 86_400_000
+
+_ENDED: Mapping[str, type[ChallengeEnded]] = {
+    Status.APPROVED: ChallengeUsed,
+    Status.EXPIRED: ChallengeExpired,
+    Status.EXHAUSTED: ChallengeExhausted,
+    Status.CANCELED: ChallengeCanceled,
+    Status.REPLACED: ChallengeReplaced,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewChallenge:
+    """All that is written when a challenge is opened. Times are milliseconds; `binding` is a fingerprint or ""."""
+
+    address: ChallengeAddress
+    caller: str
+    purpose: str
+    binding: str
+    about: str  # sealed: what the caller calls it
+    sealed: str  # sealed: where the code goes
+    locale: str
+    digits: int
+    max_attempts: int
+    max_sends: int
+    ttl_ms: int
+    grace_ms: int
+    min_life_ms: int
+    retention_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What holds after a challenge was opened or a code resent. Unix milliseconds; `next_ms` from now."""
+
+    now: int
+    purpose: str
+    expires_at: int
+    sends_left: int
+    attempts_left: int
+    windows: Sequence[WindowState]
+    next_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A digest that the typed code may match."""
+
+    digest: str
+    kid: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """One attempt is spent; the newest digest first. `about` is sealed."""
+
+    candidates: Sequence[Candidate]
+    attempts_left: int
+    about: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    """This very attempt has succeeded. `about` is sealed."""
+
+    ended_at: int
+    about: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a caller may see. `about` is sealed."""
+
+    now: int
+    status: Status
+    ended_at: int | None
+    purpose: str
+    about: str
+    opened_at: int
+    expires_at: int
+    attempts_left: int
+    sends_left: int
+    delivery: DeliveryStatus
+    delivery_reason: str
+    generation: int
+
+
+class Challenges:
+    """The life of challenges, decided inside Redis."""
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        *,
+        budget: FailureBudget,
+        max_bindings: int,
+        queue_limit: int,
+    ) -> None:
+        self._scripts = scripts
+        self._limits = Limits(scripts)
+        self._max_bindings = max_bindings
+        self._queue_limit = queue_limit
+        self._budget = {
+            "short_count": budget.short.count,
+            "short_ms": budget.short.seconds * 1000,
+            "block_ms": budget.block_seconds * 1000,
+            "long_count": budget.long.count,
+            "long_ms": budget.long.seconds * 1000,
+            "in_a_row": budget.in_a_row,
+            "memory_ms": _GUARD_MEMORY_MS,
+        }
+
+    async def open(self, new: NewChallenge, limits: Sequence[ChargedLimit]) -> Opened | None:
+        """
+        Open a challenge if every limit passes, or return None if its id is there already.
+
+        Raises:
+            RateLimited, SubjectBlocked, QuotaExceeded: and nothing was counted.
+            Overloaded: the queue is full.
+            Unavailable: Redis.
+        """
+        address = new.address
+        answer = await self._charged(
+            "open_challenge",
+            address,
+            limits,
+            member=f"{address.challenge_id}:1",
+            args={
+                "id": address.challenge_id,
+                "caller": new.caller,
+                "purpose": new.purpose,
+                "binding": new.binding,
+                "about": new.about,
+                "sealed": new.sealed,
+                "locale": new.locale,
+                "digits": new.digits,
+                "max_attempts": new.max_attempts,
+                "max_sends": new.max_sends,
+                "ttl_ms": new.ttl_ms,
+                "grace_ms": new.grace_ms,
+                "min_life_ms": new.min_life_ms,
+                "retention_ms": new.retention_ms,
+                "max_bindings": self._max_bindings,
+            },
+        )
+        if answer["verdict"] == "exists":
+            return None
+        if replaced := answer.get("replaced"):
+            # The pointer has moved, so it is dead already; this only takes its number and digest away early.
+            await self.end(
+                ChallengeAddress(replaced, address.subject),
+                caller=new.caller,
+                status=Status.REPLACED,
+            )
+        return _opened(answer, purpose=new.purpose, attempts_left=new.max_attempts)
+
+    async def resend(
+        self,
+        address: ChallengeAddress,
+        limits: Sequence[ChargedLimit],
+        *,
+        caller: str,
+        resend_id: str,
+    ) -> Opened:
+        """
+        Queue a new code; the same `resend_id` again queues nothing.
+
+        Raises:
+            ChallengeNotFound, ChallengeEnded, RateLimited, SubjectBlocked, Overloaded, Unavailable.
+        """
+        answer = await self._charged(
+            "resend_code",
+            address,
+            limits,
+            member=resend_id,
+            args={"id": address.challenge_id, "caller": caller, "resend_id": resend_id},
+        )
+        return _opened(
+            answer, purpose=answer["purpose"], attempts_left=int(answer["attempts_left"])
+        )
+
+    async def reserve(
+        self,
+        address: ChallengeAddress,
+        *,
+        caller: str,
+        purpose: str,
+        binding: str,
+        digits: int,
+        attempt_id: str,
+    ) -> Reserved | Approved:
+        """
+        Spend one attempt and hand out the digests, or say that this attempt has succeeded before.
+
+        Raises:
+            ChallengeNotFound, ChallengeMismatch, ChallengeEnded, SubjectBlocked, CodeNotSent, InvalidRequest: and
+                nothing was counted.
+            Unavailable: Redis; the attempt may have been counted.
+        """
+        answer = await self._scripts.run(
+            "reserve_attempt",
+            [*_base(address), keys.guard(address.subject, FACTOR)],
+            {
+                "id": address.challenge_id,
+                "caller": caller,
+                "purpose": purpose,
+                "binding": binding,
+                "digits": digits,
+                "attempt_id": attempt_id,
+                "budget": self._budget,
+            },
+            durable=True,
+        )
+        match answer["verdict"]:
+            case "reserved":
+                candidates = [
+                    Candidate(
+                        digest=answer[f"{age}digest"],
+                        kid=answer[f"{age}kid"],
+                        generation=int(answer[f"{age}generation"]),
+                    )
+                    for age in ("", "old_")
+                    if answer.get(f"{age}digest")
+                ]
+                return Reserved(
+                    candidates=candidates,
+                    attempts_left=int(answer["attempts_left"]),
+                    about=answer["about"],
+                )
+            case "approved":
+                return Approved(ended_at=int(answer["ended_at"]), about=answer["about"])
+            case "digits":
+                wanted = int(answer["digits"])
+                raise InvalidRequest(FieldError("code", f"must have {wanted} digits"))
+            case _:
+                raise _refusal(answer)
+
+    async def consume(
+        self,
+        address: ChallengeAddress,
+        *,
+        generation: int,
+        attempt_id: str,
+        proof_key: str,
+        proof: Mapping[str, str],
+        proof_ttl_ms: int,
+    ) -> int:
+        """
+        Spend the challenge and write the proof; return when, in Unix milliseconds. One winner.
+
+        Raises:
+            ChallengeEnded: somebody else was first, or time ran out while hashing.
+            CodeNotSent: a resend came between.
+            Unavailable: Redis; the code may be spent.
+        """
+        flat = [part for field in proof.items() for part in field]
+        answer = await self._scripts.run(
+            "consume_challenge",
+            [*_base(address), keys.guard(address.subject, FACTOR), proof_key],
+            {
+                "id": address.challenge_id,
+                "generation": generation,
+                "attempt_id": attempt_id,
+                "proof": flat,
+                "proof_ttl_ms": proof_ttl_ms,
+            },
+            durable=True,
+        )
+        if answer["verdict"] == "approved":
+            return int(answer["ended_at"])
+        raise _refusal(answer)
+
+    async def end(
+        self, address: ChallengeAddress, *, caller: str, status: Status
+    ) -> tuple[Status, int]:
+        """
+        End a challenge without success; return how and when it ended, by this call or before it.
+
+        Raises:
+            ChallengeNotFound, Unavailable.
+        """
+        answer = await self._scripts.run(
+            "end_challenge",
+            _base(address),
+            {"id": address.challenge_id, "caller": caller, "status": status},
+            durable=True,
+        )
+        if answer["verdict"] != "ended":
+            raise _refusal(answer)
+        return Status(answer["status"]), int(answer["ended_at"])
+
+    async def view(self, address: ChallengeAddress, *, caller: str) -> View:
+        """
+        Return what a caller may see of its challenge.
+
+        Raises:
+            ChallengeNotFound, Unavailable.
+        """
+        answer = await self._scripts.run(
+            "view_challenge",
+            [keys.challenge(address), keys.subject(address.subject)],
+            {"id": address.challenge_id, "caller": caller},
+        )
+        if answer["verdict"] != "found":
+            raise _refusal(answer)
+        ended_at = answer.get("ended_at")
+        return View(
+            now=int(answer["now"]),
+            status=Status(answer["status"]),
+            ended_at=int(ended_at) if ended_at is not None else None,
+            purpose=answer["purpose"],
+            about=answer["about"],
+            opened_at=int(answer["opened_at"]),
+            expires_at=int(answer["expires_at"]),
+            attempts_left=int(answer["attempts_left"]),
+            sends_left=int(answer["sends_left"]),
+            delivery=DeliveryStatus(answer["delivery"]),
+            delivery_reason=answer.get("delivery_reason") or "",
+            generation=int(answer["generation"]),
+        )
+
+    async def sealed_recipient(self, address: ChallengeAddress) -> str | None:
+        """Return where the code goes, sealed, while the challenge lives. None afterwards. Raises Unavailable."""
+        return await self._scripts.field(keys.secret(address), "sealed")
+
+    async def _charged(
+        self,
+        script: str,
+        address: ChallengeAddress,
+        limits: Sequence[ChargedLimit],
+        *,
+        member: str,
+        args: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        own = [
+            *_base(address),
+            keys.guard(address.subject, FACTOR),
+            keys.queue(address.subject.bucket),
+        ]
+        near, far = self._limits.split(own[0], limits)
+        state = await self._limits.charge_far(far, member)
+        try:
+            answer = await self._scripts.run(
+                script,
+                [*own, *(limit.key for limit in near)],
+                {
+                    **args,
+                    "budget": self._budget,
+                    "queue_limit": self._queue_limit,
+                    "limits": [limit.spec(len(own) + i) for i, limit in enumerate(near, 1)],
+                },
+                durable=True,
+            )
+            if answer["verdict"] not in ("opened", "exists", "resent"):
+                raise _refusal(answer)
+        except Exception:
+            await self._limits.release_far(far, member)
+            raise
+        if state is not None:
+            answer["windows"], answer["next_ms"] = state
+        return answer
+
+
+def _base(address: ChallengeAddress) -> list[str]:
+    return [keys.challenge(address), keys.secret(address), keys.subject(address.subject)]
+
+
+def _opened(answer: Mapping[str, Any], *, purpose: str, attempts_left: int) -> Opened:
+    return Opened(
+        now=int(answer["now"]),
+        purpose=purpose,
+        expires_at=int(answer["expires_at"]),
+        sends_left=int(answer["sends_left"]),
+        attempts_left=attempts_left,
+        windows=[WindowState.of(window) for window in answer["windows"] or []],
+        next_ms=int(answer["next_ms"]),
+    )
+
+
+def _refusal(answer: Mapping[str, Any]) -> Exception:
+    match answer["verdict"]:
+        case "not_found":
+            return ChallengeNotFound()
+        case "mismatch":
+            return ChallengeMismatch()
+        case "ended":
+            return ended(Status(answer["status"]), int(answer["ended_at"]))
+        case "not_sent":
+            return CodeNotSent(_RETRY_NOT_SENT)
+        case "blocked":
+            until = int(answer["until_ms"])
+            wait = _UNTIL_FREED if until < 0 else seconds(until - int(answer["now"]))
+            return SubjectBlocked("failures", wait)
+        case "limited" if answer["limit"] == "caller_budget":
+            return QuotaExceeded(answer["limit"], seconds(answer["wait_ms"]))
+        case "limited":
+            return RateLimited(answer["limit"], seconds(answer["wait_ms"]))
+        case "overloaded":
+            return Overloaded("the delivery queue is full", retry_after=5)
+        case other:
+            return Unavailable(f"redis: unknown verdict {other!r}")
+
+
+def ended(status: Status, at: int) -> ChallengeEnded:
+    """Return the refusal that tells how a challenge ended. `at` in Unix milliseconds; not for `pending`."""
+    return _ENDED[status](at)
+
+
+def seconds(ms: float) -> int:
+    """Return whole seconds, at least 1, after which `ms` milliseconds are over."""
+    return max(1, -(-int(ms) // 1000))

@@ -1,0 +1,142 @@
+"""
+The connections to Redis or Valkey: one node, Sentinel or Cluster, from one URL.
+
+    redis://[user[:password]@]host[:port][/db]          rediss:// with TLS
+    unix://[user[:password]@]/path/to/socket[?db=0]
+    redis+sentinel://[user[:password]@]host[:port][,host[:port]…]/service[/db]
+    redis+cluster://[user[:password]@]host[:port][,host[:port]…]        rediss+cluster:// with TLS
+
+Nothing is ever retried here: a script whose answer was late has run, and running it again would count twice.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.crc import key_slot
+
+Client = Redis | RedisCluster
+
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """
+    How long Redis may take, in seconds.
+
+    Attributes:
+        command: From sending a command to its whole answer.
+        connect: Until a new connection stands.
+        pool: Until one of the pool's connections is free.
+    """
+
+    command: float = 1.0
+    connect: float = 0.5
+    pool: float = 1.0
+
+
+class Connection:
+    """One way to Redis; knows which keys one script may touch."""
+
+    def __init__(self, client: Client, *, clustered: bool) -> None:
+        self.client = client
+        self.clustered = clustered
+
+    def same_slot(self, a: str, b: str) -> bool:
+        """Whether one script may touch both keys."""
+        return not self.clustered or key_slot(a.encode()) == key_slot(b.encode())
+
+    def by_slot(self, keys: Iterable[str]) -> list[list[str]]:
+        """Return the keys in groups that one command may name together."""
+        groups: list[list[str]] = []
+        for key in keys:
+            for group in groups:
+                if self.same_slot(group[0], key):
+                    group.append(key)
+                    break
+            else:
+                groups.append([key])
+        return groups
+
+    async def aclose(self) -> None:
+        await self.client.aclose()
+
+
+def connect(
+    url: str, *, name: str, connections: int, timeouts: Timeouts, block_seconds: float = 0
+) -> Connection:
+    """
+    Return a connection that opens itself when first used.
+
+    Args:
+        url: See the module.
+        name: What `CLIENT LIST` shows.
+        connections: The most at once; beyond it a command waits `timeouts.pool`, then it is a fault.
+        timeouts: See there.
+        block_seconds: How long blocking commands block; added to the command's time.
+
+    Raises:
+        ValueError: a URL of another shape; the message holds no password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in SCHEMES:
+        raise ValueError(f"the scheme must be one of {', '.join(SCHEMES)}")
+    common: dict[str, Any] = {
+        "socket_timeout": timeouts.command + block_seconds,
+        "socket_connect_timeout": timeouts.connect,
+        "retry": Retry(NoBackoff(), 0),
+        "client_name": name,
+        "decode_responses": True,
+        "protocol": 3,
+    }
+    if parts.scheme.endswith("+cluster"):
+        hosts = [ClusterNode(host, port) for host, port in _hosts(parts.netloc, 6379)]
+        cluster = RedisCluster(
+            startup_nodes=hosts,
+            ssl=parts.scheme.startswith("rediss"),
+            max_connections=connections,
+            cluster_error_retry_attempts=0,
+            **_credentials(parts.username, parts.password),
+            **common,
+        )
+        return Connection(cluster, clustered=True)
+    if parts.scheme == "redis+sentinel":
+        service, _, db = parts.path.strip("/").partition("/")
+        if not service:
+            raise ValueError("redis+sentinel:// needs /service behind the hosts")
+        credentials = _credentials(parts.username, parts.password)
+        sentinel = Sentinel(_hosts(parts.netloc, 26379), sentinel_kwargs=common)  # type: ignore[no-untyped-call]
+        primary = sentinel.master_for(
+            service, max_connections=connections, db=int(db or 0), **credentials, **common
+        )
+        return Connection(primary, clustered=False)
+    pool = BlockingConnectionPool.from_url(
+        url, max_connections=connections, timeout=timeouts.pool, **common
+    )
+    return Connection(Redis.from_pool(pool), clustered=False)
+
+
+def _credentials(username: str | None, password: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if username:
+        found["username"] = unquote(username)
+    if password:
+        found["password"] = unquote(password)
+    return found
+
+
+def _hosts(netloc: str, default_port: int) -> list[tuple[str, int]]:
+    hosts = []
+    for part in netloc.rpartition("@")[2].split(","):
+        host, _, port = (
+            part.rpartition(":") if ":" in part and not part.endswith("]") else (part, "", "")
+        )
+        hosts.append((host.strip("[]"), int(port or default_port)))
+    return hosts

@@ -1,0 +1,71 @@
+"""
+Every key name, spelled here only.
+
+What belongs to one subject shares the hash tag `{<bucket>}`, so one script can touch all of it on Redis Cluster too.
+Limits over more than one subject have a slot of their own. Personal text is in keys only as a keyed fingerprint.
+
+    otp:{b}:challenge:<id>        hash    a challenge; a tombstone after its end         until end + retention
+    otp:{b}:secret:<id>           hash    sealed recipient, digest of the code           until its expiry or end
+    otp:{b}:subject:<tag>         hash    pointers to the live challenges                until the last one's end
+    otp:{b}:guard:<tag>:<factor>  hash    wrong codes of the subject                     a year after the last
+    otp:{b}:queue                 stream  delivery jobs, ids only                        permanent
+    otp:{b}:proof:<digest>        hash    what a proof proves                            120 s
+    otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
+    otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
+    otp:caller:<name>             hash    scopes and credentials' digests                permanent
+"""
+
+import re
+
+from otp_service.core.challenge import BUCKETS, ChallengeAddress, SubjectAddress
+
+PERMANENT = (re.compile(r"otp:\{[0-9a-f]{2}\}:queue"), re.compile(r"otp:caller:[a-z0-9-]+"))
+
+_P = "otp:"
+
+
+def _tag(bucket: int) -> str:
+    return f"{_P}{{{bucket:02x}}}:"
+
+
+def challenge(address: ChallengeAddress) -> str:
+    return f"{_tag(address.subject.bucket)}challenge:{address.challenge_id}"
+
+
+def secret(address: ChallengeAddress) -> str:
+    return f"{_tag(address.subject.bucket)}secret:{address.challenge_id}"
+
+
+def subject(address: SubjectAddress) -> str:
+    return f"{_tag(address.bucket)}subject:{address.tag}"
+
+
+def guard(address: SubjectAddress, factor: str) -> str:
+    return f"{_tag(address.bucket)}guard:{address.tag}:{factor}"
+
+
+def queue(bucket: int) -> str:
+    return f"{_tag(bucket)}queue"
+
+
+def queues() -> list[str]:
+    return [queue(bucket) for bucket in range(BUCKETS)]
+
+
+def proof(bucket: int, digest: str) -> str:
+    return f"{_tag(bucket)}proof:{digest}"
+
+
+def limit(name: str, digest: str) -> str:
+    return f"{_P}limit:{name}:{digest}"
+
+
+def idempotent(digest: str) -> str:
+    return f"{_P}idempotent:{digest}"
+
+
+def caller(name: str) -> str:
+    return f"{_P}caller:{name}"
+
+
+CALLERS = f"{_P}caller:*"

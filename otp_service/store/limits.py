@@ -1,0 +1,122 @@
+"""
+What a send is charged to, and where that is kept.
+
+On one node every limit is checked and charged in the script that opens the challenge. On Redis Cluster limits over more
+than one subject lie in other slots: they are charged just before, each atomically, and taken back by the request's own
+id when a later one refuses. A crash in between leaves a charge too much, never one too few.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from otp_service.core.limits import Window
+from otp_service.errors import QuotaExceeded, RateLimited
+from otp_service.store.scripts import Scripts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowState:
+    """How a caller stands in one window. `reset_ms` is when its oldest entry leaves it."""
+
+    name: str
+    count: int
+    window_ms: int
+    remaining: int
+    reset_ms: int
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Self:
+        name, count, window_ms, remaining, reset_ms = row
+        return cls(
+            name=name,
+            count=int(count),
+            window_ms=int(window_ms),
+            remaining=int(remaining),
+            reset_ms=int(reset_ms),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargedLimit:
+    """
+    One thing that is counted, in one or more windows.
+
+    Attributes:
+        key: Its sorted set.
+        windows: By name, the longest first.
+        cooldown: Seconds to wait after the first, second, … send within `cooldown_window`; the last repeats.
+    """
+
+    key: str
+    windows: Sequence[tuple[str, Window]]
+    cooldown: Sequence[int] = ()
+
+    def spec(self, index: int) -> dict[str, Any]:
+        """Return it as _limits.lua reads it."""
+        longest = max(window.seconds for _, window in self.windows)
+        if self.windows[0][1].seconds != longest:
+            raise ValueError("the longest window comes first")
+        spec: dict[str, Any] = {
+            "i": index,
+            "windows": [[name, w.count, w.seconds * 1000] for name, w in self.windows],
+        }
+        if self.cooldown:
+            spec["cooldown"] = [step * 1000 for step in self.cooldown]
+            spec["cooldown_window"] = self.windows[-1][1].seconds * 1000
+        return spec
+
+
+class Limits:
+    """Limits in slots of their own."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    def split(
+        self, key: str, limits: Sequence[ChargedLimit]
+    ) -> tuple[list[ChargedLimit], list[ChargedLimit]]:
+        """Return the limits that a script on `key` may touch, and those it may not."""
+        near: list[ChargedLimit] = []
+        far: list[ChargedLimit] = []
+        for limit in limits:
+            (near if self._scripts.connection.same_slot(key, limit.key) else far).append(limit)
+        return near, far
+
+    async def charge_far(
+        self, limits: Sequence[ChargedLimit], member: str
+    ) -> tuple[list[Any], int] | None:
+        """
+        Charge them all, or none; return how the first stands, None without limits.
+
+        Raises:
+            RateLimited, QuotaExceeded, Unavailable.
+        """
+        if not limits:
+            return None
+        answers = await asyncio.gather(
+            *(self._charge(limit, member) for limit in limits), return_exceptions=True
+        )
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        refused = [a for a in answers if isinstance(a, dict) and a["verdict"] != "charged"]
+        if failed or refused:
+            await self.release_far(limits, member)
+        if failed:
+            raise failed[0]
+        if refused:
+            worst = max(refused, key=lambda answer: int(answer["wait_ms"]))
+            kind = QuotaExceeded if worst["limit"] == "caller_budget" else RateLimited
+            raise kind(worst["limit"], max(1, -(-int(worst["wait_ms"]) // 1000)))
+        first = next(answer for answer in answers if isinstance(answer, dict))
+        return first["windows"], int(first["next_ms"])
+
+    async def release_far(self, limits: Sequence[ChargedLimit], member: str) -> None:
+        """Take back what this request charged."""
+        for limit in limits:
+            await self._scripts.evaluate("release_limits", [limit.key], member)
+
+    async def _charge(self, limit: ChargedLimit, member: str) -> dict[str, Any]:
+        return await self._scripts.run(
+            "charge_limits", [limit.key], {"member": member, "limits": [limit.spec(1)]}
+        )

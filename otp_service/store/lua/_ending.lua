@@ -1,0 +1,13 @@
+-- How a challenge ended: a word of core/challenge.py's Status and the time in ms, or nil while it is alive.
+--
+-- `live` is the subject's pointer for the challenge's purpose and binding, "<id>|<opened_at>|<expires_at>": a newer
+-- request moves it, and in that moment the older challenge is over, whatever its own hash still says.
+local function ending(challenge, live, id, now)
+  if challenge.status ~= 'pending' then return challenge.status, tonumber(challenge.ended_at) end
+  if now >= tonumber(challenge.expires_at) then return 'expired', tonumber(challenge.expires_at) end
+  local newest, opened_at = string.match(live or '', '^([^|]*)|(%d+)|')
+  if newest ~= id then return 'replaced', tonumber(opened_at or now) end
+  return nil
+end
+
+local function pointer(purpose, binding) return purpose .. '|' .. binding end

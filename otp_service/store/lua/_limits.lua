@@ -1,0 +1,53 @@
+-- Sliding limits. A limit is a sorted set of the times of what it counted, and a spec
+--   {i = index in KEYS, windows = {{name, count, ms}, …}, cooldown = {ms, …} or nil, cooldown_window = ms}
+-- whose first window is the longest. Exact in any window, at no boundary twice, and one entry can be taken back by id.
+
+-- Call visit(name, ms) for everything in the spec that stands in the way of one more, and for how long.
+local function obstacles(spec, now, visit)
+  local key = KEYS[spec.i]
+  for _, window in ipairs(spec.windows) do
+    local name, count, ms = window[1], window[2], window[3]
+    local nth = redis.call('ZREVRANGE', key, count - 1, count - 1, 'WITHSCORES')[2]
+    if nth and nth + ms > now then visit(name, nth + ms - now) end
+  end
+  local last = spec.cooldown and redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2]
+  if last then
+    local recent = redis.call('ZCOUNT', key, '(' .. (now - spec.cooldown_window), '+inf')
+    local step = spec.cooldown[math.max(1, math.min(recent, #spec.cooldown))]
+    if last + step > now then visit('cooldown', last + step - now) end
+  end
+end
+
+-- Which limit stands longest in the way, and for how many ms; nil when none does.
+local function refusing(specs, now)
+  local worst, wait = nil, 0
+  for _, spec in ipairs(specs) do
+    redis.call('ZREMRANGEBYSCORE', KEYS[spec.i], '-inf', now - spec.windows[1][3])
+    obstacles(spec, now, function(name, ms)
+      if ms > wait then worst, wait = name, ms end
+    end)
+  end
+  return worst, wait
+end
+
+local function charge(specs, now, member)
+  for _, spec in ipairs(specs) do
+    redis.call('ZADD', KEYS[spec.i], now, member)
+    redis.call('PEXPIRE', KEYS[spec.i], spec.windows[1][3])
+  end
+end
+
+-- The windows of the first spec as {name, count, ms, remaining, reset_ms}, and the ms until one more would pass it.
+local function standing(specs, now)
+  local windows, next_ms, spec = {}, 0, specs[1]
+  if not spec then return windows, next_ms end
+  for _, window in ipairs(spec.windows) do
+    local name, count, ms = window[1], window[2], window[3]
+    local since = '(' .. (now - ms)
+    local used = redis.call('ZCOUNT', KEYS[spec.i], since, '+inf')
+    local oldest = redis.call('ZRANGEBYSCORE', KEYS[spec.i], since, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+    windows[#windows + 1] = {name, count, ms, math.max(0, count - used), oldest and oldest + ms - now or 0}
+  end
+  obstacles(spec, now, function(_, ms) next_ms = math.max(next_ms, ms) end)
+  return windows, next_ms
+end

@@ -1,0 +1,25 @@
+-- Claim an idempotency key for one run of a call.
+--
+-- KEYS[1]    record      hash: fingerprint, handle, busy_until, answer
+-- ARGV[1]    JSON: offset, fingerprint, handle (what makes the run repeatable, such as the id it will create),
+--            lease_ms, memory_ms
+--
+-- Returns JSON {verdict, …}
+--   run           handle: ours, or that of a run that died, which must be taken up and not begun anew
+--   running       wait_ms
+--   done          answer
+--   reused        the key came with another body before
+--- include: _clock.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+local r = hash(KEYS[1])
+if r.fingerprint and r.fingerprint ~= a.fingerprint then return cjson.encode({verdict = 'reused'}) end
+if r.answer then return cjson.encode({verdict = 'done', answer = r.answer}) end
+if r.busy_until and tonumber(r.busy_until) > now then
+  return cjson.encode({verdict = 'running', wait_ms = r.busy_until - now})
+end
+local handle = r.handle or a.handle
+redis.call('HSET', KEYS[1], 'fingerprint', a.fingerprint, 'handle', handle, 'busy_until', now + a.lease_ms)
+redis.call('PEXPIRE', KEYS[1], a.memory_ms)
+return cjson.encode({verdict = 'run', handle = handle})

@@ -1,0 +1,39 @@
+-- The right code was given: the challenge is over, the counters are cleared, the proof is written. One winner.
+--
+-- KEYS[1]    challenge
+-- KEYS[2]    secret
+-- KEYS[3]    subject
+-- KEYS[4]    guard
+-- KEYS[5]    proof       hash, born here with its own end
+-- ARGV[1]    JSON: offset, id, generation (of the digest that matched), attempt_id, proof (flat list of fields),
+--            proof_ttl_ms
+--
+-- Returns JSON {verdict, …}
+--   approved      ended_at
+--   ended         status, ended_at: somebody else was first, or time ran out while hashing
+--   not_sent      a resend came between: that generation is dead
+--- include: _clock.lua
+--- include: _ending.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+local c = hash(KEYS[1])
+if not c.status then return cjson.encode({verdict = 'ended', status = 'expired', ended_at = now}) end
+local own = pointer(c.purpose, c.binding)
+local status, ended_at = ending(c, redis.call('HGET', KEYS[3], own), a.id, now)
+if status then return cjson.encode({verdict = 'ended', status = status, ended_at = ended_at}) end
+
+if a.generation ~= tonumber(c.generation) then
+  local old = redis.call('HMGET', KEYS[2], 'old_generation', 'old_until')
+  if tonumber(old[1] or 0) ~= a.generation or tonumber(old[2]) <= now then
+    return cjson.encode({verdict = 'not_sent'})
+  end
+end
+
+redis.call('HSET', KEYS[1], 'status', 'approved', 'ended_at', now, 'approved_by', a.attempt_id)
+redis.call('DEL', KEYS[2], KEYS[4])
+redis.call('HDEL', KEYS[3], own)
+redis.call('HSET', KEYS[5], unpack(a.proof))
+redis.call('HSET', KEYS[5], 'verified_at', now, 'expires_at', now + a.proof_ttl_ms)
+redis.call('PEXPIRE', KEYS[5], a.proof_ttl_ms)
+return cjson.encode({verdict = 'approved', ended_at = now})

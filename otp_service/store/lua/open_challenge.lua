@@ -1,0 +1,68 @@
+-- Open a challenge: when all limits pass, count, write it `pending` and queue its id; else touch nothing.
+--
+-- KEYS[1]    challenge   hash, born here
+-- KEYS[2]    secret      hash of what must not outlive the challenge: sealed recipient, later the digest
+-- KEYS[3]    subject     hash of pointers to the live challenges
+-- KEYS[4]    guard       see _guard.lua
+-- KEYS[5]    queue       stream of delivery jobs: ids only
+-- KEYS[6..]  limits      see _limits.lua
+-- ARGV[1]    JSON: offset, id, caller, purpose, binding, about, sealed, locale, digits, max_attempts, max_sends,
+--            ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, budget, limits
+--
+-- Returns JSON {verdict, …}
+--   opened        expires_at, sends_left, windows, next_ms, replaced (id of the challenge that this one replaces)
+--   exists        the id is there already: a retried call
+--   blocked       until_ms (-1: until freed)
+--   limited       limit, wait_ms
+--   overloaded    the queue is full
+--- include: _clock.lua
+--- include: _ending.lua
+--- include: _guard.lua
+--- include: _limits.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+if redis.call('EXISTS', KEYS[1]) == 1 then return cjson.encode({verdict = 'exists'}) end
+
+local blocked = blocked_until(KEYS[4], a.budget, now)
+if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
+
+local own, side_by_side, earliest, replaced = pointer(a.purpose, a.binding), 0, nil, nil
+for field, live in pairs(hash(KEYS[3])) do
+  local id, expires_at = string.match(live, '^([^|]*)|%d+|(%d+)$')
+  expires_at = tonumber(expires_at)
+  if expires_at <= now then
+    redis.call('HDEL', KEYS[3], field)
+  elseif field == own then
+    replaced = id
+  elseif string.sub(field, 1, #a.purpose + 1) == a.purpose .. '|' then
+    side_by_side = side_by_side + 1
+    if not earliest or expires_at < earliest then earliest = expires_at end
+  end
+end
+if side_by_side >= a.max_bindings then
+  return cjson.encode({verdict = 'limited', limit = 'live_challenges', wait_ms = earliest - now})
+end
+
+local limit, wait = refusing(a.limits, now)
+if limit then return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait}) end
+if redis.call('XLEN', KEYS[5]) >= a.queue_limit then return cjson.encode({verdict = 'overloaded'}) end
+
+charge(a.limits, now, a.id .. ':1')
+local expires_at = now + a.ttl_ms
+redis.call('HSET', KEYS[1],
+  'caller', a.caller, 'purpose', a.purpose, 'binding', a.binding, 'about', a.about, 'locale', a.locale,
+  'digits', a.digits, 'status', 'pending', 'opened_at', now, 'expires_at', expires_at,
+  'attempts', 0, 'max_attempts', a.max_attempts, 'sends', 1, 'max_sends', a.max_sends, 'ttl_ms', a.ttl_ms,
+  'grace_ms', a.grace_ms, 'min_life_ms', a.min_life_ms, 'retention_ms', a.retention_ms,
+  'generation', 1, 'delivery', 'queued')
+redis.call('PEXPIRE', KEYS[1], a.ttl_ms + a.retention_ms)
+redis.call('HSET', KEYS[2], 'sealed', a.sealed)
+redis.call('PEXPIRE', KEYS[2], a.ttl_ms)
+redis.call('HSET', KEYS[3], own, a.id .. '|' .. now .. '|' .. expires_at)
+redis.call('PEXPIRE', KEYS[3], a.ttl_ms + a.retention_ms)
+redis.call('XADD', KEYS[5], '*', 'id', a.id, 'generation', 1)
+
+local windows, next_ms = standing(a.limits, now)
+return cjson.encode({verdict = 'opened', now = now, expires_at = expires_at, sends_left = a.max_sends - 1,
+  windows = windows, next_ms = next_ms, replaced = replaced})

@@ -1,0 +1,61 @@
+-- Queue a new code for a challenge; the old code is dead at once, or after the purpose's grace.
+--
+-- KEYS       as open_challenge.lua
+-- ARGV[1]    JSON: offset, id, caller, resend_id, budget, queue_limit, limits
+--
+-- Returns JSON {verdict, …}
+--   resent        purpose, expires_at, sends_left, attempts_left, windows, next_ms, sealed
+--   not_found     no such challenge of this caller
+--   ended         status, ended_at
+--   blocked, limited, overloaded   as open_challenge.lua; `limited` by `challenge_sends` when its own sends are spent
+--- include: _clock.lua
+--- include: _ending.lua
+--- include: _guard.lua
+--- include: _limits.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+local c = hash(KEYS[1])
+if c.caller ~= a.caller then return cjson.encode({verdict = 'not_found'}) end
+local own = pointer(c.purpose, c.binding)
+local status, ended_at = ending(c, redis.call('HGET', KEYS[3], own), a.id, now)
+if status then return cjson.encode({verdict = 'ended', status = status, ended_at = ended_at}) end
+
+local again = c.resend_id == a.resend_id
+if not again then
+  local blocked = blocked_until(KEYS[4], a.budget, now)
+  if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
+  if tonumber(c.attempts) >= tonumber(c.max_attempts) then
+    return cjson.encode({verdict = 'ended', status = 'exhausted', ended_at = now})
+  end
+  if tonumber(c.sends) >= tonumber(c.max_sends) then
+    return cjson.encode({verdict = 'limited', limit = 'challenge_sends', wait_ms = c.expires_at - now})
+  end
+  local limit, wait = refusing(a.limits, now)
+  if limit then return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait}) end
+  if redis.call('XLEN', KEYS[5]) >= a.queue_limit then return cjson.encode({verdict = 'overloaded'}) end
+
+  local generation = c.generation + 1
+  charge(a.limits, now, a.id .. ':' .. generation)
+  c.sends, c.expires_at = c.sends + 1, now + c.ttl_ms
+  redis.call('HSET', KEYS[1], 'generation', generation, 'sends', c.sends, 'expires_at', c.expires_at,
+    'delivery', 'queued', 'delivery_reason', '', 'resend_id', a.resend_id)
+  redis.call('PEXPIRE', KEYS[1], c.ttl_ms + c.retention_ms)
+  if tonumber(c.grace_ms) > 0 then
+    local current = redis.call('HMGET', KEYS[2], 'digest', 'kid')
+    if current[1] then
+      redis.call('HSET', KEYS[2], 'old_digest', current[1], 'old_kid', current[2], 'old_generation', c.generation,
+        'old_until', now + c.grace_ms)
+    end
+  end
+  redis.call('HDEL', KEYS[2], 'digest', 'kid')
+  redis.call('PEXPIRE', KEYS[2], c.ttl_ms)
+  redis.call('HSET', KEYS[3], own, a.id .. '|' .. now .. '|' .. c.expires_at)
+  redis.call('PEXPIRE', KEYS[3], c.ttl_ms + c.retention_ms)
+  redis.call('XADD', KEYS[5], '*', 'id', a.id, 'generation', generation)
+end
+
+local windows, next_ms = standing(a.limits, now)
+return cjson.encode({verdict = 'resent', now = now, purpose = c.purpose, expires_at = tonumber(c.expires_at),
+  sends_left = c.max_sends - c.sends, attempts_left = c.max_attempts - c.attempts, windows = windows,
+  next_ms = next_ms})

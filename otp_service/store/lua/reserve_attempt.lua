@@ -1,0 +1,50 @@
+-- Spend one attempt before anything is compared: count first, then hand out the digest.
+--
+-- KEYS[1]    challenge
+-- KEYS[2]    secret
+-- KEYS[3]    subject
+-- KEYS[4]    guard
+-- ARGV[1]    JSON: offset, id, caller, purpose, binding, digits (of the typed code), attempt_id, budget
+--
+-- Returns JSON {verdict, …}
+--   reserved      digest, kid, generation, attempts_left, about; old_digest, old_kid, old_generation within the grace
+--   approved      about, ended_at: this very attempt has succeeded before (a retried call)
+--   not_found     no such challenge of this caller
+--   mismatch      purpose or binding differ; nothing counted
+--   ended         status, ended_at; nothing counted
+--   blocked       until_ms; nothing counted
+--   not_sent      no code has been drawn; nothing counted
+--   digits        the code has another length; nothing counted
+--- include: _clock.lua
+--- include: _ending.lua
+--- include: _guard.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+local c = hash(KEYS[1])
+if c.caller ~= a.caller then return cjson.encode({verdict = 'not_found'}) end
+if c.purpose ~= a.purpose or c.binding ~= a.binding then return cjson.encode({verdict = 'mismatch'}) end
+
+local status, ended_at = ending(c, redis.call('HGET', KEYS[3], pointer(c.purpose, c.binding)), a.id, now)
+if status == 'approved' and c.approved_by == a.attempt_id then
+  return cjson.encode({verdict = 'approved', about = c.about, ended_at = ended_at})
+end
+if status then return cjson.encode({verdict = 'ended', status = status, ended_at = ended_at}) end
+if tonumber(c.attempts) >= tonumber(c.max_attempts) then
+  return cjson.encode({verdict = 'ended', status = 'exhausted', ended_at = tonumber(c.attempted_at)})
+end
+local blocked = blocked_until(KEYS[4], a.budget, now)
+if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
+if a.digits ~= tonumber(c.digits) then return cjson.encode({verdict = 'digits', digits = tonumber(c.digits)}) end
+
+local s = hash(KEYS[2])
+local old = s.old_digest and tonumber(s.old_until) > now
+if not s.digest and not old then return cjson.encode({verdict = 'not_sent'}) end
+
+local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
+redis.call('HSET', KEYS[1], 'attempted_at', now)
+count_failure(KEYS[4], a.budget, now)
+return cjson.encode({verdict = 'reserved', digest = s.digest, kid = s.kid, generation = tonumber(c.generation),
+  old_digest = old and s.old_digest or nil, old_kid = old and s.old_kid or nil,
+  old_generation = old and tonumber(s.old_generation) or nil,
+  attempts_left = c.max_attempts - attempts, about = c.about})

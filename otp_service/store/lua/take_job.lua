@@ -1,0 +1,47 @@
+-- Look at a delivery job: hand out what a send needs, or settle the job when nothing may be sent any more.
+--
+-- Marks nothing on `send`: the fence is begin_send.lua, so that a worker may die in between and nothing is lost.
+--
+-- KEYS[1]    challenge
+-- KEYS[2]    secret
+-- KEYS[3]    subject
+-- KEYS[4]    queue
+-- ARGV[1]    JSON: offset, id, generation, group, message_id
+--
+-- Returns JSON {verdict, …}
+--   send          caller, purpose, binding, locale, digits, sealed, expires_at, now
+--   dropped       reason: gone, ended, stale, settled, too_late (delivery becomes failed), lost (a worker died while
+--                 sending: delivery becomes unknown, and nothing is ever sent again for this generation)
+--   sending       somebody is sending it, and its time is not over
+--- include: _clock.lua
+--- include: _ending.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+
+local function drop(reason)
+  redis.call('XACK', KEYS[4], a.group, a.message_id)
+  redis.call('XDEL', KEYS[4], a.message_id)
+  return cjson.encode({verdict = 'dropped', reason = reason})
+end
+
+local c = hash(KEYS[1])
+if not c.status then return drop('gone') end
+if tonumber(c.generation) ~= a.generation then return drop('stale') end
+if c.delivery == 'sending' then
+  if now < tonumber(c.sending_until) then return cjson.encode({verdict = 'sending'}) end
+  redis.call('HSET', KEYS[1], 'delivery', 'unknown', 'delivery_reason', 'worker_lost')
+  return drop('lost')
+end
+if c.delivery ~= 'queued' then return drop('settled') end
+if ending(c, redis.call('HGET', KEYS[3], pointer(c.purpose, c.binding)), a.id, now) then
+  redis.call('HSET', KEYS[1], 'delivery', 'failed', 'delivery_reason', 'ended_before_sending')
+  return drop('ended')
+end
+local sealed = redis.call('HGET', KEYS[2], 'sealed')
+if not sealed or tonumber(c.expires_at) - now < tonumber(c.min_life_ms) then
+  redis.call('HSET', KEYS[1], 'delivery', 'failed', 'delivery_reason', 'too_late')
+  return drop('too_late')
+end
+return cjson.encode({verdict = 'send', caller = c.caller, purpose = c.purpose, binding = c.binding,
+  locale = c.locale, digits = tonumber(c.digits), sealed = sealed, expires_at = tonumber(c.expires_at), now = now})

@@ -1,0 +1,174 @@
+"""
+Running the scripts of `lua/`: each a file whose header is its interface.
+
+A line `--- include: _name.lua` is replaced by that fragment. Arguments travel as one JSON object, answers come back as
+one: both name their fields. Whatever Redis answers besides that is a fault, and a fault never permits anything.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+
+import structlog
+from redis.asyncio import RedisCluster
+from redis.exceptions import NoScriptError, RedisError
+
+from otp_service.errors import Unavailable
+from otp_service.store.connection import Connection
+
+log = structlog.get_logger()
+
+_INCLUDE = "--- include: "
+
+
+class Durability(StrEnum):
+    """What must have happened before a counted attempt or a spent code is acknowledged."""
+
+    NONE = "none"  # the primary has it
+    REPLICA = "replica"  # a replica has it too
+    FSYNC = "fsync"  # it is on the primary's disk
+
+
+_WAITS = {
+    Durability.REPLICA: ("WAIT", 1, 50),
+    Durability.FSYNC: ("WAITAOF", 1, 0, 200),
+}
+
+
+def source(name: str) -> str:
+    """Return the Lua of one script with its includes. Raises FileNotFoundError for an unknown one."""
+    lua = files("otp_service.store") / "lua"
+    lines = []
+    for line in (lua / f"{name}.lua").read_text("utf-8").splitlines():
+        if line.startswith(_INCLUDE):
+            lines.append((lua / line.removeprefix(_INCLUDE)).read_text("utf-8"))
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def names() -> list[str]:
+    """Return the names of all scripts."""
+    entries = (files("otp_service.store") / "lua").iterdir()
+    return sorted(e.name.removesuffix(".lua") for e in entries if not e.name.startswith("_"))
+
+
+class Scripts:
+    """
+    The scripts, ready to run on one connection.
+
+    Attributes:
+        offset_ms: Added to Redis' clock in every script; zero outside tests.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        durability: Durability = Durability.NONE,
+        offset_ms: int = 0,
+    ) -> None:
+        self.connection = connection
+        self.durability = durability
+        self.offset_ms = offset_ms
+        self._sources = {name: source(name) for name in names()}
+        self._shas = {
+            name: sha1(text.encode(), usedforsecurity=False).hexdigest()
+            for name, text in self._sources.items()
+        }
+
+    async def run(
+        self, name: str, keys: Sequence[str], args: Mapping[str, Any], *, durable: bool = False
+    ) -> dict[str, Any]:
+        """
+        Run a script and return its answer, which has a `verdict`.
+
+        Args:
+            name: A file of lua/, without its ending.
+            keys: As its header says.
+            args: The fields of ARGV[1]; `offset` is added.
+            durable: Whether the answer counts only when it is as durable as configured.
+
+        Raises:
+            Unavailable: Redis is away, late, read-only or full, answers nonsense, or is not durable enough. The script
+                may have run all the same: what it counted stays counted.
+        """
+        answer = await self.evaluate(
+            name, keys, json.dumps({**args, "offset": self.offset_ms}), durable=durable
+        )
+        try:
+            decoded = json.loads(answer)
+            decoded["verdict"]
+        except (TypeError, ValueError, KeyError):
+            raise Unavailable(f"redis: {name} gave no answer of ours") from None
+        return dict(decoded)
+
+    async def evaluate(
+        self, name: str, keys: Sequence[str], arg: str, *, durable: bool = False
+    ) -> Any:  # noqa: ANN401
+        """As `run`, with ARGV[1] and the answer as they are."""
+        wait = _WAITS.get(self.durability) if durable else None
+        try:
+            try:
+                return await self._call("EVALSHA", self._shas[name], keys, arg, wait)
+            except NoScriptError:
+                return await self._call("EVAL", self._sources[name], keys, arg, wait)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("redis.unavailable", script=name, error=type(error).__name__)
+            raise Unavailable(f"redis: {type(error).__name__}") from error
+
+    async def answers(self) -> bool:
+        """Whether Redis answers and runs scripts now."""
+        client: Any = self.connection.client
+        try:
+            return int(await client.eval("return 1", 1, "otp:{00}:queue")) == 1
+        except (RedisError, OSError, TimeoutError):
+            return False
+
+    async def field(self, key: str, name: str) -> str | None:
+        """Return one field of a hash, or None. Raises Unavailable."""
+        client: Any = self.connection.client
+        try:
+            found = await client.hget(key, name)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Unavailable(f"redis: {type(error).__name__}") from error
+        return None if found is None else str(found)
+
+    async def _call(
+        self, command: str, script: str, keys: Sequence[str], arg: str, wait: tuple[Any, ...] | None
+    ) -> Any:  # noqa: ANN401
+        client = self.connection.client
+        call: tuple[Any, ...] = (command, script, len(keys), *keys, arg)
+        if wait is None:
+            return await client.execute_command(*call)
+        answer, reached = await self._call_and_wait(call, keys[0], wait)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(reached, Exception):
+            raise reached
+        copies = reached[0] if isinstance(reached, list) else reached
+        if int(copies) < 1:
+            raise Unavailable(f"redis: not durable enough ({self.durability})")
+        return answer
+
+    async def _call_and_wait(self, call: tuple[Any, ...], key: str, wait: tuple[Any, ...]) -> Any:  # noqa: ANN401
+        """Both on one connection to the primary of the key's slot: WAIT speaks of what its own connection wrote."""
+        client = self.connection.client
+        if isinstance(client, RedisCluster):
+            await client.initialize()
+            node = client.get_node_from_key(key)
+            if node is None:
+                raise Unavailable("redis: no node serves the slot")
+            connection = node.acquire_connection()
+            try:
+                await connection.send_packed_command(connection.pack_commands([call, wait]), False)
+                return [await node.parse_response(connection, str(c[0])) for c in (call, wait)]
+            finally:
+                node.release(connection)
+        pipeline = client.pipeline(transaction=False)
+        pipeline.execute_command(*call)
+        pipeline.execute_command(*wait)
+        return await pipeline.execute(raise_on_error=False)

@@ -1,0 +1,98 @@
+"""
+Logs and metrics, and what may be in them.
+
+A log line is one JSON object on standard output. It may name a request, a caller, a challenge and a purpose; it never
+holds a code, a number, a credential or a key. Metric labels are closed sets.
+"""
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+REQUESTS = Counter("otp_http_requests_total", "Answered requests.", ("method", "route", "status"))
+REQUEST_SECONDS = Histogram(
+    "otp_http_request_seconds",
+    "Time from a request's head to the end of its answer.",
+    ("route",),
+    buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 1, 2.5, 10, 30),
+)
+CHALLENGES = Counter("otp_challenges_total", "Challenges opened and ended.", ("purpose", "event"))
+REFUSALS = Counter("otp_refusals_total", "Refusals and faults by code.", ("code",))
+DELIVERIES = Counter("otp_deliveries_total", "Settled deliveries.", ("channel", "status", "reason"))
+DELIVERY_SECONDS = Histogram(
+    "otp_delivery_seconds",
+    "Time the provider took to answer.",
+    ("channel",),
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30),
+)
+DROPPED_JOBS = Counter("otp_jobs_dropped_total", "Jobs for which nothing was sent.", ("reason",))
+HASHES = Counter("otp_hashes_total", "argon2id computations.", ("use",))
+HASHES_WAITING = Gauge(
+    "otp_hashes_waiting", "Admitted to the hash pool, not done.", multiprocess_mode="livesum"
+)
+BREAKER_OPEN = Gauge(
+    "otp_channel_breaker_open",
+    "1 while a channel is not used.",
+    ("channel",),
+    multiprocess_mode="max",
+)
+
+
+def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Send every log of the process, ours and the libraries', to one stream as JSON lines."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                # Types and places only: a local variable or a message may hold what must not be written.
+                _exception_without_values,
+                structlog.processors.JSONRenderer(ensure_ascii=True),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in ("httpx", "httpcore", "uvicorn.access", "asyncio"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in ("uvicorn", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.propagate = True
+
+
+def _exception_without_values(
+    logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    exc_info = event.pop("exc_info", None)
+    if exc_info is True:
+        exc_info = sys.exc_info()
+    error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
+    if isinstance(error, BaseException):
+        places, trace = [], error.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            places.append(
+                f"{code.co_filename.rpartition('site-packages/')[2]}:{trace.tb_lineno} {code.co_name}"
+            )
+            trace = trace.tb_next
+        event["error"] = type(error).__name__
+        event["at"] = places[-12:]
+    return event

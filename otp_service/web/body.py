@@ -1,0 +1,166 @@
+"""
+Reading a body strictly: one meaning or none.
+
+`application/json` in UTF-8 without a byte order mark, no content coding, at most 16 KiB and 5 s on the wire; an object,
+no name twice, no NaN, no number of more than 64 characters, no lone surrogate, at most 8 levels deep (RFC 8259 and
+RFC 7493).
+"""
+
+import asyncio
+import json
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.requests import ClientDisconnect, Request
+
+from otp_service.errors import (
+    BodyTimeout,
+    FieldError,
+    InvalidJson,
+    InvalidRequest,
+    NotJson,
+    TooLarge,
+)
+
+MAX_BYTES = 16 * 1024
+MAX_DEPTH = 8
+DEADLINE_SECONDS = 5.0
+_MAX_NUMBER = 64
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+async def read(request: Request, model: type[Model]) -> Model:
+    """
+    Return the body as that model.
+
+    Raises:
+        NotJson, TooLarge, BodyTimeout, InvalidJson: it could not be read.
+        InvalidRequest: fields are missing, unknown, mistyped or malformed; all of them at once.
+    """
+    _require_json(request)
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            data = await _bytes(request)
+    except TimeoutError:
+        raise BodyTimeout(f"the body did not arrive within {DEADLINE_SECONDS:g} s") from None
+    except ClientDisconnect:
+        raise InvalidJson("the body broke off") from None
+    return check(decode(data), model)
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """
+    Return the object in the bytes.
+
+    Raises:
+        InvalidJson: it is none, or could be read in two ways.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidJson("the body is not UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise InvalidJson("the body begins with a byte order mark")
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_int=_integer,
+            parse_float=_number,
+        )
+    except InvalidJson:
+        raise
+    except RecursionError:
+        raise InvalidJson(f"the body is nested deeper than {MAX_DEPTH} levels") from None
+    except ValueError:
+        raise InvalidJson("the body is not JSON") from None
+    if not isinstance(value, dict):
+        raise InvalidJson("the body is not a JSON object")
+    _inspect(value, 1)
+    return value
+
+
+def check(value: dict[str, Any], model: type[Model]) -> Model:
+    """Return the object as that model. Raises InvalidRequest, which tells of every field and repeats no value."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        raise InvalidRequest(*(_field_error(detail) for detail in details)) from None
+
+
+def _require_json(request: Request) -> None:
+    media_type, *parameters = request.headers.get("content-type", "").split(";")
+    if media_type.strip().lower() != "application/json":
+        raise NotJson("the Content-Type must be application/json")
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() != "charset" or value.strip().strip('"').lower() != "utf-8":
+            raise NotJson("application/json is in UTF-8 and takes no other parameter")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise NotJson("a Content-Encoding is not accepted")
+
+
+async def _bytes(request: Request) -> bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length[:10]) > MAX_BYTES:
+        raise TooLarge(f"the body may have {MAX_BYTES} bytes")
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MAX_BYTES:
+            raise TooLarge(f"the body may have {MAX_BYTES} bytes")
+    return bytes(data)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise InvalidJson("a name occurs twice in one object")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise InvalidJson(f"{name} is not JSON")
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_NUMBER:
+        raise InvalidJson(f"a number has more than {_MAX_NUMBER} characters")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if len(text) > _MAX_NUMBER:
+        raise InvalidJson(f"a number has more than {_MAX_NUMBER} characters")
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise InvalidJson("a number is out of range")
+    return number
+
+
+def _inspect(value: object, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidJson(f"the body is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise InvalidJson("a text holds half a surrogate pair")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _inspect(name, depth)
+            _inspect(member, depth + 1)
+    elif isinstance(value, list):
+        for member in value:
+            _inspect(member, depth + 1)
+
+
+def _field_error(detail: ErrorDetails) -> FieldError:
+    field = ".".join(str(part) for part in detail["loc"])[:64] or "body"
+    reason = {
+        "missing": "is required",
+        "extra_forbidden": "is not a field of this call",
+    }.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+    return FieldError(field, reason)

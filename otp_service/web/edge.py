@@ -1,0 +1,112 @@
+"""
+Around every request: its id, one log line, the headers of every answer, and the last resort.
+
+Plain ASGI. A log line names the route and never the path as sent, a query, a header or a body.
+"""
+
+import re
+import secrets
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from otp_service.errors import BadRequest, MethodNotAllowed, NoSuchResource
+from otp_service.telemetry import REQUEST_SECONDS, REQUESTS
+from otp_service.web import problems
+from otp_service.web.operations import refuse
+
+log = structlog.get_logger()
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+}
+
+
+class Edge:
+    """The outermost layer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        scope["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        began, status = time.perf_counter(), 0
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                out = MutableHeaders(scope=message)
+                out["X-Request-Id"] = request_id
+                for name, value in HEADERS.items():
+                    out.setdefault(name, value)
+            await send(message)
+
+        try:
+            hosts = headers.getlist("host")
+            if len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:
+                bad = refuse(BadRequest("the Host header is missing or malformed"), Request(scope))
+                await bad(scope, receive, answer)
+            else:
+                await self._app(scope, receive, answer)
+        except Exception:
+            log.exception("http.fault")
+            if status:
+                raise
+            await _internal(scope)(scope, receive, answer)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            seconds = time.perf_counter() - began
+            method = (
+                scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "DELETE") else "other"
+            )
+            REQUESTS.labels(method, route, status).inc()
+            REQUEST_SECONDS.labels(route).observe(seconds)
+            log.info(
+                "http.request",
+                method=method,
+                route=route,
+                status=status,
+                ms=round(seconds * 1000, 1),
+            )
+
+
+async def http_exception(request: Request, error: Exception) -> Response:
+    """Return the problem for what the router says no to."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        return refuse(MethodNotAllowed(f"the path has {allowed}", allowed), request)
+    return refuse(NoSuchResource("see /openapi.json for what there is"), request)
+
+
+def _internal(scope: Scope) -> Response:
+    row = problems.INTERNAL
+    members = {
+        "type": problems.TYPE_PREFIX + "internal",
+        "title": row.title,
+        "status": row.status,
+        "detail": row.detail,
+        "code": "internal",
+        "instance": scope["request_id"],
+    }
+    return JSONResponse(members, row.status, media_type=problems.MEDIA_TYPE)

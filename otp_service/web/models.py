@@ -1,0 +1,289 @@
+"""What callers send and get: field names, types, ranges and examples, from which openapi.json is made."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+
+from otp_service.core import codes
+from otp_service.core.challenge import DeliveryStatus, Status
+from otp_service.core.limits import network
+from otp_service.core.messages import is_locale_tag
+
+EXAMPLE_ID = "1fW2pJm7c0Qx3v9TtY5nLk8gRzA4sHdEuB"
+
+
+class Sent(BaseModel):
+    """A body that a caller sends: exactly typed, and nothing besides."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, frozen=True)
+
+
+class Given(BaseModel):
+    """A body that a caller gets."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def _code(value: str) -> str:
+    code = codes.normalise(value) if len(value) <= 64 else value
+    if not codes.is_code(code):
+        raise ValueError("must be the 4 to 10 digits of the code, as a string")
+    return code
+
+
+def _address(value: str) -> str:
+    try:
+        network(value)
+    except ValueError:
+        raise ValueError("must be an IPv4 or IPv6 address") from None
+    return value
+
+
+def _locale(value: str) -> str:
+    if not is_locale_tag(value):
+        raise ValueError("must be a language tag such as en or pt-BR")
+    return value
+
+
+def _not_blank(value: object) -> object:
+    if isinstance(value, str) and not value.isprintable():
+        raise ValueError("must have no control characters")
+    return value
+
+
+Purpose = Annotated[
+    str,
+    Field(
+        pattern="^[a-z][a-z0-9_]{0,31}$",
+        description="What the code is for: login, signup, verification, recovery, payment, opt_in, or one that the "
+        "operator configured.",
+        examples=["login"],
+    ),
+]
+ChallengeId = Annotated[
+    str,
+    Field(
+        pattern="^[A-Za-z0-9_-]{1,64}$",
+        description="As given by /otp/request.",
+        examples=[EXAMPLE_ID],
+    ),
+]
+Binding = Annotated[
+    str,
+    BeforeValidator(_not_blank),
+    Field(
+        min_length=1,
+        max_length=256,
+        description="Ties the challenge to something only the right party has, such as a hash of the caller's session: "
+        "what is given at the request must be given at the verification.",
+        examples=["5d41402abc4b2a76b9719d911017c592"],
+    ),
+]
+Code = Annotated[
+    str,
+    AfterValidator(_code),
+    Field(
+        min_length=1,
+        max_length=64,
+        description="What the person typed. Digits of any script, spaces and dashes are understood; a string, since "
+        "leading zeros count.",
+        examples=["042137"],
+    ),
+]
+Moment = Annotated[str, Field(description="RFC 3339, UTC.", examples=["2026-11-23T12:00:00.000Z"])]
+Seconds = Annotated[int, Field(ge=0, description="Seconds.", examples=[300])]
+
+
+class CodeRequestBody(Sent):
+    to: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=40,
+            description="Where the code goes: a number in international form. Spaces, dashes, dots and parentheses are "
+            "layout.",
+            examples=["+14155550123"],
+        ),
+    ]
+    purpose: Purpose
+    channel: Annotated[Literal["sms"], Field(description="How it goes there.")] = "sms"
+    subject: Annotated[
+        str | None,
+        Field(
+            pattern="^[\\x21-\\x7e]{1,128}$",
+            description="The caller's own opaque id of the person, exactly as given: wrong codes are counted for it. "
+            "Without it the number stands for the person.",
+            examples=["user-4711"],
+        ),
+    ] = None
+    binding: Binding | None = None
+    locale: Annotated[
+        str | None,
+        AfterValidator(_locale),
+        Field(
+            max_length=35,
+            description="The language of the message; the nearest there is serves.",
+            examples=["pt-BR"],
+        ),
+    ] = None
+    client_ip: Annotated[
+        str | None,
+        AfterValidator(_address),
+        Field(
+            max_length=45,
+            description="The end user's address as the caller knows it: sends are limited for it (/32, /64).",
+            examples=["203.0.113.7"],
+        ),
+    ] = None
+    client_ref: Annotated[
+        str | None,
+        Field(
+            pattern="^[A-Za-z0-9._:-]{1,64}$",
+            description="The caller's own mark, handed back by GET /otp/{challenge_id}.",
+            examples=["checkout-17"],
+        ),
+    ] = None
+    context: Annotated[
+        dict[str, str] | None,
+        Field(
+            max_length=8,
+            description="What the message shows besides: `amount` and `payee` for the purpose payment, nothing for "
+            "others.",
+            examples=[{"amount": "19.90 EUR", "payee": "Acme Books"}],
+        ),
+    ] = None
+
+
+class VerifyBody(Sent):
+    challenge_id: ChallengeId
+    code: Code
+    purpose: Purpose
+    binding: Binding | None = None
+
+
+class ChallengeBody(Sent):
+    challenge_id: ChallengeId
+
+
+class IntrospectBody(Sent):
+    proof: Annotated[
+        str,
+        Field(
+            pattern="^[A-Za-z0-9_-]{1,128}$",
+            description="As given by a verification.",
+            examples=["otpp_1f9b2c…".replace("…", "x" * 40)],
+        ),
+    ]
+
+
+class Delivery(Given):
+    status: Annotated[
+        DeliveryStatus,
+        Field(
+            description="`accepted`: the site took it, which is no receipt of the phone. `failed`: it provably never "
+            "left; resend. `unknown`: it may or may not have gone out; nothing is sent again by itself."
+        ),
+    ]
+    reason: Annotated[str | None, Field(description="Why, where known.", examples=["timeout"])] = (
+        None
+    )
+
+
+class Challenge(Given):
+    challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    status: Literal["pending"]
+    purpose: Annotated[str, Field(examples=["login"])]
+    channel: Annotated[str, Field(examples=["sms"])]
+    to: Annotated[str, Field(description="Masked.", examples=["+1•••••23"])]
+    expires_at: Moment
+    expires_in: Seconds
+    resend_in: Annotated[
+        int | None,
+        Field(
+            description="Seconds until a resend may pass; null when it can't any more.",
+            examples=[30],
+        ),
+    ]
+    sends_remaining: Annotated[int, Field(ge=0, examples=[4])]
+    attempts_remaining: Annotated[int, Field(ge=0, examples=[5])]
+    delivery: Delivery
+
+
+class Verification(Given):
+    verified: Literal[True]
+    challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    purpose: Annotated[str, Field(examples=["login"])]
+    subject: Annotated[str | None, Field(examples=["user-4711"])]
+    amr: Annotated[list[str], Field(description="RFC 8176.", examples=[["sms"]])]
+    verified_at: Moment
+    proof: Annotated[
+        str,
+        Field(
+            description="Opaque, single-use: another service redeems it at /proofs/introspect.",
+            examples=["otpp_1f" + "x" * 43],
+        ),
+    ]
+    proof_expires_in: Seconds
+
+
+class Canceled(Given):
+    challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    status: Literal["canceled"]
+    ended_at: Moment
+
+
+class ChallengeStanding(Given):
+    challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    status: Status
+    purpose: Annotated[str, Field(examples=["login"])]
+    channel: Annotated[str, Field(examples=["sms"])]
+    client_ref: Annotated[str | None, Field(examples=["checkout-17"])]
+    created_at: Moment
+    expires_at: Moment
+    expires_in: Seconds
+    ended_at: Moment | None
+    attempts_remaining: Annotated[int, Field(ge=0, examples=[5])]
+    sends_remaining: Annotated[int, Field(ge=0, examples=[4])]
+    delivery: Delivery
+
+
+class Introspection(Given):
+    @model_serializer(mode="wrap")
+    def _only_what_is_known(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """An inactive proof answers `{"active": false}` and nothing else (RFC 7662 section 2.2)."""
+        return {name: value for name, value in dump(self).items() if value is not None}
+
+    active: Annotated[
+        bool, Field(description="False for unknown, spent, expired and foreign proofs alike.")
+    ]
+    client_id: Annotated[str | None, Field(description="The caller.", examples=["shop"])] = None
+    sub: Annotated[
+        str | None, Field(description="The subject, if one was given.", examples=["user-4711"])
+    ] = None
+    purpose: Annotated[str | None, Field(examples=["login"])] = None
+    challenge_id: Annotated[str | None, Field(examples=[EXAMPLE_ID])] = None
+    amr: Annotated[list[str] | None, Field(examples=[["sms"]])] = None
+    auth_time: Annotated[int | None, Field(description="Unix seconds.", examples=[1795435200])] = (
+        None
+    )
+    exp: Annotated[int | None, Field(description="Unix seconds.", examples=[1795435320])] = None
+
+
+class Alive(Given):
+    status: Literal["alive"]
+
+
+class Readiness(Given):
+    status: Literal["ready", "not_ready"]
+    reasons: Annotated[dict[str, str], Field(description="What stands in the way, by part.")]
+    warnings: Annotated[
+        dict[str, str], Field(description="What works and deserves a look, by part.")
+    ]

@@ -1,0 +1,210 @@
+"""
+What an operation is: one row of the table in `otp_service.web.routes`, and how it is run.
+
+From the row come the route, the checks before the handler, and its part of openapi.json, so none can drift from
+the others.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from otp_service.errors import (
+    BadRequest,
+    ChallengeExhausted,
+    FieldError,
+    InvalidCode,
+    InvalidRequest,
+    NotAcceptable,
+    OtpError,
+    Refusal,
+    Unauthorized,
+)
+from otp_service.flows.authentication import Caller
+from otp_service.telemetry import REFUSALS
+from otp_service.web import body, problems
+from otp_service.web.service import Service
+
+log = structlog.get_logger()
+
+MAX_WAIT_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler gives back."""
+
+    body: BaseModel
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """
+    One call, checked.
+
+    Attributes:
+        body: An instance of the operation's model, or None where it has none.
+        path: The path's parameters.
+        handle: What makes the call repeatable (`flows.idempotency`).
+        wait: Seconds of `Prefer: wait`, 0 to 30.
+    """
+
+    service: Service
+    caller: Caller
+    body: Any
+    path: Mapping[str, str]
+    handle: str
+    wait: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """
+    One row.
+
+    Attributes:
+        name: The operationId.
+        scope: What the credential needs, or None where none is asked for.
+        idempotent: Whether it takes an Idempotency-Key.
+        waits: Whether it takes `Prefer: wait=N`.
+        refusals: The errors this operation itself can answer with; those of every call are added.
+        headers: Headers of its success, with what they say.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    description: str
+    handler: Callable[[Call], Awaitable[Answer]]
+    scope: str | None
+    request: type[BaseModel] | None
+    status: int
+    success: type[BaseModel]
+    refusals: tuple[type[OtpError], ...] = ()
+    idempotent: bool = False
+    waits: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request: credential, scope, Accept, body, key, and then the handler."""
+        try:
+            return await self._answer(request)
+        except OtpError as error:
+            return refuse(error, request)
+
+    async def _answer(self, request: Request) -> Response:
+        service: Service = request.state["service"]
+        caller = await service.authentication.authenticate(_credential(request))
+        structlog.contextvars.bind_contextvars(caller=caller.name)
+        if self.scope is not None:
+            caller.require(self.scope)
+        _require_accept(request)
+        _refuse_query(request)
+        sent = await body.read(request, self.request) if self.request else None
+        key = _idempotency_key(request) if self.idempotent else None
+        wait = _wait(request) if self.waits else 0
+
+        async def work(handle: str) -> tuple[dict[str, Any], bool]:
+            call = Call(service, caller, sent, request.path_params, handle, wait)
+            try:
+                answer = await self.handler(call)
+            except Refusal as error:
+                # A wrong code was counted, so the same call again must not count again. Other refusals counted nothing.
+                REFUSALS.labels(error.code).inc()
+                status, members, headers = problems.problem(error)
+                members["instance"] = request.scope["request_id"]
+                kept = isinstance(error, InvalidCode | ChallengeExhausted)
+                return {"status": status, "body": members, "headers": headers}, kept
+            found = {
+                "status": self.status,
+                "body": answer.body.model_dump(mode="json"),
+                "headers": dict(answer.headers),
+            }
+            return found, True
+
+        answer, replayed = await service.idempotent.run(
+            caller=caller.name,
+            call=f"{self.method} {request.url.path}",
+            key=key,
+            body=sent.model_dump(mode="json") if sent else {},
+            work=work,
+        )
+        headers = dict(answer["headers"])
+        if replayed:
+            headers["Idempotency-Replayed"] = "true"
+        if wait:
+            headers["Preference-Applied"] = f"wait={wait}"
+        media_type = problems.MEDIA_TYPE if answer["status"] >= 400 else "application/json"
+        return JSONResponse(answer["body"], answer["status"], headers, media_type)
+
+
+def refuse(error: OtpError, request: Request) -> Response:
+    """Return the problem for an error."""
+    REFUSALS.labels(error.code).inc()
+    status, members, headers = problems.problem(error)
+    members["instance"] = request.scope["request_id"]
+    return JSONResponse(members, status, headers, problems.MEDIA_TYPE)
+
+
+def _credential(request: Request) -> str | None:
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    scheme, _, credential = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized(presented=True)
+    return credential.strip()
+
+
+def _require_accept(request: Request) -> None:
+    """Refuse who accepts neither JSON nor everything; quality values only matter where they are zero."""
+    accept = request.headers.get("accept", "*/*")
+    for part in accept.split(","):
+        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        refused = any(
+            p.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for p in parameters
+        )
+        if media in ("*/*", "application/*", "application/json") and not refused:
+            return
+    raise NotAcceptable("the answer is application/json")
+
+
+def _refuse_query(request: Request) -> None:
+    """Nothing is asked in a query: what stands there ends up in logs."""
+    if request.scope["query_string"]:
+        raise BadRequest("this call takes no query string")
+
+
+def _idempotency_key(request: Request) -> str | None:
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    key = keys[0]
+    if len(key) >= 2 and key.startswith('"') and key.endswith('"'):
+        key = key[1:-1]
+    if len(keys) > 1 or not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise InvalidRequest(
+            FieldError("Idempotency-Key", "must be 1 to 255 printable ASCII characters, once")
+        )
+    return key
+
+
+def _wait(request: Request) -> int:
+    """`Prefer: wait=N` (RFC 7240 section 4.3); a preference that can't be read is none."""
+    for header in request.headers.getlist("prefer"):
+        for preference in header.split(","):
+            name, _, value = preference.strip().partition("=")
+            if (
+                name.strip().lower() == "wait"
+                and value.strip().isascii()
+                and value.strip().isdigit()
+            ):
+                return min(MAX_WAIT_SECONDS, int(value.strip()[:4]))
+    return 0

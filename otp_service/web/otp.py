@@ -1,0 +1,141 @@
+"""One-time codes over HTTP."""
+
+from otp_service.core.challenge import Status
+from otp_service.core.messages import check_context
+from otp_service.errors import FieldError, InvalidRequest
+from otp_service.flows.one_time_code import AMR, CodeRequest, Issued
+from otp_service.store.challenges import ended
+from otp_service.web.models import (
+    Canceled,
+    Challenge,
+    ChallengeBody,
+    ChallengeStanding,
+    CodeRequestBody,
+    Delivery,
+    Verification,
+    VerifyBody,
+)
+from otp_service.web.operations import Answer, Call
+from otp_service.web.problems import rfc3339
+
+
+async def request_code(call: Call) -> Answer:
+    sent: CodeRequestBody = call.body
+    _check_purpose(call, sent)
+    ask = CodeRequest(
+        to=sent.to,
+        purpose=sent.purpose,
+        subject=sent.subject,
+        binding=sent.binding or "",
+        locale=sent.locale,
+        client_ip=sent.client_ip,
+        client_ref=sent.client_ref,
+        context=sent.context or {},
+    )
+    issued = await call.service.codes.request(call.caller.name, ask, handle=call.handle)
+    answer = await _challenge(call, issued)
+    return Answer(answer.body, {**answer.headers, "Location": f"/otp/{issued.challenge_id}"})
+
+
+async def resend_code(call: Call) -> Answer:
+    sent: ChallengeBody = call.body
+    issued = await call.service.codes.resend(
+        call.caller.name, sent.challenge_id, handle=call.handle
+    )
+    return await _challenge(call, issued)
+
+
+async def verify_code(call: Call) -> Answer:
+    sent: VerifyBody = call.body
+    verified = await call.service.codes.verify(
+        call.caller.name,
+        sent.challenge_id,
+        sent.code,
+        purpose=sent.purpose,
+        binding=sent.binding or "",
+        handle=call.handle,
+    )
+    return Answer(
+        Verification(
+            verified=True,
+            challenge_id=verified.challenge_id,
+            purpose=verified.purpose,
+            subject=verified.subject,
+            amr=list(AMR),
+            verified_at=rfc3339(verified.verified_at),
+            proof=verified.proof,
+            proof_expires_in=verified.proof_expires_in,
+        )
+    )
+
+
+async def cancel_challenge(call: Call) -> Answer:
+    sent: ChallengeBody = call.body
+    status, ended_at = await call.service.codes.cancel(call.caller.name, sent.challenge_id)
+    if status is not Status.CANCELED:
+        raise ended(status, ended_at)
+    return Answer(
+        Canceled(challenge_id=sent.challenge_id, status="canceled", ended_at=rfc3339(ended_at))
+    )
+
+
+async def look_at_challenge(call: Call) -> Answer:
+    standing = await call.service.codes.look(call.caller.name, call.path["challenge_id"])
+    view = standing.view
+    return Answer(
+        ChallengeStanding(
+            challenge_id=standing.challenge_id,
+            status=view.status,
+            purpose=view.purpose,
+            channel="sms",
+            client_ref=standing.client_ref,
+            created_at=rfc3339(view.opened_at),
+            expires_at=rfc3339(view.expires_at),
+            expires_in=max(0, view.expires_at - view.now) // 1000 if view.ended_at is None else 0,
+            ended_at=rfc3339(view.ended_at) if view.ended_at is not None else None,
+            attempts_remaining=view.attempts_left,
+            sends_remaining=view.sends_left,
+            delivery=Delivery(status=view.delivery, reason=view.delivery_reason or None),
+        )
+    )
+
+
+def _check_purpose(call: Call, sent: CodeRequestBody) -> None:
+    if sent.purpose not in call.service.policy.purposes:
+        known = ", ".join(sorted(call.service.policy.purposes))
+        raise InvalidRequest(FieldError("purpose", f"must be one of {known}"))
+    wrong = check_context(sent.purpose, sent.context)
+    if wrong:
+        raise InvalidRequest(*(FieldError(f"context.{name}", reason) for name, reason in wrong))
+
+
+async def _challenge(call: Call, issued: Issued) -> Answer:
+    status, reason = issued.delivery, issued.delivery_reason
+    if call.wait:
+        status, reason = await call.service.codes.wait_for_delivery(
+            call.caller.name, issued.challenge_id, call.wait
+        )
+    body = Challenge(
+        challenge_id=issued.challenge_id,
+        status="pending",
+        purpose=issued.purpose,
+        channel=issued.channel,
+        to=issued.to,
+        expires_at=rfc3339(issued.expires_at),
+        expires_in=issued.expires_in,
+        resend_in=issued.resend_in,
+        sends_remaining=issued.sends_remaining,
+        attempts_remaining=issued.attempts_remaining,
+        delivery=Delivery(status=status, reason=reason or None),
+    )
+    headers = {}
+    if issued.windows:
+        names = [f'"{w.name}-{w.window_ms // 1000}"' for w in issued.windows]
+        rows = list(zip(names, issued.windows, strict=True))
+        headers["RateLimit-Policy"] = ", ".join(
+            f"{name};q={w.count};w={w.window_ms // 1000}" for name, w in rows
+        )
+        headers["RateLimit"] = ", ".join(
+            f"{name};r={w.remaining};t={-(-w.reset_ms // 1000)}" for name, w in rows
+        )
+    return Answer(body, headers)

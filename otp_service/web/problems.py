@@ -1,0 +1,152 @@
+"""
+How refusals and faults look over HTTP: RFC 9457 problems, one row for each leaf of `otp_service.errors`.
+
+A caller keys on `code`; `type` is the same as a URI. `detail` is for the developer and never holds what was sent.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from otp_service import errors
+from otp_service.errors import OtpError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:otp-service:problem:"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Status, title and what to do."""
+
+    status: int
+    title: str
+    detail: str = ""
+
+
+TABLE: dict[type[OtpError], Row] = {
+    errors.BadRequest: Row(400, "The request is malformed"),
+    errors.InvalidJson: Row(400, "The body is no JSON object"),
+    errors.TooLarge: Row(413, "The body is too large"),
+    errors.NotJson: Row(415, "The body is not declared as JSON"),
+    errors.NotAcceptable: Row(406, "Only JSON is served"),
+    errors.BodyTimeout: Row(408, "The body did not arrive in time"),
+    errors.NoSuchResource: Row(404, "There is nothing at this path"),
+    errors.MethodNotAllowed: Row(405, "The path does not have this method"),
+    errors.InvalidRequest: Row(422, "Fields are missing, unknown or malformed", "See errors."),
+    errors.DestinationRefused: Row(422, "No code is sent to this destination"),
+    errors.Unauthorized: Row(
+        401,
+        "The caller's credential is missing or refused",
+        "Send Authorization: Bearer <credential>.",
+    ),
+    errors.InsufficientScope: Row(403, "The credential may not do this"),
+    errors.InvalidCode: Row(400, "The code is wrong", "Let the person try again, or resend."),
+    errors.ChallengeNotFound: Row(404, "There is no such challenge", "Request a new code."),
+    errors.ChallengeMismatch: Row(
+        409,
+        "The challenge was opened for something else",
+        "Give the purpose and the binding of the request. No try was spent.",
+    ),
+    errors.CodeNotSent: Row(
+        409, "No code has gone out yet", "Wait for the delivery, or resend. No try was spent."
+    ),
+    errors.ChallengeUsed: Row(410, "The code has been used", "Request a new code."),
+    errors.ChallengeExpired: Row(410, "The code has expired", "Request a new code."),
+    errors.ChallengeExhausted: Row(410, "The tries are used up", "Request a new code."),
+    errors.ChallengeCanceled: Row(410, "The challenge was canceled", "Request a new code."),
+    errors.ChallengeReplaced: Row(
+        410, "A newer request took its place", "Verify against the newest challenge."
+    ),
+    errors.RateLimited: Row(429, "A limit is reached", "Try again after retry_after seconds."),
+    errors.SubjectBlocked: Row(
+        429,
+        "Too many wrong codes for this subject",
+        "Wait, or use another factor. Trying does not prolong the block.",
+    ),
+    errors.QuotaExceeded: Row(
+        429, "The budget of sends is spent", "Try again after retry_after seconds."
+    ),
+    errors.IdempotencyInProgress: Row(
+        409,
+        "The call with this Idempotency-Key is still running",
+        "Repeat it after retry_after seconds.",
+    ),
+    errors.IdempotencyKeyReused: Row(
+        422, "The Idempotency-Key came with another body before", "Use a new key for a new call."
+    ),
+    errors.Overloaded: Row(
+        503, "Too much at once", "Nothing was counted. Try again after retry_after seconds."
+    ),
+    errors.Unavailable: Row(
+        503, "The service can't decide now", "Nothing was accepted. Try again later."
+    ),
+}
+
+INTERNAL = Row(500, "A bug of ours", "It is logged under this request's id.")
+
+
+def leaves(root: type[OtpError] = OtpError) -> Iterator[type[OtpError]]:
+    """Yield every error that is raised itself: those with a `code`."""
+    for child in root.__subclasses__():
+        if "code" in vars(child):
+            yield child
+        yield from leaves(child)
+
+
+def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Return status, members and headers."""
+    row = TABLE[type(error)]
+    members = {
+        "type": TYPE_PREFIX + error.code,
+        "title": row.title,
+        "status": row.status,
+        "detail": row.detail or getattr(error, "detail", "") or row.title,
+        "code": error.code,
+    }
+    headers: dict[str, str] = {}
+    match error:
+        case errors.InvalidRequest():
+            members["errors"] = [{"field": e.field, "reason": e.reason} for e in error.errors]
+        case errors.DestinationRefused():
+            members["reason"] = error.reason
+        case errors.Unauthorized():
+            challenge = 'Bearer realm="otp_service"'
+            headers["WWW-Authenticate"] = (
+                f'{challenge}, error="invalid_token"' if error.presented else challenge
+            )
+        case errors.InsufficientScope():
+            members["detail"] = f"It needs the scope {error.scope}."
+            headers["WWW-Authenticate"] = (
+                f'Bearer realm="otp_service", error="insufficient_scope", scope="{error.scope}"'
+            )
+        case errors.InvalidCode():
+            members["attempts_remaining"] = error.attempts_remaining
+        case errors.ChallengeEnded():
+            members["ended_at"] = rfc3339(error.ended_at)
+        case errors.RateLimited():
+            members["limit"] = error.limit
+            if error.limit in OWN_LIMITS:
+                headers["RateLimit"] = f'"{error.limit}";r=0;t={error.retry_after}'
+        case errors.MethodNotAllowed():
+            headers["Allow"] = error.allowed
+        case _:
+            pass
+    retry_after = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        members["retry_after"] = retry_after
+        headers["Retry-After"] = str(retry_after)
+    return row.status, members, headers
+
+
+# Limits that count a caller's own doing only: what is said of them tells nothing about other callers.
+OWN_LIMITS = frozenset(
+    {"cooldown", "recipient", "client_ip", "caller_budget", "challenge_sends", "live_challenges"}
+)
+
+
+def rfc3339(unix_ms: int) -> str:
+    """Return the time in UTC with milliseconds."""
+    moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

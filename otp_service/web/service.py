@@ -1,0 +1,34 @@
+"""What handlers work with: built once by `otp_service.app`, reached through the request's state."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypedDict
+
+from otp_service.core.policy import Policy
+from otp_service.flows.authentication import Authentication
+from otp_service.flows.idempotency import IdempotentCalls
+from otp_service.flows.one_time_code import OneTimeCodes
+from otp_service.flows.proofs import ProofRedemption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """
+    The flows.
+
+    Attributes:
+        readiness: Returns what stands in the way of working now, and what is worth a warning, by part.
+    """
+
+    policy: Policy
+    authentication: Authentication
+    idempotent: IdempotentCalls
+    codes: OneTimeCodes
+    proofs: ProofRedemption
+    readiness: Callable[[], Awaitable[tuple[Mapping[str, str], Mapping[str, str]]]]
+
+
+class State(TypedDict):
+    """The typed lifespan state."""
+
+    service: Service

@@ -1,0 +1,94 @@
+"""A check's report as findings an operator can act on, in the order of setting a site up."""
+
+from dataclasses import dataclass
+
+from otp_service.wsms.models import Capability
+from otp_service.wsms.site import SiteReport
+
+_PURPOSES = {
+    Capability.SEND: "sending",
+    Capability.SUBSCRIBERS: "opt-in by the site's newsletter",
+    Capability.OUTBOX: "learning what became of unknown sends, and deleting codes on the site",
+    Capability.SETTING: "credit and webhooks",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """
+    One thing that was looked at.
+
+    Attributes:
+        ok: None where nothing could be learnt.
+        advice: What to do; empty if all is well.
+    """
+
+    what: str
+    ok: bool | None
+    advice: str = ""
+
+
+def findings(report: SiteReport) -> list[Finding]:
+    """Return all findings; sending works when those named `plugin`, `credential` and send do."""
+    return [
+        Finding("https", report.https, "" if report.https else "Only for a site on loopback."),
+        _plugin(report),
+        _application_passwords(report),
+        _credential(report),
+        *(_capability(report, capability) for capability in Capability),
+    ]
+
+
+def _plugin(report: SiteReport) -> Finding:
+    match report.index.version:
+        case "7" if not report.missing_routes:
+            return Finding("plugin", True)
+        case "7":
+            missing = ", ".join(report.missing_routes)
+            return Finding("plugin", False, f"Routes are missing: {missing}. Update WSMS to 7.2.")
+        case "8":
+            return Finding("plugin", False, "WSMS 8 has another API; install version 7.2.")
+    return Finding("plugin", False, "Install and activate WSMS 7.2 on the site.")
+
+
+def _application_passwords(report: SiteReport) -> Finding:
+    if report.index.application_passwords:
+        return Finding("application passwords", True)
+    return Finding(
+        "application passwords",
+        False,
+        "WordPress offers them on https only, and plugins can switch them off.",
+    )
+
+
+def _credential(report: SiteReport) -> Finding:
+    match report.authorized:
+        case True:
+            return Finding("credential", True)
+        case False:
+            return Finding(
+                "credential",
+                False,
+                "Not accepted: check the user name and the application password (not the login"
+                " password), and that the web server hands the Authorization header on.",
+            )
+    return Finding("credential", None, "Nothing told whether it is accepted.")
+
+
+def _capability(report: SiteReport, capability: Capability) -> Finding:
+    has, what = report.capabilities[capability], str(capability)
+    if has:
+        return Finding(what, True)
+    note = report.notes.get(capability, "")
+    if has is None:
+        return Finding(what, None, note)
+    if report.authorized is False:
+        return Finding(what, None, "Not known before the credential is accepted.")
+    if note:
+        return Finding(what, False, note)
+    return Finding(
+        what,
+        False,
+        f"Give the user's role this capability for {_PURPOSES[capability]}."
+        " Administrators get it when one of them opens wp-admin after the plugin's activation.",
+    )

@@ -1,0 +1,252 @@
+"""
+The real parts that every test runs on: a Valkey server, the WSMS sandbox over HTTP, and the service itself.
+
+Time moves by `service.advance(seconds)`, which shifts the clock inside the scripts. After each test the fixture
+`valkey_url` fails on any key that has no end and is not named as permanent. Every answer of `service.http` is checked
+against openapi.json.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from otp_service.app import Rooms, create_app, open_redis
+from otp_service.cli import valkey
+from otp_service.cli.ports import listen
+from otp_service.core import credentials, keyring
+from otp_service.core.credentials import SCOPES
+from otp_service.settings import Settings, load
+from otp_service.store import keys
+from otp_service.store.callers import CallerRecord, Callers
+from tests.contract import check_answer
+
+PASSWORD = "abcd EFGH 2345 ijkl MNOP 6789"  # the sandbox's application password
+TO = "+14155550123"
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[valkey.Valkey]:
+    """One server for the whole session."""
+    server = valkey.start(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def valkey_url(valkey_server: valkey.Valkey) -> Iterator[str]:
+    """Its URL, with no data; afterwards no key may be left that has no end."""
+    with redis.Redis.from_url(valkey_server.url) as client:
+        client.flushall()
+        yield valkey_server.url
+        endless = [
+            key.decode()
+            for key in client.scan_iter(count=1000)
+            if client.ttl(key) == -1 and not any(p.fullmatch(key.decode()) for p in keys.PERMANENT)
+        ]
+    assert endless == [], "keys without an end"
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The stand-in site, as a test works with it."""
+
+    url: str
+
+    def messages(self, to: str = TO) -> list[dict[str, Any]]:
+        """What the phone of that number got, newest first."""
+        answer = httpx.get(f"{self.url}/sandbox/messages", params={"to": to})
+        return list(answer.raise_for_status().json()["messages"])
+
+    def code(self, to: str = TO) -> str:
+        """The code in the newest message."""
+        return code_in(self.messages(to)[0]["message"])
+
+    def fail(self, **fault: Any) -> None:
+        """Set a fault; see `otp_service.sandbox.faults`."""
+        httpx.put(f"{self.url}/sandbox/faults", json=fault).raise_for_status()
+
+    def settings(self, **settings: Any) -> None:
+        """Change the site's settings."""
+        httpx.put(f"{self.url}/sandbox/settings", json=settings).raise_for_status()
+
+    def reset(self) -> None:
+        httpx.post(f"{self.url}/sandbox/reset").raise_for_status()
+
+
+def code_in(message: str) -> str:
+    """The one run of four digits and more."""
+    found = set(re.findall(r"[0-9]{4,10}", message))
+    assert len(found) == 1, message
+    return found.pop()
+
+
+@pytest.fixture(scope="session")
+def sandbox_process() -> Iterator[str]:
+    listening = listen(0, what="the sandbox", variable="SANDBOX_PORT")
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "otp_service", "sandbox", "--fd", str(listening.fileno())],
+        env={**os.environ, "OTP_SANDBOX_APPLICATION_PASSWORD": PASSWORD},
+        pass_fds=[listening.fileno()],
+        stdout=subprocess.DEVNULL,
+        preexec_fn=valkey.die_with_parent(),
+    )
+    with urllib.request.urlopen(f"{url}/sandbox/faults", timeout=10):
+        pass  # the socket queues us until the process answers
+    yield url
+    process.terminate()
+    process.wait(10)
+    listening.close()
+
+
+@pytest.fixture
+def sandbox(sandbox_process: str) -> Sandbox:
+    """The site, as new."""
+    found = Sandbox(sandbox_process)
+    found.reset()
+    return found
+
+
+@pytest.fixture(scope="session")
+def ring() -> str:
+    return keyring.generate(created_at="2026-11-23T00:00:00Z")
+
+
+def base_environment(valkey_url: str, site_url: str, ring: str) -> dict[str, str]:
+    """Settings that start; limits that tests on other things would trip over are wide."""
+    return {
+        "OTP_ENVIRONMENT": "development",
+        "OTP_REDIS_URL": valkey_url,
+        "OTP_KEYRING": ring,
+        "OTP_WSMS_URL": site_url,
+        "OTP_WSMS_USERNAME": "otp",
+        "OTP_WSMS_APPLICATION_PASSWORD": PASSWORD,
+        "OTP_WSMS_DEADLINE": "5",
+    }
+
+
+@pytest.fixture
+def environment(valkey_url: str, sandbox: Sandbox, ring: str) -> dict[str, str]:
+    return base_environment(valkey_url, sandbox.url, ring)
+
+
+class Service:
+    """The service in this process, spoken to over ASGI."""
+
+    def __init__(
+        self, rooms: Rooms, http: httpx.AsyncClient, settings: Settings, sandbox: Sandbox
+    ) -> None:
+        self.rooms = rooms
+        self.http = http
+        self.settings = settings
+        self.sandbox = sandbox
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for everything that Redis decides."""
+        self.rooms.scripts.offset_ms += int(seconds * 1000)
+
+    async def caller(self, name: str, *scopes: str) -> dict[str, str]:
+        """Create a caller; return its Authorization header."""
+        connection = open_redis(self.settings)
+        try:
+            now = int(time.time())
+            text, stored = credentials.issue(self.settings.ring(), name, now=now, expires_in=None)
+            record = CallerRecord(name, frozenset(scopes or SCOPES), now, (stored,))
+            await Callers(connection).replace(record)
+            return {"Authorization": f"Bearer {text}"}
+        finally:
+            await connection.aclose()
+
+    async def post(
+        self, path: str, *, headers: dict[str, str] | None = None, **body: Any
+    ) -> httpx.Response:
+        return await self.http.post(path, json=body, headers=headers)
+
+    async def request(self, *, wait: int = 10, **body: Any) -> dict[str, Any]:
+        """Request a code and wait until it has gone out; return the challenge."""
+        sent = {"to": TO, "purpose": "login", **body}
+        answer = await self.post("/otp/request", headers={"Prefer": f"wait={wait}"}, **sent)
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    async def verify(self, challenge: dict[str, Any], code: str, **body: Any) -> httpx.Response:
+        sent = {"challenge_id": challenge["challenge_id"], "code": code, "purpose": "login", **body}
+        return await self.post("/otp/verify", **sent)
+
+    async def look(self, challenge: dict[str, Any]) -> dict[str, Any]:
+        answer = await self.http.get(f"/otp/{challenge['challenge_id']}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def code(self, to: str = TO) -> str:
+        return self.sandbox.code(to)
+
+    def wrong_code(self, to: str = TO) -> str:
+        """As long as the newest code, and another."""
+        code = self.code(to)
+        return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
+
+
+@asynccontextmanager
+async def running_service(environment: dict[str, str], sandbox: Sandbox) -> AsyncIterator[Service]:
+    """The application with its lifespan, and a client with all scopes."""
+    settings = load(environment)
+    app = create_app(settings)
+    async with app.router.lifespan_context(app) as state:
+
+        async def asgi(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "state": dict(state or {})}, receive, send)
+
+        transport = httpx.ASGITransport(app=asgi)
+        hooks = {"response": [check_answer]}
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://otp.test", event_hooks=hooks, timeout=60
+        ) as http:
+            service = Service(app.state.rooms, http, settings, sandbox)
+            http.headers.update(await service.caller("shop"))
+            yield service
+
+
+Starter = Callable[..., Awaitable[Service]]
+
+
+@pytest.fixture
+async def start_service(environment: dict[str, str], sandbox: Sandbox) -> AsyncIterator[Starter]:
+    """Start a service with settings of its own: `await start_service(OTP_MAX_ATTEMPTS="3")`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**changes: str) -> Service:
+            return await stack.enter_async_context(
+                running_service({**environment, **changes}, sandbox)
+            )
+
+        yield start
+
+
+@pytest.fixture
+async def service(start_service: Starter) -> Service:
+    """The service with default settings."""
+    return await start_service()
+
+
+@pytest.fixture
+def root() -> Path:
+    """The top of the project."""
+    return Path(__file__).parent.parent

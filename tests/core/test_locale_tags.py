@@ -1,0 +1,106 @@
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otp_service.core.locale_tags import canonical_tag, is_locale_tag, resolve_locale
+
+steady = settings(derandomize=True, deadline=None)
+
+LOCALES = ("ar", "de", "en", "es", "fa", "fr", "hi", "pt", "zh")
+
+
+@pytest.mark.parametrize(
+    ("requested", "served"),
+    [
+        ("pt", "pt"),
+        ("pt-BR", "pt"),
+        ("PT_br", "pt"),
+        ("FA_ir", "fa"),
+        ("zh-Hant-TW", "zh"),
+        ("zh-cmn-Hans-CN", "zh"),
+        ("ar-u-nu-latn", "ar"),
+        ("de-CH-1996", "de"),
+        ("es-419", "es"),
+        ("fr-x-private", "fr"),
+        ("xx", "en"),
+        ("pta", "en"),
+        (None, "en"),
+        ("", "en"),
+        ("../../etc/passwd", "en"),
+        ("pt/../en", "en"),
+        ("*", "en"),
+    ],
+)
+def test_a_request_falls_back_to_its_language_and_then_to_the_default(requested, served):
+    assert resolve_locale(requested, LOCALES, "en") == served
+
+
+def test_the_nearest_of_several_locales_serves():
+    available = ("en", "pt", "pt-BR", "zh-Hant", "sr-Latn-RS")
+    assert resolve_locale("pt-br", available, "en") == "pt-BR"
+    assert resolve_locale("pt-PT", available, "en") == "pt"
+    assert resolve_locale("zh_hant_tw", available, "en") == "zh-Hant"
+    assert resolve_locale("zh", available, "en") == "zh-Hant"
+    assert resolve_locale("sr", available, "en") == "sr-Latn-RS"
+
+
+def test_a_default_without_texts_is_a_fault():
+    with pytest.raises(ValueError, match="'nl'"):
+        resolve_locale("de", LOCALES, "nl")
+
+
+@steady
+@given(st.text(max_size=40) | st.from_regex(r"\A[a-zA-Z]{2,3}([-_][a-zA-Z0-9]{1,8}){0,4}\Z"))
+def test_no_locale_is_a_path_and_every_request_is_served(requested):
+    assert resolve_locale(requested, LOCALES, "en") in LOCALES
+    if is_locale_tag(requested):
+        assert re.fullmatch(r"[A-Za-z0-9_-]{2,35}", requested)
+        assert is_locale_tag(canonical_tag(requested))
+        assert canonical_tag(canonical_tag(requested)) == canonical_tag(requested)
+
+
+@pytest.mark.parametrize("tag", ["en", "EN_us", "zh-Hant-TW", "es-419", "de-1996", "i" * 3])
+def test_these_have_the_shape_of_a_tag(tag):
+    assert is_locale_tag(tag)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "e",
+        "english",
+        "en-",
+        "-en",
+        "en--US",
+        "en US",
+        "en\n",
+        "én",
+        "en.UTF-8",
+        "../en",
+        "en/../x",
+        "*",
+        "en\x00",
+        "１２",
+        "a-DE",
+        "en-aaaaaaaa-aaaaaaaa-aaaaaaaa-aaaaaaaa",
+    ],
+)
+def test_these_do_not(text):
+    assert not is_locale_tag(text)
+
+
+@pytest.mark.parametrize(
+    ("tag", "canonical"),
+    [
+        ("EN_us", "en-US"),
+        ("ZH-hANT-tw", "zh-Hant-TW"),
+        ("es-419", "es-419"),
+        ("EN-U-CA-buddhist", "en-u-ca-buddhist"),
+        ("de-X-AB-abcd", "de-x-ab-abcd"),
+    ],
+)
+def test_a_tag_has_one_usual_case(tag, canonical):
+    assert canonical_tag(tag) == canonical

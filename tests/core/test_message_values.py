@@ -1,0 +1,214 @@
+import re
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otp_service.core.message_values import (
+    NUMBER_FORMATS,
+    amount_problem,
+    format_amount,
+    host_problem,
+    name_problem,
+)
+from otp_service.core.messages import PURPOSES, check_context
+
+steady = settings(derandomize=True, deadline=None)
+
+PAYMENT = {"amount": "49.90 EUR", "payee": "Corner Bookshop"}
+
+words = st.text(st.sampled_from("aZéÖłśßçñسکहि中あЖ𝒳") | st.characters(), min_size=1, max_size=6)
+breaks = st.sampled_from([" ", " & ", "-", "'", ". ", ", ", " 12", "۴۵ ", "\u200c"])
+names = st.builds(
+    lambda first, middle, last: f"{first}{middle}{last}"[:20].strip(), words, breaks, words
+).map(lambda name: name if name_problem(name) is None else "Księgarnia Łódź 1 12")
+amounts = st.builds(
+    lambda number, decimals, currency, first: (
+        f"{currency} {number}{decimals}" if first else f"{number}{decimals} {currency}"
+    ),
+    st.integers(0, 999_999_999),
+    st.sampled_from(["", ".5", ",75", ".00"]),
+    st.sampled_from(["EUR", "IRR", "JPY"]),
+    st.booleans(),
+).map(lambda amount: amount if amount_problem(amount) is None else "9999999.99 EUR")
+
+
+def test_a_payment_needs_amount_and_payee_and_nothing_else():
+    assert check_context("payment", PAYMENT) == []
+    assert check_context("payment", None) == [("amount", "is missing"), ("payee", "is missing")]
+    assert check_context("payment", {**PAYMENT, "iban": "x"}) == [
+        ("iban", "is not known for the purpose payment")
+    ]
+    assert check_context("payment", {"amount": 5, "payee": None}) == [
+        ("amount", "must be a string"),
+        ("payee", "must be a string"),
+    ]
+
+
+@pytest.mark.parametrize("purpose", [one for one in PURPOSES if one != "payment"])
+def test_other_purposes_take_no_context(purpose):
+    assert check_context(purpose, None) == []
+    assert check_context(purpose, {}) == []
+    assert [field for field, _ in check_context(purpose, PAYMENT)] == ["amount", "payee"]
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        "0 EUR",
+        "0.99 EUR",
+        "49,9 EUR",
+        "1234567.89 EUR",
+        "999999999 IRR",
+        "EUR 5",
+        "5EUR",
+        "1.500 KWD",
+    ],
+)
+def test_amounts_are_a_plain_number_and_a_currency(amount):
+    assert amount_problem(amount) is None
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        "",
+        "5",
+        "EUR",
+        "-5 EUR",
+        "05 EUR",
+        "5 eur",
+        "5 €",
+        "5  EUR",
+        "5 EUR\n",
+        " 5 EUR",
+        "5 EURO",
+        "1,234.50 EUR",
+        "1.500 EUR",
+        "12345678.99 EUR",
+        "1234567890 IRR",
+        "٥ EUR",
+        "5. EUR",
+        "EUR 5 EUR",
+        "5 EUR 123456",
+    ],
+)
+def test_other_amounts_are_refused(amount):
+    assert amount_problem(amount)
+
+
+@steady
+@given(amounts, st.sampled_from(sorted(NUMBER_FORMATS)))
+def test_an_amount_is_written_without_four_digits_in_a_row_and_with_the_same_digits(
+    amount, written
+):
+    shown = format_amount(amount, written)
+    assert not re.search(r"\d{4}", shown)
+    assert re.sub(r"\D", "", shown) == re.sub(r"\D", "", amount)
+    assert len(shown) <= (17 if written == "12,34,567.89" else 16)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Corner Bookshop",
+        "Müller & Söhne, Köln",
+        "St. James's (UK)",
+        "O’Neill",
+        "7-Eleven 365",
+        "کتاب‌فروشی",
+        "लक्ष्मी भंडार",
+        "北京书店",
+        "Cafe\u0301",
+    ],
+)
+def test_names_in_any_script_are_taken(name):
+    assert name_problem(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        " Shop",
+        "Shop ",
+        "The  Shop",
+        "123",
+        "a" * 21,
+        "😀 Shop",
+        "𠀀" * 11,
+        "Shop\nYour code 999",
+        "Shop\rx",
+        "Shop\u2028x",
+        "Shop\tx",
+        "Shop\x00",
+        "Shop\u202epohS",
+        "Shop\u2066x",
+        "Shop\u200fx",
+        "Shop\u200b",
+        "Shop\u200d",
+        "\u200cShop",
+        "Shop\u3164",
+        "Shop\ufe0f",
+        "evil.com",
+        "www.evil",
+        "a. b.c",
+        "http://evil",
+        "evil/x",
+        "100% Shop",
+        "me@shop",
+        "Shop #1",
+        "a|123",
+        "$code",
+        "{code}",
+        "Shop 1234",
+        "Shop 12 34",
+        "Shop 12-34",
+        "Shop 1(2)3, 4",
+        "Shop ۱۲۳۴",
+        "Shop １２３４",
+        "Shop ²",
+        "e\u0301\u0301\u0301\u0301\u0301\u0301",
+    ],
+)
+def test_other_names_are_refused(name):
+    assert name_problem(name)
+
+
+@steady
+@given(names | st.text(max_size=24) | st.text("ab1.,-'%@\n ", max_size=8))
+def test_a_name_that_is_taken_can_bring_no_line_no_link_and_no_code(name):
+    if name_problem(name) is None:
+        assert not set(name) & set("%@#/:|$\\\n\r")
+        assert not re.search(r"\d{4}|\.\S", name)
+        others = set(name) - set(" \u200c\u200d")
+        assert not any(unicodedata.category(one)[0] in "CZ" for one in others)
+
+
+@pytest.mark.parametrize("host", ["example.com", "localhost", "xn--80ak6aa92e.com", "a-b.c1.co"])
+def test_a_host_is_lower_case_ascii(host):
+    assert host_problem(host) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "Example.com",
+        "https://example.com",
+        "example.com:443",
+        "example.com/",
+        "exa mple.com",
+        "example.com #1",
+        "-a.com",
+        "a..com",
+        "example.com.",
+        "bücher.de",
+        "example.com\n",
+        "a" * 121,
+    ],
+)
+def test_other_hosts_are_refused(host):
+    assert host_problem(host)
