@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from starlette.applications import Starlette
@@ -16,12 +17,14 @@ from starlette.middleware import Middleware
 from otp_service import settings as configuration
 from otp_service.channels.wsms import WsmsChannel
 from otp_service.core.messages import Catalogue, MessagesInvalid
+from otp_service.core.signing import key_set
 from otp_service.doctor import inspect_messages, inspect_redis
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
 from otp_service.flows.hashing import HashPool, default_threads
 from otp_service.flows.idempotency import IdempotentCalls
 from otp_service.flows.one_time_code import OneTimeCodes
+from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
 from otp_service.settings import Settings, SettingsError
 from otp_service.store.callers import Callers
@@ -29,6 +32,7 @@ from otp_service.store.challenges import Challenges
 from otp_service.store.connection import Connection, Timeouts, connect
 from otp_service.store.deliveries import Deliveries
 from otp_service.store.idempotency import Idempotency
+from otp_service.store.opt_ins import OptIns
 from otp_service.store.proofs import Proofs
 from otp_service.store.scripts import Scripts
 from otp_service.telemetry import configure_logging
@@ -100,6 +104,9 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         )
         consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
+        async def announce(caller: str, event: str, data: Mapping[str, Any]) -> None:
+            log.info("event", caller=caller, type=event)
+
         async def readiness() -> tuple[Mapping[str, str], Mapping[str, str]]:
             reasons, warnings = {}, {}
             if not await scripts.answers():
@@ -108,19 +115,30 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 warnings["sms"] = f"the WSMS site keeps failing; tried again in {round(wait)} s"
             return reasons, warnings
 
+        codes = OneTimeCodes(
+            policy=policy,
+            keyring=lambda: keyring,
+            challenges=challenges,
+            hashes=hashes,
+            catalogue=catalogue,
+            channel=channel,
+        )
         service = Service(
             policy=policy,
             authentication=Authentication(Callers(connection), lambda: keyring),
             idempotent=IdempotentCalls(Idempotency(scripts), lambda: keyring),
-            codes=OneTimeCodes(
+            codes=codes,
+            proofs=ProofRedemption(Proofs(scripts), lambda: keyring),
+            opt_in=OptIn(
                 policy=policy,
                 keyring=lambda: keyring,
-                challenges=challenges,
-                hashes=hashes,
-                catalogue=catalogue,
-                channel=channel,
+                opt_ins=OptIns(scripts),
+                newsletter=client.newsletter,
+                codes=codes if settings.optin_mode == "service" else None,
+                issuer=settings.issuer,
+                announce=announce,
             ),
-            proofs=ProofRedemption(Proofs(scripts), lambda: keyring),
+            key_set=lambda: key_set(keyring),
             readiness=readiness,
         )
         worker = DeliveryWorker(

@@ -174,6 +174,25 @@ class Settings(BaseModel):
         description="Seconds for which one can ask how a challenge ended.",
     )
 
+    optin_mode: Literal["wsms", "service"] = Field(
+        "wsms",
+        description="Who draws the code of a double opt-in: the site (`wsms`), or this service, which then adds the "
+        "confirmed subscriber (`service`; the site's own verification must be off).",
+    )
+    optin_ttl: int = Field(
+        1800,
+        ge=60,
+        le=86_400,
+        description="Seconds in which an activation of the site may be confirmed.",
+    )
+    optin_attempts: int = Field(5, ge=1, le=10, description="Wrong tries of such an activation.")
+    issuer: str = Field(
+        "otp_service",
+        min_length=1,
+        max_length=200,
+        description="Who signs receipts and proofs: a URL of yours, best.",
+    )
+
     max_attempts: int = Field(5, ge=1, le=10, description="Wrong tries of one challenge.")
     max_sends: int = Field(
         5, ge=1, le=10, description="Codes of one challenge, the first included."
@@ -394,6 +413,8 @@ class Settings(BaseModel):
             max_bindings=self.max_bindings,
             retention=self.retention,
             proof_ttl=self.proof_ttl,
+            optin_ttl=self.optin_ttl,
+            optin_attempts=self.optin_attempts,
             failures=FailureBudget(
                 self.failures, self.block_seconds, self.failures_long, self.failures_in_a_row
             ),

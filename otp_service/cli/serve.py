@@ -102,18 +102,18 @@ def _serve_metrics(settings: Settings) -> None:
 
 def _run_uvicorn(settings: Settings, fd: int | None) -> None:
     import uvicorn
+    from uvicorn.supervisors import Multiprocess
 
     if fd is None:
         _require_free(settings)
     # uvicorn ends by the signal that stopped it; a drained service has simply ended well.
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, _leave)
-    uvicorn.run(
+    config = uvicorn.Config(
         "otp_service.app:from_environment",
         factory=True,
         host=settings.host,
         port=settings.port,
-        fd=fd,
         workers=settings.workers,
         loop="uvloop",
         http="otp_service.web.protocol:DeadlineProtocol",
@@ -129,6 +129,22 @@ def _run_uvicorn(settings: Settings, fd: int | None) -> None:
         timeout_graceful_shutdown=settings.drain_seconds,
         timeout_worker_healthcheck=30,
     )
+    # Not uvicorn's own `fd`: it takes every inherited socket for a Unix one, so that answers wait 40 ms for Nagle.
+    sockets = [_inherited(fd) if fd is not None else config.bind_socket()]
+    if settings.workers > 1:
+        Multiprocess(config, sockets=sockets).run()
+        return
+    server = uvicorn.Server(config)
+    server.run(sockets=sockets)
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def _inherited(fd: int) -> socket.socket:
+    try:
+        return socket.socket(fileno=fd)
+    except OSError as error:
+        refuse([f"--fd {fd}: no socket was handed over there ({error.strerror})"])
 
 
 def _require_free(settings: Settings) -> None:

@@ -20,6 +20,7 @@ SCOPES = {
     "otp:request": "request, resend and cancel one-time codes, and read how they stand",
     "otp:verify": "verify one-time codes",
     "proof:redeem": "redeem proofs meant for this caller",
+    "optin": "double opt-in: request, verify and unsubscribe",
 }
 
 _SHAPE = re.compile(r"otp_([a-z0-9-]{1,32})_([0-9a-f]{8})_[A-Za-z0-9_-]{43}", re.ASCII)

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     SEAL = "seal"  # what must be read again: AES-256-GCM
     CREDENTIAL = "credential"  # callers' credentials
     PROOF = "proof"  # proofs of success
+    SIGNING = "signing"  # what others must be able to check: ES256
 
 
 class State(StrEnum):

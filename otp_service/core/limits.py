@@ -4,6 +4,7 @@ import ipaddress
 import math
 import re
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -34,10 +35,10 @@ class Window:
         """
         match = _SHAPE.fullmatch(text.strip())
         if match is None:
-            raise ValueError(f"{text!r} is not a limit such as 5/10m (units s, m, h, d)")
+            raise ValueError("must be a limit such as 5/10m (units s, m, h, d)")
         count, seconds = int(match[1]), int(match[2]) * _UNITS[match[3]]
         if not (1 <= count <= 1_000_000 and 1 <= seconds <= 31 * 86400):
-            raise ValueError(f"{text!r}: 1 to 1000000 in 1s to 31d")
+            raise ValueError("must be 1 to 1000000 in 1s to 31d")
         return cls(count, seconds)
 
     def __str__(self) -> str:
@@ -97,3 +98,8 @@ class Ceiling:
             return max(1, math.ceil(self._times[0] + self._window.seconds - now))
         self._times.append(now)
         return None
+
+    def take_back(self, now: float) -> None:
+        """Forget the send that was counted at `now`: it was refused for another reason, and nothing goes out."""
+        with suppress(ValueError):  # it has left the window
+            self._times.remove(now)

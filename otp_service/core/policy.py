@@ -24,6 +24,8 @@ class Policy:
         max_bindings: Challenges of one subject and purpose that may live side by side, each under its own binding.
         retention: How long it can be asked how a challenge ended.
         proof_ttl: A proof's life.
+        optin_ttl: How long an activation that the site drew may be confirmed.
+        optin_attempts: Wrong tries of it.
         failures: Over all challenges of one subject.
         cooldown: After the first, second, … send to one recipient; the last repeats.
         per_recipient: Sends to one recipient for one caller, the longest window first.
@@ -50,6 +52,8 @@ class Policy:
     max_bindings: int = 3
     retention: int = 86_400
     proof_ttl: int = 120
+    optin_ttl: int = 1800
+    optin_attempts: int = 5
     failures: FailureBudget = field(default_factory=FailureBudget)
     cooldown: tuple[int, ...] = (30, 60, 120)
     per_recipient: tuple[Window, ...] = (Window(10, 86_400), Window(5, 600))

@@ -60,7 +60,7 @@ class DeliveryWorker:
         self._channel = channel
         self._concurrency = concurrency
         self._free = asyncio.Semaphore(concurrency)
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._sends: set[asyncio.Task[None]] = set()
         self._unbegun: dict[str, Job] = {}
@@ -73,7 +73,7 @@ class DeliveryWorker:
 
     async def stop(self) -> None:
         """Take no more jobs, finish those in flight, leave the rest for other workers."""
-        self._stopping = True
+        self._stopping.set()
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -87,7 +87,7 @@ class DeliveryWorker:
 
     async def _read(self, queues: Sequence[str]) -> None:
         prepared = False
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 if not prepared:
                     await self._deliveries.prepare()
@@ -103,7 +103,7 @@ class DeliveryWorker:
                 await asyncio.sleep(0.5)
 
     async def _sweep(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 await self._deliveries.prepare()
                 self._take(await self._deliveries.claim_idle(idle_ms=IDLE_MS))
@@ -111,7 +111,10 @@ class DeliveryWorker:
                 log.warning(
                     "delivery.sweep_failed", error=type(error).__name__, detail=_detail(error)
                 )
-            await asyncio.sleep(SWEEP_SECONDS)
+            # A cancellation can get lost inside a Redis call, so ending does not rest on it alone.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._stopping.wait()
 
     def _take(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

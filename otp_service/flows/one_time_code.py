@@ -7,7 +7,8 @@ worker (`flows.delivery`) when it is about to leave.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -26,7 +27,7 @@ from otp_service.core.challenge import (
 from otp_service.core.codes import CodeContext
 from otp_service.core.envelopes import About, Destination
 from otp_service.core.keyring import Keyring, Kind
-from otp_service.core.limits import Ceiling, network
+from otp_service.core.limits import Ceiling
 from otp_service.core.messages import Catalogue, resolve_locale
 from otp_service.core.policy import Policy
 from otp_service.core.recipients import Recipient, RecipientRefused
@@ -35,10 +36,13 @@ from otp_service.errors import (
     ChallengeNotFound,
     DestinationRefused,
     InvalidCode,
+    Overloaded,
     QuotaExceeded,
+    Refusal,
     Unavailable,
 )
 from otp_service.flows.hashing import HashPool
+from otp_service.flows.send_limits import send_limits
 from otp_service.store import keys
 from otp_service.store.challenges import (
     Approved,
@@ -177,7 +181,6 @@ class OneTimeCodes:
         subject = subject_address(keyring, caller, _subject(ask, recipient))
         challenge_id = challenge_id_for(keyring, subject, handle)
         address = ChallengeAddress(challenge_id, subject)
-        self._require_headroom()
         new = NewChallenge(
             address=address,
             caller=caller,
@@ -197,7 +200,8 @@ class OneTimeCodes:
             retention_ms=policy.retention * 1000,
         )
         limits = self._limits(caller, recipient, ask.client_ip)
-        opened = await self._challenges.open(new, limits)
+        with self._headroom():
+            opened = await self._challenges.open(new, limits)
         if opened is None:
             return await self._issued_before(address, caller, recipient)
         CHALLENGES.labels(ask.purpose, "opened").inc()
@@ -225,9 +229,9 @@ class OneTimeCodes:
             raise ended(Status.EXPIRED, view.expires_at)
         destination = Destination.open(keyring, sealed, challenge_id)
         recipient = self._recipient(destination.to)
-        self._require_headroom()
         limits = self._limits(caller, recipient, destination.client_ip)
-        opened = await self._challenges.resend(address, limits, caller=caller, resend_id=handle)
+        with self._headroom():
+            opened = await self._challenges.resend(address, limits, caller=caller, resend_id=handle)
         log.info("challenge.resent", caller=caller, challenge_id=challenge_id)
         return self._issued(address, recipient.masked, opened)
 
@@ -347,9 +351,17 @@ class OneTimeCodes:
         if wait := self._channel.unavailable_for:
             raise Unavailable("the provider keeps failing", retry_after=max(1, round(wait)))
 
-    def _require_headroom(self) -> None:
-        if wait := self._ceiling.admit(self._clock()):
+    @contextmanager
+    def _headroom(self) -> Iterator[None]:
+        """Count a send of this process; what Redis then refuses is not one, or refusals would use the ceiling up."""
+        now = self._clock()
+        if wait := self._ceiling.admit(now):
             raise QuotaExceeded("process", wait)
+        try:
+            yield
+        except (Refusal, Overloaded):
+            self._ceiling.take_back(now)
+            raise
 
     def _binding(self, caller: str, binding: str) -> str:
         if not binding:
@@ -359,38 +371,10 @@ class OneTimeCodes:
     def _limits(
         self, caller: str, recipient: Recipient, client_ip: str | None
     ) -> list[ChargedLimit]:
-        policy, phone = self._policy, self._keyring().active(Kind.PHONE)
-
-        def key(name: str, *parts: str) -> str:
-            return keys.limit(name, fingerprint(phone, f"limit/{name}/v1", *parts))
-
-        limits = [
-            ChargedLimit(
-                key=key("recipient", caller, recipient.e164),
-                windows=[("recipient", window) for window in policy.per_recipient],
-                cooldown=policy.cooldown,
-            ),
-            ChargedLimit(
-                key=key("recipient_total", recipient.e164),
-                windows=[("recipient_total", window) for window in policy.per_recipient_total],
-            ),
-            ChargedLimit(
-                key=key("block", recipient.block),
-                windows=[("number_block", window) for window in policy.per_block],
-            ),
-            ChargedLimit(
-                key=key("caller", caller),
-                windows=[("caller_budget", window) for window in policy.per_caller],
-            ),
-        ]
-        if client_ip is not None:
-            limits.append(
-                ChargedLimit(
-                    key=key("client_ip", caller, network(client_ip)),
-                    windows=[("client_ip", window) for window in policy.per_client_ip],
-                )
-            )
-        return limits
+        phone = self._keyring().active(Kind.PHONE)
+        return send_limits(
+            self._policy, phone, caller=caller, recipient=recipient, client_ip=client_ip
+        )
 
     def _issued(self, address: ChallengeAddress, masked: str, opened: Opened) -> Issued:
         per_recipient = [window.remaining for window in opened.windows]

@@ -48,6 +48,14 @@ class Dropped:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class NewTrace:
+    """What a send leaves so that its message can be found at the provider: the sealed number, and for how long."""
+
+    sealed: str
+    life_ms: int
+
+
 class InProgress:
     """Somebody is sending it just now."""
 
@@ -173,36 +181,88 @@ class Deliveries:
                 return InProgress()
 
     async def begin(
-        self, job: Job, address: ChallengeAddress, *, digest: str, kid: str, sending_ms: int
+        self,
+        job: Job,
+        address: ChallengeAddress,
+        *,
+        digest: str,
+        kid: str,
+        sending_ms: int,
+        trace: NewTrace | None = None,
     ) -> bool:
-        """Store the digest and pass the fence; False when another was first or it is too late. Raises Unavailable."""
+        """
+        Store the digest and pass the fence; False when another was first or it is too late.
+
+        Args:
+            job: Taken.
+            address: Of its challenge.
+            digest: Of the code that is about to leave.
+            kid: The pepper's.
+            sending_ms: Until when the send is over, one way or another.
+            trace: What is to be left for `flows.reconciliation`, if anything.
+
+        Raises:
+            Unavailable: Redis.
+        """
         answer = await self._scripts.run(
             "begin_send",
-            [keys.challenge(address), keys.secret(address), keys.subject(address.subject)],
+            [
+                keys.challenge(address),
+                keys.secret(address),
+                keys.subject(address.subject),
+                *_trace_keys(job, address),
+            ],
             {
                 "id": job.challenge_id,
                 "generation": job.generation,
                 "digest": digest,
                 "kid": kid,
                 "sending_ms": sending_ms,
+                "trace_ms": trace.life_ms if trace else 0,
+                "number": trace.sealed if trace else "",
             },
             durable=True,
         )
         return bool(answer["verdict"] == "sending")
 
     async def settle(
-        self, job: Job, address: ChallengeAddress, delivery: DeliveryStatus, reason: str
+        self,
+        job: Job,
+        address: ChallengeAddress,
+        delivery: DeliveryStatus,
+        reason: str,
+        *,
+        look_ms: int | None = None,
     ) -> bool:
-        """Write how it went; False when that interests nobody any more. Raises Unavailable."""
+        """
+        Write how it went; False when that interests nobody any more.
+
+        Args:
+            job: Begun.
+            address: Of its challenge.
+            delivery: Accepted, failed or unknown.
+            reason: A stable word, or "".
+            look_ms: After how long to look for the message at the provider; None: never, the trace goes.
+
+        Raises:
+            Unavailable: Redis.
+        """
         answer = await self._scripts.run(
             "settle_send",
-            [keys.challenge(address), keys.secret(address), job.queue],
+            [
+                keys.challenge(address),
+                keys.secret(address),
+                job.queue,
+                *_trace_keys(job, address),
+            ],
             {
+                "id": job.challenge_id,
                 "generation": job.generation,
                 "delivery": delivery,
                 "reason": reason,
                 "group": GROUP,
                 "message_id": job.message_id,
+                "look_ms": -1 if look_ms is None else look_ms,
             },
         )
         return bool(answer["verdict"] == "settled")
@@ -216,6 +276,10 @@ class Deliveries:
     @property
     def _client(self) -> Any:  # noqa: ANN401
         return self._scripts.connection.client
+
+
+def _trace_keys(job: Job, address: ChallengeAddress) -> list[str]:
+    return [keys.trace(address, job.generation), keys.traces(address.subject.bucket)]
 
 
 @asynccontextmanager

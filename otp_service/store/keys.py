@@ -9,7 +9,10 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:subject:<tag>         hash    pointers to the live challenges                until the last one's end
     otp:{b}:guard:<tag>:<factor>  hash    wrong codes of the subject                     a year after the last
     otp:{b}:queue                 stream  delivery jobs, ids only                        permanent
+    otp:{b}:trace:<id>:<n>        hash    sealed number and digest of a sent code        half an hour, or its row is found
+    otp:{b}:traces                zset    which traces to look at, and when              a day after the newest
     otp:{b}:proof:<digest>        hash    what a proof proves                            120 s
+    otp:{b}:opt-in:<tag>          hash    an opt-in whose code the site drew               until end + retention
     otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
@@ -52,6 +55,14 @@ def queues() -> list[str]:
     return [queue(bucket) for bucket in range(BUCKETS)]
 
 
+def trace(address: ChallengeAddress, generation: int) -> str:
+    return f"{_tag(address.subject.bucket)}trace:{address.challenge_id}:{generation}"
+
+
+def traces(bucket: int) -> str:
+    return f"{_tag(bucket)}traces"
+
+
 def proof(bucket: int, digest: str) -> str:
     return f"{_tag(bucket)}proof:{digest}"
 
@@ -62,6 +73,10 @@ def limit(name: str, digest: str) -> str:
 
 def idempotent(digest: str) -> str:
     return f"{_P}idempotent:{digest}"
+
+
+def opt_in(address: SubjectAddress) -> str:
+    return f"{_tag(address.bucket)}opt-in:{address.tag}"
 
 
 def caller(name: str) -> str:

@@ -31,9 +31,14 @@ _MAX_NUMBER = 64
 Model = TypeVar("Model", bound=BaseModel)
 
 
-async def read(request: Request, model: type[Model]) -> Model:
+async def read(
+    request: Request, model: type[Model], *, deadline: float = DEADLINE_SECONDS
+) -> Model:
     """
     Return the body as that model.
+
+    Args:
+        deadline: Seconds for the whole body, however it trickles in.
 
     Raises:
         NotJson, TooLarge, BodyTimeout, InvalidJson: it could not be read.
@@ -41,10 +46,10 @@ async def read(request: Request, model: type[Model]) -> Model:
     """
     _require_json(request)
     try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(deadline):
             data = await _bytes(request)
     except TimeoutError:
-        raise BodyTimeout(f"the body did not arrive within {DEADLINE_SECONDS:g} s") from None
+        raise BodyTimeout(f"the body did not arrive within {deadline:g} s") from None
     except ClientDisconnect:
         raise InvalidJson("the body broke off") from None
     return check(decode(data), model)
@@ -93,20 +98,24 @@ def check(value: dict[str, Any], model: type[Model]) -> Model:
 
 
 def _require_json(request: Request) -> None:
-    media_type, *parameters = request.headers.get("content-type", "").split(";")
+    types = request.headers.getlist("content-type")
+    if len(types) > 1:
+        raise NotJson("there is more than one Content-Type")
+    media_type, *parameters = "".join(types).split(";")
     if media_type.strip().lower() != "application/json":
         raise NotJson("the Content-Type must be application/json")
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip().lower() != "charset" or value.strip().strip('"').lower() != "utf-8":
             raise NotJson("application/json is in UTF-8 and takes no other parameter")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    codings = request.headers.getlist("content-encoding")
+    if any(coding.strip().lower() != "identity" for coding in codings):
         raise NotJson("a Content-Encoding is not accepted")
 
 
 async def _bytes(request: Request) -> bytes:
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length[:10]) > MAX_BYTES:
+    if length.isascii() and length.isdigit() and int(length[:10]) > MAX_BYTES:
         raise TooLarge(f"the body may have {MAX_BYTES} bytes")
     data = bytearray()
     async for chunk in request.stream():

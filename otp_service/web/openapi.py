@@ -69,6 +69,16 @@ _PROBLEM = {
     "additionalProperties": False,
 }
 
+_KEY = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "Ju_OvQ7p40pmkYfhizqRIrL3M5RbZJzJ-fkh6fna2BI",
+    "y": "kCOL3pzHuzMNFQxncE3SWucFUgV0S28xv0BwdFhy0OY",
+    "use": "sig",
+    "alg": "ES256",
+    "kid": "signing-1a2b3c4d",
+}
+
 _HEADERS = {
     "Retry-After": "Seconds after which trying again makes sense.",
     "WWW-Authenticate": "RFC 6750.",
@@ -79,7 +89,7 @@ _HEADERS = {
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the whole contract."""
-    used: list[type[BaseModel]] = [models.Alive, models.Readiness]
+    used: list[type[BaseModel]] = [models.Alive, models.Readiness, models.KeySet]
     for op in operations:
         used += [model for model in (op.request, op.success) if model]
     unique = list(dict.fromkeys(used))
@@ -323,6 +333,14 @@ def _open_paths() -> dict[str, Any]:
             {
                 "200": answer(models.Readiness, "Ready.", ready),
                 "503": answer(models.Readiness, "Not ready, with reasons.", not_ready),
+                **not_allowed,
+            },
+        ),
+        "/.well-known/jwks.json": get(
+            "keys",
+            "The keys that check what the service signs",
+            {
+                "200": answer(models.KeySet, "JSON Web Key Set.", {"keys": [_KEY]}),
                 **not_allowed,
             },
         ),

@@ -154,18 +154,18 @@ def refuse(error: OtpError, request: Request) -> Response:
 
 
 def _credential(request: Request) -> str | None:
-    header = request.headers.get("authorization")
-    if header is None:
+    headers = request.headers.getlist("authorization")
+    if not headers:
         return None
-    scheme, _, credential = header.partition(" ")
-    if scheme.lower() != "bearer":
+    scheme, _, credential = headers[0].partition(" ")
+    if len(headers) > 1 or scheme.lower() != "bearer":
         raise Unauthorized(presented=True)
     return credential.strip()
 
 
 def _require_accept(request: Request) -> None:
     """Refuse who accepts neither JSON nor everything; quality values only matter where they are zero."""
-    accept = request.headers.get("accept", "*/*")
+    accept = ",".join(request.headers.getlist("accept")) or "*/*"
     for part in accept.split(","):
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
         refused = any(

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-from starlette.routing import BaseRoute, Route
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Receive, Scope, Send
 
 from otp_service import errors
-from otp_service.web import health, models, otp, proofs
+from otp_service.web import health, models, optin, otp, proofs
 from otp_service.web.openapi import document
 from otp_service.web.operations import Operation
 
@@ -30,7 +32,8 @@ OPERATIONS: Sequence[Operation] = (
         name="requestCode",
         summary="Send a one-time code",
         description="Opens a challenge and queues its code. A newer request of the same caller, purpose, "
-        "subject and binding replaces an older one. The answer does not wait for the provider unless `Prefer: wait=N` asks for it.",
+        "subject and binding replaces an older one. The answer does not wait for the provider unless `Prefer: wait=N` "
+        "asks for it.",
         handler=otp.request_code,
         scope="otp:request",
         request=models.CodeRequestBody,
@@ -118,6 +121,56 @@ OPERATIONS: Sequence[Operation] = (
     ),
     Operation(
         method="POST",
+        path="/optin/request",
+        name="requestOptIn",
+        summary="Ask a person to confirm a subscription",
+        description="Double opt-in with the words of WSMS' newsletter, and what it lacks: expiry, tries, limits, one "
+        "spelling of a number. Asking again replaces the code.",
+        handler=optin.request_opt_in,
+        scope="optin",
+        request=models.OptInRequestBody,
+        status=202,
+        success=models.OptInAsked,
+        refusals=(errors.DestinationRefused, *LIMITS),
+        idempotent=True,
+    ),
+    Operation(
+        method="POST",
+        path="/optin/verify",
+        name="verifyOptIn",
+        summary="Confirm a subscription",
+        description="Confirms with the code that the person got. The answer holds the receipt of the consent.",
+        handler=optin.verify_opt_in,
+        scope="optin",
+        request=models.OptInVerifyBody,
+        status=200,
+        success=models.OptInSubscribed,
+        refusals=(
+            errors.InvalidCode,
+            errors.ChallengeNotFound,
+            errors.ChallengeMismatch,
+            errors.CodeNotSent,
+            *ENDED,
+            errors.SubjectBlocked,
+            errors.DestinationRefused,
+        ),
+        idempotent=True,
+    ),
+    Operation(
+        method="POST",
+        path="/optin/unsubscribe",
+        name="unsubscribe",
+        summary="End a subscription",
+        description="In one group, or in all when none is given. Again: the same answer.",
+        handler=optin.unsubscribe,
+        scope="optin",
+        request=models.OptInUnsubscribeBody,
+        status=200,
+        success=models.OptInUnsubscribed,
+        refusals=(errors.DestinationRefused,),
+    ),
+    Operation(
+        method="POST",
         path="/proofs/introspect",
         name="introspectProof",
         summary="Redeem a proof",
@@ -132,12 +185,40 @@ OPERATIONS: Sequence[Operation] = (
 )
 
 
+class Pattern(Route):
+    """A path with a parameter, for which no path stands that has a row of its own: GET /otp/request is no challenge."""
+
+    _rows = frozenset(operation.path for operation in OPERATIONS)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope.get("path") in self._rows:
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+class Nothing(BaseRoute):
+    """The last row, for every other path: 404, and never Starlette's redirect to what a caller may have meant."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return Match.PARTIAL, {}  # so that a path above without this method still is a 405
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise HTTPException(404)
+
+
 def routes() -> list[BaseRoute]:
     """Return Starlette's routes."""
     contract = health.contract(document(OPERATIONS))
     return [
-        *(Route(op.path, op.__call__, methods=[op.method], name=op.name) for op in OPERATIONS),
+        *(_route(operation) for operation in OPERATIONS),
         Route("/healthz", health.alive, methods=["GET"], name="alive"),
         Route("/readyz", health.ready, methods=["GET"], name="ready"),
+        Route("/.well-known/jwks.json", proofs.key_set, methods=["GET"], name="keys"),
         Route("/openapi.json", contract, methods=["GET"], name="contract"),
+        Nothing(),
     ]
+
+
+def _route(operation: Operation) -> Route:
+    kind = Pattern if "{" in operation.path else Route
+    return kind(operation.path, operation.__call__, methods=[operation.method], name=operation.name)

@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from otp_service.core.policy import Policy
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.idempotency import IdempotentCalls
 from otp_service.flows.one_time_code import OneTimeCodes
+from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
 
 
@@ -17,6 +18,7 @@ class Service:
     The flows.
 
     Attributes:
+        key_set: Returns the public halves of the signing keys.
         readiness: Returns what stands in the way of working now, and what is worth a warning, by part.
     """
 
@@ -25,6 +27,8 @@ class Service:
     idempotent: IdempotentCalls
     codes: OneTimeCodes
     proofs: ProofRedemption
+    opt_in: OptIn
+    key_set: Callable[[], dict[str, Any]]
     readiness: Callable[[], Awaitable[tuple[Mapping[str, str], Mapping[str, str]]]]
 
 

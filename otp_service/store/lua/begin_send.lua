@@ -3,13 +3,17 @@
 -- KEYS[1]    challenge
 -- KEYS[2]    secret
 -- KEYS[3]    subject
--- ARGV[1]    JSON: offset, id, generation, digest, kid, sending_ms (until when the send is over, one way or another)
+-- KEYS[4]    trace       hash, born here: what finds the message again at the provider (see open_trace.lua)
+-- KEYS[5]    traces      zset of traces by when to look; this one when the send is over, settled or not
+-- ARGV[1]    JSON: offset, id, generation, digest, kid, sending_ms (until when the send is over, one way or another),
+--            trace_ms (how long to look; 0: leave no trace), number (sealed for the trace)
 --
 -- Returns JSON {verdict, …}
 --   sending       the digest is stored; send now
 --   lost          another worker was first, the challenge ended, or too little of its life is left
 --- include: _clock.lua
 --- include: _ending.lua
+--- include: _trace.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -22,4 +26,11 @@ if c.delivery ~= 'queued' or tonumber(c.generation) ~= a.generation
 end
 redis.call('HSET', KEYS[1], 'delivery', 'sending', 'sending_until', now + a.sending_ms)
 redis.call('HSET', KEYS[2], 'digest', a.digest, 'kid', a.kid)
+if a.trace_ms > 0 then
+  -- `wall_at` is what the provider's clock is compared with, so no test's offset moves it.
+  redis.call('HSET', KEYS[4], 'number', a.number, 'digest', a.digest, 'kid', a.kid, 'caller', c.caller,
+    'purpose', c.purpose, 'binding', c.binding, 'began_at', now, 'wall_at', now_ms(0), 'ends_at', now + a.trace_ms)
+  redis.call('PEXPIRE', KEYS[4], a.trace_ms)
+  trace_due(KEYS[5], now + a.sending_ms, a.id .. ':' .. a.generation)
+end
 return cjson.encode({verdict = 'sending'})

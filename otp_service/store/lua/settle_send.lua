@@ -3,14 +3,25 @@
 -- KEYS[1]    challenge
 -- KEYS[2]    secret      loses its digest when the code provably never left: nobody can know it
 -- KEYS[3]    queue
--- ARGV[1]    JSON: generation, delivery (accepted, failed or unknown), reason, group, message_id
+-- KEYS[4]    trace       as begin_send.lua left it
+-- KEYS[5]    traces
+-- ARGV[1]    JSON: offset, id, generation, delivery (accepted, failed or unknown), reason, group, message_id,
+--            look_ms (when the trace is to be looked at; below 0: it has done its duty)
 --
 -- Returns JSON {verdict}
 --   settled       written
 --   stale         a newer generation is on its way, or the send was given up before: nothing written
+--- include: _clock.lua
+--- include: _trace.lua
+
 local a = cjson.decode(ARGV[1])
 redis.call('XACK', KEYS[3], a.group, a.message_id)
 redis.call('XDEL', KEYS[3], a.message_id)
+if a.look_ms < 0 then
+  forget_trace(KEYS[4], KEYS[5], a.id .. ':' .. a.generation)
+elseif redis.call('EXISTS', KEYS[4]) == 1 then
+  trace_due(KEYS[5], now_ms(a.offset) + a.look_ms, a.id .. ':' .. a.generation)
+end
 local c = redis.call('HMGET', KEYS[1], 'generation', 'delivery')
 if tonumber(c[1] or 0) ~= a.generation or c[2] ~= 'sending' then return cjson.encode({verdict = 'stale'}) end
 redis.call('HSET', KEYS[1], 'delivery', a.delivery, 'delivery_reason', a.reason)

@@ -1,0 +1,139 @@
+"""
+What a WSMS site remembers of messages to one number: found by time, and deleted for good.
+
+The site's outbox is a hint (contract 3.5): rows may be absent, times are local and repeat an hour in autumn, rows of
+one second come in any order, and a number may stand there without its plus.
+"""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from otp_service.core.challenge import DeliveryStatus
+from otp_service.wsms.client import WsmsClient
+from otp_service.wsms.errors import (
+    CapabilityMissing,
+    NoSuchRoute,
+    NotAuthorized,
+    RowNotFound,
+    WsmsError,
+)
+from otp_service.wsms.models import OutboxRow, OutboxStatus
+
+CLOCK_SKEW = timedelta(minutes=10)  # between the site's clock and ours
+LONGEST_LISTING = 100  # rows of one number that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """
+    One message that the site tried to send.
+
+    Attributes:
+        status: `accepted`, `failed` (so the site; it may have arrived all the same), or `unknown` for any other word.
+    """
+
+    row: int
+    status: DeliveryStatus
+    text: str = field(repr=False)
+
+
+class OutboxUnavailable(Exception):
+    """
+    The outbox could not be read or changed.
+
+    Attributes:
+        why: A stable word.
+        forbidden: Whether somebody must do something about it: capability, credential, plugin.
+    """
+
+    def __init__(self, why: str, *, forbidden: bool) -> None:
+        super().__init__(why)
+        self.why = why
+        self.forbidden = forbidden
+
+
+class WsmsOutbox:
+    """
+    The outbox of one site.
+
+    Args:
+        client: One of its own, so that a sick outbox opens no circuit before sends and takes none of their connections.
+    """
+
+    def __init__(self, client: WsmsClient) -> None:
+        self._client = client
+
+    async def find(self, to: str, *, since: datetime, until: datetime) -> Sequence[Sent]:
+        """
+        Return the messages to this number alone, from `since` to `until`, those nearest to `since` first.
+
+        Args:
+            to: E.164.
+            since: Aware; ten minutes of difference between the clocks are allowed for.
+            until: Aware, likewise.
+
+        Raises:
+            OutboxUnavailable: see there.
+        """
+        digits = to.lstrip("+")
+        earliest, latest = since - CLOCK_SKEW, until + CLOCK_SKEW
+        # Whole days in the site's zone, whichever that is: one more is enough for all of them.
+        day = (earliest.astimezone(UTC) - timedelta(days=1)).date()
+        found: list[tuple[timedelta, Sent]] = []
+        seen = 0
+        try:
+            async with aclosing(self._client.outbox.rows(search=digits, since=day)) as rows:
+                async for row in rows:
+                    seen += 1
+                    times = [t for t in _readings(row.sent_at) if earliest <= t <= latest]
+                    if times and [one.lstrip("+") for one in row.recipients] == [digits]:
+                        found.append((min(abs(t - since) for t in times), _sent(row)))
+                    if seen >= LONGEST_LISTING:
+                        break
+        except WsmsError as error:
+            raise _unavailable(error) from None
+        return [sent for _, sent in sorted(found, key=lambda one: one[0])]
+
+    async def delete(self, row: int) -> None:
+        """
+        Delete a row, and see that it is gone; one that is not there is fine.
+
+        Raises:
+            OutboxUnavailable: also when the site says that it is deleted and shows it all the same.
+        """
+        try:
+            try:
+                await self._client.outbox.delete(row)
+                await self._client.outbox.row(row)
+            except RowNotFound:
+                return
+        except WsmsError as error:
+            raise _unavailable(error) from None
+        raise OutboxUnavailable("still_there", forbidden=False)
+
+
+def _readings(sent_at: datetime) -> set[datetime]:
+    """Both moments that a local time may mean: in the hour that autumn repeats the site does not say which."""
+    return {sent_at.replace(fold=fold).astimezone(UTC) for fold in (0, 1)}
+
+
+def _sent(row: OutboxRow) -> Sent:
+    status = {
+        OutboxStatus.SUCCESS: DeliveryStatus.ACCEPTED,
+        OutboxStatus.FAILED: DeliveryStatus.FAILED,
+    }.get(OutboxStatus(row.status) if row.status in set(OutboxStatus) else None)
+    return Sent(row.id, status or DeliveryStatus.UNKNOWN, row.message)
+
+
+def _unavailable(error: WsmsError) -> OutboxUnavailable:
+    match error:
+        case CapabilityMissing():
+            return OutboxUnavailable("capability_missing", forbidden=True)
+        case NotAuthorized():
+            return OutboxUnavailable("not_authorized", forbidden=True)
+        case NoSuchRoute():
+            return OutboxUnavailable("no_route", forbidden=True)
+        case _:
+            return OutboxUnavailable("site_down", forbidden=False)

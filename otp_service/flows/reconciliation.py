@@ -1,0 +1,256 @@
+"""
+What became of a message after nobody could say so, and no code left behind in the provider's memory.
+
+A trace (`store.traces`) leads to the message's row in the site's outbox: the row goes to that number alone, was written
+in the time of the send, and its text holds digits that match the digest of the code. No text and no code is kept on
+our side for that. The row turns `unknown` into `accepted` or `failed`, never into a second SMS; where scrubbing is on it
+is deleted then, and seen to be gone. Whatever dies in between leaves the trace behind, and it is taken up again.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from otp_service.channels.outbox import OutboxUnavailable, Sent, WsmsOutbox
+from otp_service.core import codes
+from otp_service.core.challenge import DeliveryStatus
+from otp_service.core.codes import CodeContext
+from otp_service.core.envelopes import open_number
+from otp_service.core.keyring import Keyring, Kind
+from otp_service.core.seal import SealBroken
+from otp_service.errors import Unavailable
+from otp_service.flows.hashing import HashPool
+from otp_service.store.traces import OpenTrace, Sending, Trace, Traces
+from otp_service.telemetry import OUTBOX_UNAVAILABLE, RECONCILED, SCRUBBED
+
+log = structlog.get_logger()
+
+TRACE_SECONDS = 1800  # for which a message is looked for; what WordPress' own queue takes at most, and some
+LEASE_SECONDS = 150  # longer than looking at one trace takes: four calls of 30 s at most
+SWEEP_SECONDS = 2.0
+FIRST_LOOK_SECONDS = 2.0  # after a send that ended nobody knows how; the site may still be busy with it
+_LONGEST_WAIT_MS = 300_000
+_FORBIDDEN_WAIT_MS = 60_000  # while a capability is missing: somebody has to do something first
+_CANDIDATES = 8  # codes that are compared with a digest in one look
+_DIGITS = re.compile(r"(?<![0-9])[0-9]{4,10}(?![0-9])")
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """
+    What is done after a send.
+
+    Attributes:
+        reconcile: Whether to find out what became of those that ended `unknown`.
+        scrub: Whether to delete the row of each message.
+    """
+
+    reconcile: bool
+    scrub: bool
+
+    @property
+    def on(self) -> bool:
+        """Whether a send leaves a trace at all."""
+        return self.reconcile or self.scrub
+
+    def look_ms(self, delivery: DeliveryStatus) -> int | None:
+        """Return after how long to look for a message that ended so; None: there is nothing to look for."""
+        if delivery is DeliveryStatus.FAILED:
+            return None  # it never reached the gateway, which writes the rows (contract 3.1)
+        if delivery is DeliveryStatus.UNKNOWN:
+            return int(FIRST_LOOK_SECONDS * 1000) if self.on else None
+        return 0 if self.scrub else None
+
+
+class Reconciliation:
+    """
+    Looks at traces that are due, a few at a time. Start it with `start`, end it with `stop`.
+
+    Args:
+        concurrency: Traces at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracing: Tracing,
+        keyring: Callable[[], Keyring],
+        traces: Traces,
+        hashes: HashPool,
+        outbox: WsmsOutbox,
+        concurrency: int = 4,
+    ) -> None:
+        self._tracing = tracing
+        self._keyring = keyring
+        self._traces = traces
+        self._hashes = hashes
+        self._outbox = outbox
+        self._free = asyncio.Semaphore(concurrency)
+        self._hurried = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._told: set[str] = set()
+
+    async def start(self) -> None:
+        """Begin to look, if sends leave traces at all."""
+        if self._tracing.on:
+            self._loop = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Leave off; what was begun is taken up again after its lease, by whomever."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    def hurry(self) -> None:
+        """Look at what is due now, not at the next sweep."""
+        self._hurried.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except Exception as error:  # a loop that ends silently would leave codes in WordPress
+                log.warning("reconciliation.sweep_failed", error=type(error).__name__)
+            self._hurried.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._hurried.wait()
+
+    async def sweep(self) -> None:
+        """
+        Look at everything that is due now.
+
+        Raises:
+            Unavailable: Redis.
+        """
+        claimed = self._traces.claim(self._keyring(), lease_ms=LEASE_SECONDS * 1000)
+        async with asyncio.TaskGroup() as group:
+            async for trace in claimed:
+                await self._free.acquire()
+                group.create_task(self._handle(trace))
+
+    async def _handle(self, trace: Trace) -> None:
+        try:
+            await self._look(trace)
+        except Unavailable as error:
+            log.warning("reconciliation.interrupted", error=error.detail, **_named(trace))
+        except Exception:
+            log.exception("reconciliation.fault", **_named(trace))
+        finally:
+            self._free.release()
+
+    async def _look(self, trace: Trace) -> None:
+        opened = await self._traces.open(trace)
+        if opened is None:
+            return
+        if isinstance(opened, Sending):
+            await self._traces.put_off(trace, opened.wait_ms)
+            return
+        if not self._tracing.scrub and (
+            opened.rows or opened.delivery is not DeliveryStatus.UNKNOWN
+        ):
+            await self._traces.forget(trace)  # known meanwhile, or scrubbing was switched off
+            return
+        try:
+            rows = opened.rows or await self._settle(trace, opened)
+            if rows and self._tracing.scrub:
+                await self._scrub(trace, rows)
+            self._told.clear()
+        except OutboxUnavailable as error:
+            self._tell(error)
+            await self._later(trace, opened, forbidden=error.forbidden)
+        else:
+            if not rows:
+                await self._later(trace, opened, forbidden=False)
+
+    async def _settle(self, trace: Trace, opened: OpenTrace) -> Sequence[int]:
+        """Return the rows that hold the code, after writing what they say of its delivery; empty if there is none."""
+        found = await self._find(trace, opened)
+        statuses = {sent.status for sent in found}
+        if not found:
+            return ()
+        rows = [sent.row for sent in found]
+        known = next(
+            (s for s in (DeliveryStatus.ACCEPTED, DeliveryStatus.FAILED) if s in statuses),
+            DeliveryStatus.UNKNOWN,
+        )
+        settled = await self._traces.settle(
+            trace,
+            known,
+            "" if known is DeliveryStatus.ACCEPTED else "reported_by_site",
+            rows=rows if self._tracing.scrub else (),
+        )
+        if settled:
+            RECONCILED.labels(known).inc()
+            log.info("delivery.reconciled", status=known, **_named(trace))
+        return rows
+
+    async def _find(self, trace: Trace, opened: OpenTrace) -> list[Sent]:
+        pepper = self._keyring().find(Kind.PEPPER, opened.kid)
+        try:
+            number = open_number(self._keyring(), opened.sealed, trace.name)
+        except SealBroken:
+            pepper = None
+        if pepper is None:
+            log.warning("reconciliation.key_gone", **_named(trace))
+            return []
+        began = datetime.fromtimestamp(opened.wall_at / 1000, UTC)
+        context = CodeContext(
+            opened.caller,
+            opened.purpose,
+            trace.address.challenge_id,
+            trace.generation,
+            opened.binding,
+        )
+        matching: list[Sent] = []
+        compared: dict[str, bool] = {}
+        for sent in await self._outbox.find(
+            number, since=began, until=began + timedelta(seconds=TRACE_SECONDS)
+        ):
+            for code in dict.fromkeys(_DIGITS.findall(sent.text)):
+                if code not in compared and len(compared) < _CANDIDATES:
+                    message = codes.message(pepper, context, code)
+                    compared[code] = await self._hashes.matches(opened.digest, message)
+                if compared.get(code):
+                    matching.append(sent)
+                    break
+        return matching
+
+    async def _scrub(self, trace: Trace, rows: Sequence[int]) -> None:
+        for row in rows:
+            await self._outbox.delete(row)
+        await self._traces.forget(trace)
+        SCRUBBED.labels("deleted").inc(len(rows))
+
+    async def _later(self, trace: Trace, opened: OpenTrace, *, forbidden: bool) -> None:
+        """Wait as long again as has passed since the send, until the trace's end."""
+        wait = min(max(opened.age_ms, 2000), _LONGEST_WAIT_MS)
+        if forbidden or opened.rows:
+            wait = max(wait, _FORBIDDEN_WAIT_MS)
+        if opened.left_ms > 0:
+            await self._traces.put_off(trace, min(wait, opened.left_ms + 1000))
+            return
+        await self._traces.forget(trace)
+        if opened.delivery is DeliveryStatus.UNKNOWN:
+            RECONCILED.labels("not_found").inc()
+        if self._tracing.scrub:
+            SCRUBBED.labels("given_up" if opened.rows or forbidden else "not_found").inc()
+            log.warning("outbox.not_scrubbed", found=bool(opened.rows), **_named(trace))
+
+    def _tell(self, error: OutboxUnavailable) -> None:
+        OUTBOX_UNAVAILABLE.labels(error.why).inc()
+        if error.why in self._told:
+            return  # loud once, until a look succeeds
+        self._told.add(error.why)
+        advice = "the user needs wpsms_outbox, and WSMS must be active" if error.forbidden else ""
+        level = log.error if error.forbidden and self._tracing.scrub else log.warning
+        level("outbox.unavailable", why=error.why, scrub=self._tracing.scrub, advice=advice)
+
+
+def _named(trace: Trace) -> dict[str, object]:
+    return {"challenge_id": trace.address.challenge_id, "generation": trace.generation}

@@ -1,0 +1,55 @@
+"""What one SMS to one recipient is charged to, whatever it is sent for."""
+
+from otp_service.core.challenge import fingerprint
+from otp_service.core.keyring import Key
+from otp_service.core.limits import network
+from otp_service.core.policy import Policy
+from otp_service.core.recipients import Recipient
+from otp_service.store import keys
+from otp_service.store.limits import ChargedLimit
+
+
+def send_limits(
+    policy: Policy, phone: Key, *, caller: str, recipient: Recipient, client_ip: str | None
+) -> list[ChargedLimit]:
+    """
+    Return the limits of one send, that on the caller's own recipient first.
+
+    Args:
+        policy: The rules.
+        phone: The key that makes the fingerprints in the limits' names.
+        caller: Who asks.
+        recipient: Where it goes.
+        client_ip: The end user's address, or None.
+    """
+
+    def key(name: str, *parts: str) -> str:
+        return keys.limit(name, fingerprint(phone, f"limit/{name}/v1", *parts))
+
+    limits = [
+        ChargedLimit(
+            key=key("recipient", caller, recipient.e164),
+            windows=[("recipient", window) for window in policy.per_recipient],
+            cooldown=policy.cooldown,
+        ),
+        ChargedLimit(
+            key=key("recipient_total", recipient.e164),
+            windows=[("recipient_total", window) for window in policy.per_recipient_total],
+        ),
+        ChargedLimit(
+            key=key("block", recipient.block),
+            windows=[("number_block", window) for window in policy.per_block],
+        ),
+        ChargedLimit(
+            key=key("caller", caller),
+            windows=[("caller_budget", window) for window in policy.per_caller],
+        ),
+    ]
+    if client_ip is not None:
+        limits.append(
+            ChargedLimit(
+                key=key("client_ip", caller, network(client_ip)),
+                windows=[("client_ip", window) for window in policy.per_client_ip],
+            )
+        )
+    return limits

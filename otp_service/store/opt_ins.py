@@ -1,0 +1,144 @@
+"""Double opt-ins whose code the site draws: what the site lacks, kept here: expiry, tries and limits."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from otp_service.core.challenge import Status, SubjectAddress
+from otp_service.errors import ChallengeNotFound, QuotaExceeded, RateLimited
+from otp_service.store import keys
+from otp_service.store.challenges import ended, seconds
+from otp_service.store.limits import ChargedLimit, Limits
+from otp_service.store.scripts import Scripts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedOptIn:
+    """
+    An opt-in that waits for its code. Unix milliseconds; `next_ms` from now.
+
+    Attributes:
+        again: A retried call: the site was asked before.
+        pending_before: One of ours was waiting already, so the site holds a row that must go.
+    """
+
+    now: int
+    expires_at: int
+    next_ms: int
+    again: bool
+    pending_before: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservedTry:
+    """One try is spent. `consent` is sealed; `unsure`: the site may have taken an earlier try."""
+
+    handle: str
+    consent: str
+    requested_at: int
+    attempts_left: int
+    unsure: bool
+
+
+class OptIns:
+    """One record for each caller, number and group."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+        self._limits = Limits(scripts)
+
+    async def open(
+        self,
+        address: SubjectAddress,
+        limits: Sequence[ChargedLimit],
+        *,
+        handle: str,
+        consent: str,
+        max_attempts: int,
+        ttl_ms: int,
+        retention_ms: int,
+    ) -> OpenedOptIn:
+        """
+        Begin one if every limit passes.
+
+        Raises:
+            RateLimited, QuotaExceeded: and nothing was counted.
+            Unavailable: Redis.
+        """
+        key = keys.opt_in(address)
+        near, far = self._limits.split(key, limits)
+        state = await self._limits.charge_far(far, handle)
+        try:
+            answer = await self._scripts.run(
+                "open_opt_in",
+                [key, *(limit.key for limit in near)],
+                {
+                    "handle": handle,
+                    "consent": consent,
+                    "max_attempts": max_attempts,
+                    "ttl_ms": ttl_ms,
+                    "retention_ms": retention_ms,
+                    "limits": [limit.spec(number) for number, limit in enumerate(near, 2)],
+                },
+                durable=True,
+            )
+            if answer["verdict"] == "limited":
+                kind = QuotaExceeded if answer["limit"] == "caller_budget" else RateLimited
+                raise kind(answer["limit"], seconds(answer["wait_ms"]))
+        except Exception:
+            await self._limits.release_far(far, handle)
+            raise
+        return OpenedOptIn(
+            now=int(answer["now"]),
+            expires_at=int(answer["expires_at"]),
+            next_ms=int(state[1] if state is not None else answer["next_ms"]),
+            again=answer["verdict"] == "again",
+            pending_before=bool(answer.get("pending_before")),
+        )
+
+    async def reserve(self, address: SubjectAddress) -> ReservedTry:
+        """
+        Spend one try.
+
+        Raises:
+            ChallengeNotFound, ChallengeEnded: and nothing was counted.
+            Unavailable: Redis; the try may be spent.
+        """
+        answer = await self._scripts.run("reserve_opt_in", [keys.opt_in(address)], {}, durable=True)
+        match answer["verdict"]:
+            case "reserved":
+                return ReservedTry(
+                    handle=answer["handle"],
+                    consent=answer["consent"],
+                    requested_at=int(answer["requested_at"]),
+                    attempts_left=int(answer["attempts_left"]),
+                    unsure=bool(answer["unsure"]),
+                )
+            case "ended":
+                raise ended(Status(answer["status"]), int(answer["ended_at"]))
+            case _:
+                raise ChallengeNotFound
+
+    async def settle(
+        self,
+        address: SubjectAddress,
+        status: Status | Literal["unsure"],
+        *,
+        handle: str,
+    ) -> int | None:
+        """
+        Write what the site said; return when it ended, in Unix milliseconds, or None when it is another one by now.
+
+        Args:
+            address: Of the record.
+            status: APPROVED, EXHAUSTED or CANCELED; "unsure" when the site may have taken the code.
+            handle: Of the request that was tried; "" for whichever there is.
+
+        Raises:
+            Unavailable: Redis.
+        """
+        arguments: Mapping[str, Any] = {"handle": handle, "status": status}
+        answer = await self._scripts.run(
+            "settle_opt_in", [keys.opt_in(address)], arguments, durable=True
+        )
+        return int(answer["ended_at"]) if answer["verdict"] == "settled" else None

@@ -1,0 +1,155 @@
+"""
+Traces: what finds a sent message again at the provider, so that its fate can be learnt and its text deleted there.
+
+begin_send.lua leaves one for each code that may have gone out. It holds the sealed number and the code's digest, never
+number, code or text in clear, and for half an hour at most; once the message is found only ids of rows are left.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from otp_service.core.challenge import BUCKETS, ChallengeAddress, DeliveryStatus, address_of
+from otp_service.core.keyring import Keyring
+from otp_service.store import keys
+from otp_service.store.scripts import Scripts
+
+_CLAIMED_AT_ONCE = 20
+_ROWS_KEPT_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Which trace: of which code of which challenge."""
+
+    address: ChallengeAddress
+    generation: int
+
+    @property
+    def name(self) -> str:
+        """What its number is sealed for."""
+        return f"{self.address.challenge_id}:{self.generation}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTrace:
+    """
+    A trace and how the delivery of its code stands.
+
+    Attributes:
+        rows: Ids of rows that are to be deleted; without them the message has not been found yet, and with them the
+            fields about the code are empty.
+        sealed: The number.
+        wall_at: When the send began, Unix milliseconds.
+        delivery: None when nobody asks for it any more: the challenge is gone, or a newer code is on its way.
+        age_ms: Since the send began.
+        left_ms: Until its end; below 0 afterwards.
+    """
+
+    rows: Sequence[int]
+    sealed: str = field(repr=False)
+    digest: str = field(repr=False)
+    kid: str
+    caller: str
+    purpose: str
+    binding: str
+    wall_at: int
+    delivery: DeliveryStatus | None
+    age_ms: int
+    left_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Its message is being sent just now; look again after `wait_ms`."""
+
+    wait_ms: int
+
+
+class Traces:
+    """The traces as their workers see them."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    async def claim(self, keyring: Keyring, *, lease_ms: int) -> AsyncIterator[Trace]:
+        """Yield what is due; whatever is not put off or forgotten within the lease is due again. Raises Unavailable."""
+        for bucket in range(BUCKETS):
+            answer = await self._scripts.run(
+                "claim_due",
+                [keys.traces(bucket)],
+                {"lease_ms": lease_ms, "count": _CLAIMED_AT_ONCE},
+            )
+            for member in answer["members"]:
+                challenge_id, _, generation = str(member).rpartition(":")
+                address = address_of(keyring, challenge_id)
+                if address is not None:  # else of another ring; it ends with its list
+                    yield Trace(address, int(generation))
+
+    async def open(self, trace: Trace) -> OpenTrace | Sending | None:
+        """Return what a trace says, or None when it is gone. Raises Unavailable."""
+        answer = await self._run("open_trace", trace, keys.challenge(trace.address))
+        match answer["verdict"]:
+            case "open":
+                return _opened(answer)
+            case "sending":
+                return Sending(int(answer["wait_ms"]))
+            case _:
+                return None
+
+    async def settle(
+        self, trace: Trace, delivery: DeliveryStatus, reason: str, *, rows: Sequence[int]
+    ) -> bool:
+        """
+        Write what became of the delivery if nobody knew; whether that was so.
+
+        Args:
+            trace: Its message was found.
+            delivery: Accepted or failed.
+            reason: A stable word, or "".
+            rows: What is still to be deleted; without any the trace goes.
+
+        Raises:
+            Unavailable: Redis.
+        """
+        answer = await self._run(
+            "settle_trace",
+            trace,
+            keys.challenge(trace.address),
+            delivery=delivery,
+            reason=reason,
+            rows=",".join(map(str, rows)),
+            keep_ms=_ROWS_KEPT_MS,
+        )
+        return bool(answer["verdict"] == "settled")
+
+    async def put_off(self, trace: Trace, wait_ms: int) -> None:
+        """Look again later. Raises Unavailable."""
+        await self._run("leave_trace", trace, wait_ms=max(0, wait_ms))
+
+    async def forget(self, trace: Trace) -> None:
+        """It has done its duty. Raises Unavailable."""
+        await self._run("leave_trace", trace, wait_ms=-1)
+
+    async def _run(self, script: str, trace: Trace, *first: str, **args: Any) -> dict[str, Any]:  # noqa: ANN401
+        bucket = trace.address.subject.bucket
+        own = [keys.trace(trace.address, trace.generation), keys.traces(bucket)]
+        told = {"id": trace.address.challenge_id, "generation": trace.generation}
+        return await self._scripts.run(script, [*first, *own], {**told, **args})
+
+
+def _opened(answer: Mapping[str, Any]) -> OpenTrace:
+    fields = answer["trace"]
+    return OpenTrace(
+        rows=[int(row) for row in fields.get("rows", "").split(",") if row],
+        sealed=fields.get("number", ""),
+        digest=fields.get("digest", ""),
+        kid=fields.get("kid", ""),
+        caller=fields.get("caller", ""),
+        purpose=fields.get("purpose", ""),
+        binding=fields.get("binding", ""),
+        wall_at=int(fields.get("wall_at", 0)),
+        delivery=DeliveryStatus(answer["delivery"]) if answer["delivery"] else None,
+        age_ms=int(answer["age_ms"]),
+        left_ms=int(answer["left_ms"]),
+    )
