@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import statistics
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,7 @@ async def measure(*, rounds: int, seconds: float, at_once: int) -> dict[str, Any
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine.description(),
         "parameters": {"rounds": rounds, "seconds": seconds, "flows_at_once": at_once},
-        "ceiling_hashes_per_second": round(
-            statistics.median(turn["ceiling"] for turn in turns), 1
-        ),
+        "ceiling_hashes_per_second": round(statistics.median(turn["ceiling"] for turn in turns), 1),
         "flows_per_second": round(rate, 1),
         "share_of_ceiling": round(statistics.median(turn["share"] for turn in turns), 3),
         "rounds": turns,
@@ -94,10 +93,10 @@ async def _turns(
     return turns
 
 
-async def _with_probes(load: Load, work: Any) -> Observed:
+async def _with_probes(load: Load, work: Awaitable[Observed]) -> Observed:
     probes = Observed()
     async with load.probing(probes):
-        observed: Observed = await work
+        observed = await work
     for call, taken in probes.latencies.items():
         observed.latencies[call] += taken
     return observed

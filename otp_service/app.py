@@ -15,26 +15,38 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from otp_service import settings as configuration
+from otp_service.channels.outbox import WsmsOutbox
 from otp_service.channels.wsms import WsmsChannel
+from otp_service.core.hook_tokens import is_hook_token
 from otp_service.core.messages import Catalogue, MessagesInvalid
 from otp_service.core.signing import key_set
 from otp_service.doctor import inspect_messages, inspect_redis
 from otp_service.flows.authentication import Authentication
+from otp_service.flows.credit import CreditWatch
 from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
+from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hashing import HashPool, default_threads
+from otp_service.flows.hints import Hints
 from otp_service.flows.idempotency import IdempotentCalls
+from otp_service.flows.live_keyring import LiveKeyring
 from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
+from otp_service.flows.reconciliation import Reconciliation, Tracing
+from otp_service.flows.recovery import Recovery
 from otp_service.settings import Settings, SettingsError
 from otp_service.store.callers import Callers
 from otp_service.store.challenges import Challenges
 from otp_service.store.connection import Connection, Timeouts, connect
+from otp_service.store.credit import CreditStore
 from otp_service.store.deliveries import Deliveries
+from otp_service.store.factors import Factors
 from otp_service.store.idempotency import Idempotency
 from otp_service.store.opt_ins import OptIns
 from otp_service.store.proofs import Proofs
+from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.store.scripts import Scripts
+from otp_service.store.traces import Traces
 from otp_service.telemetry import configure_logging
 from otp_service.web.edge import Edge, http_exception
 from otp_service.web.routes import routes
@@ -50,7 +62,21 @@ class Rooms:
 
     service: Service
     worker: DeliveryWorker
+    reconciliation: Reconciliation
+    credit: CreditWatch
     scripts: Scripts
+
+    async def start(self) -> None:
+        """Begin to deliver, and to watch what becomes of it."""
+        await self.worker.start()
+        await self.reconciliation.start()
+        await self.credit.start()
+
+    async def stop(self) -> None:
+        """Finish what is in flight."""
+        await self.worker.stop()
+        await self.reconciliation.stop()
+        await self.credit.stop()
 
 
 def open_redis(
@@ -66,6 +92,18 @@ def open_redis(
     )
 
 
+def site_client(settings: Settings, *, pool_size: int = 4) -> WsmsClient:
+    """Return a client of the settings' site, to be entered."""
+    return WsmsClient(
+        settings.wsms_url,
+        settings.wsms_username,
+        settings.wsms_application_password.get_secret_value(),
+        deadline=settings.wsms_deadline,
+        pool_size=pool_size,
+        ca_file=settings.wsms_ca_file,
+    )
+
+
 @asynccontextmanager
 async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Rooms]:
     """
@@ -74,7 +112,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
     Args:
         offset_ms: Added to Redis' clock; zero outside tests.
     """
-    policy, keyring = settings.policy(), settings.ring()
+    policy, keyring = settings.policy(), LiveKeyring(settings.ring(), settings.keyring_file)
     catalogue = load_catalogue(settings)
     async with AsyncExitStack() as stack:
         connection = open_redis(settings)
@@ -85,17 +123,28 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         hashes = HashPool(policy.hash_cost, threads=threads, queue=settings.hash_queue)
         stack.callback(hashes.close)
         client = await stack.enter_async_context(
-            WsmsClient(
-                settings.wsms_url,
-                settings.wsms_username,
-                settings.wsms_application_password.get_secret_value(),
-                deadline=settings.wsms_deadline,
-                pool_size=settings.delivery_concurrency,
-                ca_file=settings.wsms_ca_file,
-            )
+            site_client(settings, pool_size=settings.delivery_concurrency)
         )
-        channel = WsmsChannel(client, sender=settings.wsms_sender, deadline=settings.wsms_deadline)
+        # A client of its own for what runs beside: a sick outbox must open no circuit before sends.
+        beside = await stack.enter_async_context(site_client(settings, pool_size=8))
+        tracing = Tracing(reconcile=settings.wsms_reconcile, scrub=settings.wsms_scrub_outbox)
         scripts = Scripts(connection, durability=settings.durability, offset_ms=offset_ms)
+
+        async def tell(event: str, data: Mapping[str, object]) -> None:
+            log.info("event", type=event)
+
+        credit = CreditWatch(
+            calls=beside.credit,
+            store=CreditStore(scripts),
+            warn_below=settings.wsms_credit_warning,
+            tell=tell,
+        )
+        channel = WsmsChannel(
+            client,
+            sender=settings.wsms_sender,
+            deadline=settings.wsms_deadline,
+            on_balance=credit.seen,
+        )
         challenges = Challenges(
             scripts,
             budget=policy.failures,
@@ -113,44 +162,64 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 reasons["redis"] = "does not answer"
             if wait := channel.unavailable_for:
                 warnings["sms"] = f"the WSMS site keeps failing; tried again in {round(wait)} s"
+            if not reasons and (low := await credit.low()):
+                warnings["credit"] = low
             return reasons, warnings
 
         codes = OneTimeCodes(
             policy=policy,
-            keyring=lambda: keyring,
+            keyring=keyring,
             challenges=challenges,
             hashes=hashes,
             catalogue=catalogue,
             channel=channel,
         )
+        recovery_codes = RecoveryCodes(scripts, budget=policy.failures)
+        reconciliation = Reconciliation(
+            tracing=tracing,
+            keyring=keyring,
+            traces=Traces(scripts),
+            hashes=hashes,
+            outbox=WsmsOutbox(beside),
+        )
         service = Service(
             policy=policy,
-            authentication=Authentication(Callers(connection), lambda: keyring),
-            idempotent=IdempotentCalls(Idempotency(scripts), lambda: keyring),
+            authentication=Authentication(Callers(connection), keyring),
+            idempotent=IdempotentCalls(Idempotency(scripts), keyring),
             codes=codes,
-            proofs=ProofRedemption(Proofs(scripts), lambda: keyring),
+            proofs=ProofRedemption(Proofs(scripts), keyring),
             opt_in=OptIn(
                 policy=policy,
-                keyring=lambda: keyring,
+                keyring=keyring,
                 opt_ins=OptIns(scripts),
                 newsletter=client.newsletter,
                 codes=codes if settings.optin_mode == "service" else None,
                 issuer=settings.issuer,
                 announce=announce,
             ),
-            key_set=lambda: key_set(keyring),
+            apps=AuthenticatorApps(
+                policy=policy,
+                keyring=keyring,
+                factors=Factors(scripts, budget=policy.failures),
+                recovery=recovery_codes,
+            ),
+            recovery=Recovery(policy=policy, keyring=keyring, codes=recovery_codes, hashes=hashes),
+            key_set=lambda: key_set(keyring()),
+            hints=Hints(keyring=keyring, tell=tell, hurry=reconciliation.hurry),
+            is_hook_token=lambda token: is_hook_token(keyring(), token),
             readiness=readiness,
         )
         worker = DeliveryWorker(
             policy=policy,
-            keyring=lambda: keyring,
+            keyring=keyring,
             deliveries=Deliveries(scripts, blocking, consumer=consumer),
             hashes=hashes,
             catalogue=catalogue,
             channel=channel,
+            tracing=tracing,
             concurrency=settings.delivery_concurrency,
         )
-        yield Rooms(service, worker, scripts)
+        yield Rooms(service, worker, reconciliation, credit, scripts)
 
 
 def create_app(settings: Settings, *, offset_ms: int = 0, freeze: bool = False) -> Starlette:
@@ -170,7 +239,7 @@ def create_app(settings: Settings, *, offset_ms: int = 0, freeze: bool = False) 
             app.state.rooms = built
             await check(settings)
             if settings.deliver:
-                await built.worker.start()
+                await built.start()
             if freeze:
                 gc.collect()
                 gc.freeze()
@@ -179,7 +248,7 @@ def create_app(settings: Settings, *, offset_ms: int = 0, freeze: bool = False) 
                 yield {"service": built.service}
             finally:
                 if settings.deliver:
-                    await built.worker.stop()
+                    await built.stop()
                 log.info("service.stopped")
 
     return Starlette(

@@ -17,6 +17,9 @@ OtpError                          never raised itself
 │   ├── Unauthorized              the caller's credential
 │   ├── InsufficientScope         the credential may not do this
 │   ├── InvalidCode               wrong, and tries are left
+│   ├── FactorNotFound            no such factor of this caller, or none to try
+│   ├── TooManyFactors            the subject has as many as it may
+│   ├── AlreadyIssued             secrets are shown once: the same call again shows none
 │   ├── ChallengeNotFound         never existed, another caller's, or past retention
 │   ├── ChallengeMismatch         purpose or binding differ
 │   ├── CodeNotSent               no code has been drawn yet
@@ -162,9 +165,35 @@ class InsufficientScope(Refusal):
 class InvalidCode(Refusal):
     code = "invalid_code"
 
-    def __init__(self, attempts_remaining: int) -> None:
+    def __init__(self, attempts_remaining: int, *, clock_off: bool = False) -> None:
         super().__init__("wrong code")
         self.attempts_remaining = attempts_remaining
+        self.clock_off = clock_off
+
+
+class FactorNotFound(Refusal):
+    """Never existed, another caller's, removed, or nothing there to try: one answer."""
+
+    code = "factor_not_found"
+
+
+class TooManyFactors(Refusal):
+    code = "too_many_factors"
+
+
+class AlreadyIssued(Refusal):
+    """
+    The call with this Idempotency-Key has shown its secrets; they are not kept, so they can't be shown again.
+
+    Attributes:
+        factor_id: What it made, if that has an id.
+    """
+
+    code = "already_issued"
+
+    def __init__(self, factor_id: str | None) -> None:
+        super().__init__("issued before")
+        self.factor_id = factor_id
 
 
 class ChallengeNotFound(Refusal):

@@ -19,6 +19,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -140,6 +141,20 @@ class Settings(BaseModel):
         le=120,
         description="Seconds for one send. Under 30 a send that succeeds may be called unknown.",
     )
+    wsms_reconcile: bool = Field(
+        True,
+        description="Look unknown deliveries up in the site's outbox, where the user has `wpsms_outbox`.",
+    )
+    wsms_scrub_outbox: bool = Field(
+        False,
+        description="Delete the row of each code in the site's outbox, so that none stays readable in WordPress; needs "
+        "`wpsms_outbox`.",
+    )
+    wsms_credit_warning: float | None = Field(
+        None,
+        gt=0,
+        description="Credit at the SMS gateway, in its own unit, below which `/readyz` warns and `credit.low` is told.",
+    )
     wsms_ca_file: str | None = Field(
         None, description="PEM file of the authority that signed the site's certificate."
     )
@@ -174,6 +189,13 @@ class Settings(BaseModel):
         description="Seconds for which one can ask how a challenge ended.",
     )
 
+    totp_past_steps: int = Field(
+        1,
+        ge=0,
+        le=1,
+        description="Past steps of 30 s whose authenticator codes count: 1 for the delay on the way (RFC 6238), 0 for "
+        "strictly 30 s (ASVS 6.5.5).",
+    )
     optin_mode: Literal["wsms", "service"] = Field(
         "wsms",
         description="Who draws the code of a double opt-in: the site (`wsms`), or this service, which then adds the "
@@ -256,6 +278,10 @@ class Settings(BaseModel):
         None, description="Directory with your own texts; see docs/messages.md."
     )
 
+    public_url: str | None = Field(
+        None,
+        description="https address under which others reach this service; for the site's webhooks.",
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on.")
     admin_host: str = Field("127.0.0.1", description="Address of the admin port.")
@@ -319,6 +345,18 @@ class Settings(BaseModel):
                 "must be https: the application password and every code would go over the wire in clear"
             )
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme != "https" or not parts.hostname or not value.isascii():
+            raise ValueError("must be an https:// URL with an ASCII host")
+        if parts.query or parts.fragment or parts.username is not None:
+            raise ValueError("must have no query, no fragment and no user name")
+        return value.rstrip("/")
 
     @field_validator("purposes")
     @classmethod
@@ -396,8 +434,15 @@ class Settings(BaseModel):
             raise SettingsError(*wrong)
         return self
 
+    _keyring_file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def keyring_file(self) -> Path | None:
+        """Where the ring was read from, and may be read again; None when it came as text."""
+        return self._keyring_file
+
     def ring(self) -> Keyring:
-        """Return the key ring."""
+        """Return the key ring as it was when the settings were read."""
         return Keyring.from_json(self.keyring.get_secret_value())
 
     def policy(self) -> Policy:
@@ -413,6 +458,7 @@ class Settings(BaseModel):
             max_bindings=self.max_bindings,
             retention=self.retention,
             proof_ttl=self.proof_ttl,
+            totp_past_steps=self.totp_past_steps,
             optin_ttl=self.optin_ttl,
             optin_attempts=self.optin_attempts,
             failures=FailureBudget(
@@ -466,11 +512,14 @@ def load(environ: Mapping[str, str]) -> Settings:
     if wrong:
         raise SettingsError(*wrong)
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(
             *(_line(detail) for detail in error.errors(include_input=False))
         ) from None
+    if path := environ.get(f"{PREFIX}KEYRING_FILE"):
+        settings._keyring_file = Path(path)
+    return settings
 
 
 def _line(detail: Any) -> str:  # noqa: ANN401

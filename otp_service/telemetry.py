@@ -29,6 +29,34 @@ DELIVERY_SECONDS = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30),
 )
 DROPPED_JOBS = Counter("otp_jobs_dropped_total", "Jobs for which nothing was sent.", ("reason",))
+RECONCILED = Counter(
+    "otp_deliveries_reconciled_total",
+    "Deliveries that ended unknown: what the site's outbox says of them, or not_found.",
+    ("status",),
+)
+SCRUBBED = Counter(
+    "otp_outbox_scrubbed_total",
+    "Codes in the site's outbox: deleted, not_found there, or given_up (still readable in WordPress).",
+    ("outcome",),
+)
+OUTBOX_UNAVAILABLE = Counter(
+    "otp_outbox_unavailable_total",
+    "Times the site's outbox could not be read or changed.",
+    ("why",),
+)
+CREDIT = Gauge(
+    "otp_wsms_credit",
+    "What the SMS gateway said last is left, in its own unit.",
+    multiprocess_mode="mostrecent",
+)
+CREDIT_SEEN = Counter(
+    "otp_wsms_credit_seen_total",
+    "What the site said of the credit: amount, doubtful (0 may be a failed query), text or unsupported.",
+    ("kind",),
+)
+WEBHOOK_HINTS = Counter(
+    "otp_wsms_hints_total", "Deliveries of the site's own webhooks; unsigned hints.", ("event",)
+)
 HASHES = Counter("otp_hashes_total", "argon2id computations.", ("use",))
 HASHES_WAITING = Gauge(
     "otp_hashes_waiting", "Admitted to the hash pool, not done.", multiprocess_mode="livesum"

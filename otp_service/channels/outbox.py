@@ -31,11 +31,11 @@ class Sent:
     One message that the site tried to send.
 
     Attributes:
-        status: `accepted`, `failed` (so the site; it may have arrived all the same), or `unknown` for any other word.
+        status: `accepted`, `failed` (so the site; it may have arrived all the same), or None for any other word.
     """
 
     row: int
-    status: DeliveryStatus
+    status: DeliveryStatus | None
     text: str = field(repr=False)
 
 
@@ -120,11 +120,11 @@ def _readings(sent_at: datetime) -> set[datetime]:
 
 
 def _sent(row: OutboxRow) -> Sent:
-    status = {
+    words: dict[str, DeliveryStatus] = {
         OutboxStatus.SUCCESS: DeliveryStatus.ACCEPTED,
         OutboxStatus.FAILED: DeliveryStatus.FAILED,
-    }.get(OutboxStatus(row.status) if row.status in set(OutboxStatus) else None)
-    return Sent(row.id, status or DeliveryStatus.UNKNOWN, row.message)
+    }
+    return Sent(row.id, words.get(row.status), row.message)
 
 
 def _unavailable(error: WsmsError) -> OutboxUnavailable:

@@ -1,12 +1,13 @@
 """SMS by the send endpoint of a WSMS site: one number a call, and the truth about what is known afterwards."""
 
 import time
+from collections.abc import Callable
 
 from otp_service.channels.channel import Outcome
 from otp_service.core.challenge import DeliveryStatus
 from otp_service.telemetry import BREAKER_OPEN, DELIVERY_SECONDS
 from otp_service.wsms.client import WsmsClient
-from otp_service.wsms.outcome import Accepted, Refused, Unknown
+from otp_service.wsms.outcome import Accepted, Json, Refused, Unknown
 
 
 class WsmsChannel:
@@ -17,13 +18,22 @@ class WsmsChannel:
         client: Of one site; entered by whoever composes the service.
         sender: What the site gives the gateway as sender; "" is the gateway's default.
         deadline: Seconds for one delivery, connecting included.
+        on_balance: Told what the gateway says is left, each time it says so; must not wait.
     """
 
     name = "sms"
 
-    def __init__(self, client: WsmsClient, *, sender: str, deadline: float) -> None:
+    def __init__(
+        self,
+        client: WsmsClient,
+        *,
+        sender: str,
+        deadline: float,
+        on_balance: Callable[[Json], None] = lambda _: None,
+    ) -> None:
         self._client = client
         self._sender = sender
+        self._on_balance = on_balance
         self.deadline = deadline
 
     @property
@@ -39,7 +49,8 @@ class WsmsChannel:
         DELIVERY_SECONDS.labels(self.name).observe(time.monotonic() - began)
         BREAKER_OPEN.labels(self.name).set(1 if self._client.breaker.is_open else 0)
         match outcome:
-            case Accepted():
+            case Accepted(balance=balance):
+                self._on_balance(balance)
                 return Outcome(DeliveryStatus.ACCEPTED)
             case Refused(reason=refused):
                 return Outcome(DeliveryStatus.FAILED, refused.value)

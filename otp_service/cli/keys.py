@@ -1,22 +1,141 @@
-"""`otp-service keys`: the ring of secret keys."""
+"""
+`otp-service keys`: the ring of secret keys, in the file that OTP_KEYRING_FILE names.
 
+A new key goes through three states, with time between for every process to read the file again (5 seconds): added, it
+only checks; promoted, it makes new things and the one before only checks; retired, it does nothing.
+"""
+
+import json
+import os
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
-from otp_service.core import keyring
+from otp_service.cli.configured import refuse
+from otp_service.core.keyring import Keyring, KeyringError, Kind, State, generate, new_entry
 
 app = typer.Typer(no_args_is_help=True, help="The ring of secret keys.")
 
+PUBLISHED_SECONDS = (
+    30  # between adding and promoting, so that no process meets a key it does not know
+)
 
-@app.callback()
-def group() -> None:
-    """The ring of secret keys."""
+# Their fingerprints are where limits, subjects and live challenges are found: another key would not find them.
+_FIXED = {
+    Kind.ROUTE: "every live challenge and every count of wrong codes would be lost",
+    Kind.PHONE: "every count of sends would be lost",
+}
+
+RingFile = Annotated[
+    Path,
+    typer.Option("--file", envvar="OTP_KEYRING_FILE", help="The ring's file.", show_envvar=True),
+]
+Kid = Annotated[str, typer.Argument(help="A key's id, as listed.")]
+
+
+@app.command("generate")
+def generate_ring() -> None:
+    """Print a new ring with one active key of each kind, for a file of mode 0600."""
+    typer.echo(generate(created_at=_now().isoformat(timespec="seconds")), nl=False)
+
+
+@app.command("list")
+def list_keys(file: RingFile) -> None:
+    """List kinds, ids, states and ages; never a secret."""
+    table = Table("kind", "kid", "state", "created")
+    for entry in sorted(_read(file)["keys"], key=lambda e: (e["kind"], e["created_at"])):
+        table.add_row(entry["kind"], entry["kid"], entry["state"], entry["created_at"])
+    Console().print(table)
 
 
 @app.command()
-def generate() -> None:
-    """Print a new ring with one active key of each kind, for the file named by OTP_KEYRING_FILE (mode 0600)."""
-    typer.echo(
-        keyring.generate(created_at=datetime.now(UTC).isoformat(timespec="seconds")), nl=False
-    )
+def add(kind: Annotated[Kind, typer.Argument(help="What the key is for.")], file: RingFile) -> None:
+    """Add a key that only checks, for now; promote it once every process has read the file."""
+    if kind in _FIXED:
+        refuse([f"a key of kind {kind} is not rotated: {_FIXED[kind]}"])
+    ring = _read(file)
+    entry = new_entry(kind, State.VERIFY, created_at=_now().isoformat(timespec="seconds"))
+    ring["keys"].append(entry)
+    _write(file, ring)
+    typer.echo(f"{entry['kid']} is added; promote it after {PUBLISHED_SECONDS} s")
+
+
+@app.command()
+def promote(
+    kid: Kid,
+    file: RingFile,
+    now: Annotated[
+        bool, typer.Option("--now", help="Although processes may not have read it yet.")
+    ] = False,
+) -> None:
+    """Let a key make new things; the active one of its kind only checks from then on."""
+    ring = _read(file)
+    entry = _find(ring, kid)
+    if entry["state"] != State.VERIFY:
+        refuse([f"{kid} is {entry['state']}, not {State.VERIFY}"])
+    age = (_now() - datetime.fromisoformat(entry["created_at"])).total_seconds()
+    if age < PUBLISHED_SECONDS and not now:
+        refuse([f"{kid} is {age:.0f} s old; wait until it is {PUBLISHED_SECONDS}, or say --now"])
+    for other in ring["keys"]:
+        if other["kind"] == entry["kind"] and other["state"] == State.ACTIVE:
+            other["state"] = State.VERIFY.value
+    entry["state"] = State.ACTIVE.value
+    _write(file, ring)
+    typer.echo(f"{kid} is active")
+
+
+@app.command()
+def retire(kid: Kid, file: RingFile) -> None:
+    """
+    Take a key out of use: what it made is refused from then on.
+
+    Wait until nothing of it is alive: ten minutes for pepper and proof, a day for seal; a seal key with enrolled
+    authenticators, a credential key with live credentials and a signing key with receipts out stay.
+    """
+    ring = _read(file)
+    entry = _find(ring, kid)
+    if entry["state"] == State.ACTIVE:
+        refuse([f"{kid} is active; promote another key of kind {entry['kind']} first"])
+    entry["state"] = State.RETIRED.value
+    _write(file, ring)
+    typer.echo(f"{kid} is retired")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _find(ring: dict[str, Any], kid: str) -> dict[str, str]:
+    found: dict[str, dict[str, str]] = {entry["kid"]: entry for entry in ring["keys"]}
+    if kid not in found:
+        refuse([f"KID: the ring has {', '.join(found)}"])
+    return found[kid]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        text = file.read_text("utf-8")
+        Keyring.from_json(text)
+    except (OSError, UnicodeDecodeError) as error:
+        refuse([f"--file: can't be read ({type(error).__name__})"])
+    except KeyringError as error:
+        refuse([f"--file: {error}"])
+    return dict(json.loads(text))
+
+
+def _write(file: Path, ring: dict[str, Any]) -> None:
+    """Replace the file in one step, so that no process ever reads half a ring."""
+    text = json.dumps(ring, indent=2) + "\n"
+    Keyring.from_json(text)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    with open(handle, "w", encoding="utf-8") as temporary:
+        os.fchmod(temporary.fileno(), file.stat().st_mode & 0o777)
+        temporary.write(text)
+        temporary.flush()
+        os.fsync(temporary.fileno())
+    Path(name).replace(file)

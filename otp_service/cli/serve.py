@@ -169,6 +169,6 @@ async def _deliver(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with rooms(settings) as built:
-        await built.worker.start()
+        await built.start()
         await stop.wait()
-        await built.worker.stop()
+        await built.stop()

@@ -1,4 +1,4 @@
-"""What is sealed beside a challenge: what the caller calls it, and where its code goes."""
+"""What is sealed: what the caller calls a challenge, where its code goes, and where a sent code went."""
 
 import json
 from collections.abc import Mapping
@@ -42,3 +42,13 @@ class Destination:
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
         """Return it unsealed. Raises SealBroken."""
         return cls(**json.loads(unseal(keyring, sealed, belongs_to=f"destination:{challenge_id}")))
+
+
+def seal_number(keyring: Keyring, number: str, trace: str) -> str:
+    """Return the number that a code was sent to, sealed for the trace of that send."""
+    return seal(keyring, number, belongs_to=f"trace:{trace}")
+
+
+def open_number(keyring: Keyring, sealed: str, trace: str) -> str:
+    """Return it unsealed. Raises SealBroken."""
+    return unseal(keyring, sealed, belongs_to=f"trace:{trace}")

@@ -16,14 +16,15 @@ from otp_service.channels.channel import Channel, Outcome
 from otp_service.core import codes
 from otp_service.core.challenge import ChallengeAddress, DeliveryStatus, address_of
 from otp_service.core.codes import CodeContext
-from otp_service.core.envelopes import Destination
+from otp_service.core.envelopes import Destination, seal_number
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.messages import Catalogue
 from otp_service.core.policy import Policy
 from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
 from otp_service.flows.hashing import HashPool
-from otp_service.store.deliveries import Deliveries, Dropped, InProgress, Job, Send
+from otp_service.flows.reconciliation import TRACE_SECONDS, Tracing
+from otp_service.store.deliveries import Deliveries, Dropped, InProgress, Job, NewTrace, Send
 from otp_service.telemetry import DELIVERIES, DROPPED_JOBS
 
 log = structlog.get_logger()
@@ -50,6 +51,7 @@ class DeliveryWorker:
         hashes: HashPool,
         catalogue: Catalogue,
         channel: Channel,
+        tracing: Tracing,
         concurrency: int,
     ) -> None:
         self._policy = policy
@@ -58,6 +60,7 @@ class DeliveryWorker:
         self._hashes = hashes
         self._catalogue = catalogue
         self._channel = channel
+        self._tracing = tracing
         self._concurrency = concurrency
         self._free = asyncio.Semaphore(concurrency)
         self._stopping = asyncio.Event()
@@ -92,9 +95,9 @@ class DeliveryWorker:
                 if not prepared:
                     await self._deliveries.prepare()
                     prepared = True
-                async with self._free:  # read only when at least one can begin
-                    jobs = await self._deliveries.read(queues, block_ms=BLOCK_MS)
-                self._take(jobs)
+                async with self._free:
+                    pass  # wait until at least one can begin, but take no place while waiting for jobs
+                self._take(await self._deliveries.read(queues, block_ms=BLOCK_MS))
             except Exception as error:  # a loop that ends silently would leave every code unsent
                 prepared = False
                 log.warning(
@@ -183,7 +186,12 @@ class DeliveryWorker:
         )
         sending_ms = int((self._channel.deadline + MARGIN_SECONDS) * 1000)
         if not await self._deliveries.begin(
-            job, address, digest=digest, kid=pepper.kid, sending_ms=sending_ms
+            job,
+            address,
+            digest=digest,
+            kid=pepper.kid,
+            sending_ms=sending_ms,
+            trace=self._trace(keyring, job, destination.to),
         ):
             DROPPED_JOBS.labels("lost_race").inc()
             return
@@ -202,7 +210,14 @@ class DeliveryWorker:
             status=outcome.status,
             reason=outcome.reason,
         )
-        await self._deliveries.settle(job, address, outcome.status, outcome.reason)
+        look_ms = self._tracing.look_ms(outcome.status)
+        await self._deliveries.settle(job, address, outcome.status, outcome.reason, look_ms=look_ms)
+
+    def _trace(self, keyring: Keyring, job: Job, to: str) -> NewTrace | None:
+        if not self._tracing.on:
+            return None
+        sealed = seal_number(keyring, to, f"{job.challenge_id}:{job.generation}")
+        return NewTrace(sealed, TRACE_SECONDS * 1000)
 
 
 def _detail(error: Exception) -> str | None:

@@ -52,6 +52,11 @@ class HashPool:
         HASHES.labels("draw").inc()
         return await asyncio.wrap_future(self._threads.submit(codes.digest, message, self._cost))
 
+    async def matches(self, phc: str, message: bytes) -> bool:
+        """Whether the digest was made of the message. Takes no place: nobody waits for the answer."""
+        HASHES.labels("reconcile").inc()
+        return await self.submit(lambda: codes.matches(phc, message))
+
     def close(self) -> None:
         """Wait for the running hashes and end the threads."""
         self._threads.shutdown(wait=True, cancel_futures=True)

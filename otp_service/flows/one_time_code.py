@@ -58,6 +58,7 @@ from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
 
+METHOD = "sms"
 AMR = ("sms",)  # RFC 8176: confirmation using SMS text message to the user at a registered number
 
 
@@ -421,10 +422,11 @@ class OneTimeCodes:
         return {
             "audience": caller,
             "caller": caller,
-            "challenge_id": address.challenge_id,
+            "id": address.challenge_id,
             "purpose": purpose,
             "binding": bound,
             "about": reserved.about,
+            "method": METHOD,
             "amr": " ".join(AMR),
         }
 

@@ -14,6 +14,8 @@ class Proven:
     What a proof proves.
 
     Attributes:
+        challenge_id: Of a code that was sent; None for other methods.
+        method: `sms`, `totp` or `recovery_code`.
         subject: The caller's id of the person, if it gave one.
         amr: Method references of RFC 8176.
         verified_at: Unix milliseconds.
@@ -21,7 +23,8 @@ class Proven:
     """
 
     caller: str
-    challenge_id: str
+    challenge_id: str | None
+    method: str
     purpose: str
     subject: str | None = field(repr=False)
     amr: tuple[str, ...]
@@ -46,10 +49,11 @@ class ProofRedemption:
         fields = await self._proofs.spend(proof, caller=caller)
         if fields is None:
             return None
-        about = About.open(self._keyring(), fields["about"], fields["challenge_id"])
+        about = About.open(self._keyring(), fields["about"], fields["id"])
         return Proven(
             caller=fields["caller"],
-            challenge_id=fields["challenge_id"],
+            challenge_id=fields["id"] if fields["method"] == "sms" else None,
+            method=fields["method"],
             purpose=fields["purpose"],
             subject=about.subject,
             amr=tuple(fields["amr"].split()),

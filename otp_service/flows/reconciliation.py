@@ -3,8 +3,8 @@ What became of a message after nobody could say so, and no code left behind in t
 
 A trace (`store.traces`) leads to the message's row in the site's outbox: the row goes to that number alone, was written
 in the time of the send, and its text holds digits that match the digest of the code. No text and no code is kept on
-our side for that. The row turns `unknown` into `accepted` or `failed`, never into a second SMS; where scrubbing is on it
-is deleted then, and seen to be gone. Whatever dies in between leaves the trace behind, and it is taken up again.
+our side for that. The row turns `unknown` into `accepted` or `failed`, never into a second SMS; where scrubbing is on
+the row is deleted then, and seen to be gone. Whatever dies in between leaves the trace, and it is taken up again.
 """
 
 import asyncio
@@ -30,13 +30,20 @@ from otp_service.telemetry import OUTBOX_UNAVAILABLE, RECONCILED, SCRUBBED
 
 log = structlog.get_logger()
 
-TRACE_SECONDS = 1800  # for which a message is looked for; what WordPress' own queue takes at most, and some
+TRACE_SECONDS = (
+    1800  # for which a message is looked for; what WordPress' own queue takes at most, and some
+)
 LEASE_SECONDS = 150  # longer than looking at one trace takes: four calls of 30 s at most
 SWEEP_SECONDS = 2.0
-FIRST_LOOK_SECONDS = 2.0  # after a send that ended nobody knows how; the site may still be busy with it
+FIRST_LOOK_SECONDS = (
+    2.0  # after a send that ended nobody knows how; the site may still be busy with it
+)
 _LONGEST_WAIT_MS = 300_000
+_PATIENCE_MS = (
+    600_000  # with the row of a message that the site says it has sent: it may store none
+)
 _FORBIDDEN_WAIT_MS = 60_000  # while a capability is missing: somebody has to do something first
-_CANDIDATES = 8  # codes that are compared with a digest in one look
+_CANDIDATES = 12  # codes that are compared with a digest in one look
 _DIGITS = re.compile(r"(?<![0-9])[0-9]{4,10}(?![0-9])")
 
 
@@ -92,6 +99,7 @@ class Reconciliation:
         self._outbox = outbox
         self._free = asyncio.Semaphore(concurrency)
         self._hurried = asyncio.Event()
+        self._stopping = False
         self._loop: asyncio.Task[None] | None = None
         self._told: set[str] = set()
 
@@ -102,6 +110,8 @@ class Reconciliation:
 
     async def stop(self) -> None:
         """Leave off; what was begun is taken up again after its lease, by whomever."""
+        self._stopping = True
+        self._hurried.set()  # a cancellation can get lost inside a Redis call
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
@@ -111,12 +121,12 @@ class Reconciliation:
         self._hurried.set()
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
+            self._hurried.clear()
             try:
                 await self.sweep()
             except Exception as error:  # a loop that ends silently would leave codes in WordPress
                 log.warning("reconciliation.sweep_failed", error=type(error).__name__)
-            self._hurried.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_SECONDS):
                     await self._hurried.wait()
@@ -131,6 +141,8 @@ class Reconciliation:
         claimed = self._traces.claim(self._keyring(), lease_ms=LEASE_SECONDS * 1000)
         async with asyncio.TaskGroup() as group:
             async for trace in claimed:
+                if self._stopping:
+                    break
                 await self._free.acquire()
                 group.create_task(self._handle(trace))
 
@@ -156,17 +168,17 @@ class Reconciliation:
         ):
             await self._traces.forget(trace)  # known meanwhile, or scrubbing was switched off
             return
+        rows, trouble = opened.rows, None
         try:
-            rows = opened.rows or await self._settle(trace, opened)
+            rows = rows or await self._settle(trace, opened)
             if rows and self._tracing.scrub:
                 await self._scrub(trace, rows)
             self._told.clear()
         except OutboxUnavailable as error:
+            trouble = error
             self._tell(error)
-            await self._later(trace, opened, forbidden=error.forbidden)
-        else:
-            if not rows:
-                await self._later(trace, opened, forbidden=False)
+        if trouble or not rows:
+            await self._later(trace, opened, found=bool(rows), trouble=trouble)
 
     async def _settle(self, trace: Trace, opened: OpenTrace) -> Sequence[int]:
         """Return the rows that hold the code, after writing what they say of its delivery; empty if there is none."""
@@ -176,16 +188,15 @@ class Reconciliation:
             return ()
         rows = [sent.row for sent in found]
         known = next(
-            (s for s in (DeliveryStatus.ACCEPTED, DeliveryStatus.FAILED) if s in statuses),
-            DeliveryStatus.UNKNOWN,
+            (s for s in (DeliveryStatus.ACCEPTED, DeliveryStatus.FAILED) if s in statuses), None
         )
         settled = await self._traces.settle(
             trace,
             known,
-            "" if known is DeliveryStatus.ACCEPTED else "reported_by_site",
+            "reported_by_site" if known is DeliveryStatus.FAILED else "",
             rows=rows if self._tracing.scrub else (),
         )
-        if settled:
+        if settled and known:
             RECONCILED.labels(known).inc()
             log.info("delivery.reconciled", status=known, **_named(trace))
         return rows
@@ -227,20 +238,24 @@ class Reconciliation:
         await self._traces.forget(trace)
         SCRUBBED.labels("deleted").inc(len(rows))
 
-    async def _later(self, trace: Trace, opened: OpenTrace, *, forbidden: bool) -> None:
+    async def _later(
+        self, trace: Trace, opened: OpenTrace, *, found: bool, trouble: OutboxUnavailable | None
+    ) -> None:
         """Wait as long again as has passed since the send, until the trace's end."""
         wait = min(max(opened.age_ms, 2000), _LONGEST_WAIT_MS)
-        if forbidden or opened.rows:
+        if trouble and trouble.forbidden:
             wait = max(wait, _FORBIDDEN_WAIT_MS)
-        if opened.left_ms > 0:
-            await self._traces.put_off(trace, min(wait, opened.left_ms + 1000))
+        missing = not trouble and opened.delivery is DeliveryStatus.ACCEPTED
+        over = opened.left_ms <= 0 and (opened.rows or not found)
+        if not over and not (missing and opened.age_ms > _PATIENCE_MS):
+            await self._traces.put_off(trace, wait)
             return
         await self._traces.forget(trace)
         if opened.delivery is DeliveryStatus.UNKNOWN:
             RECONCILED.labels("not_found").inc()
         if self._tracing.scrub:
-            SCRUBBED.labels("given_up" if opened.rows or forbidden else "not_found").inc()
-            log.warning("outbox.not_scrubbed", found=bool(opened.rows), **_named(trace))
+            SCRUBBED.labels("given_up" if trouble else "not_found").inc()
+            log.warning("outbox.not_scrubbed", given_up=bool(trouble), **_named(trace))
 
     def _tell(self, error: OutboxUnavailable) -> None:
         OUTBOX_UNAVAILABLE.labels(error.why).inc()

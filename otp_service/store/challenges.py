@@ -21,10 +21,10 @@ from otp_service.errors import (
     Overloaded,
     QuotaExceeded,
     RateLimited,
-    SubjectBlocked,
     Unavailable,
 )
 from otp_service.store import keys
+from otp_service.store.guards import blocked, budget_fields
 from otp_service.store.limits import ChargedLimit, Limits, WindowState
 from otp_service.store.scripts import Scripts
 
@@ -33,7 +33,6 @@ _UNTIL_FREED = (
     86_400  # seconds told to a caller whose subject's factor is disabled: waiting alone won't help
 )
 _RETRY_NOT_SENT = 2
-_GUARD_MEMORY_MS = 365 * 86_400_000
 
 _ENDED: Mapping[str, type[ChallengeEnded]] = {
     Status.APPROVED: ChallengeUsed,
@@ -136,15 +135,7 @@ class Challenges:
         self._limits = Limits(scripts)
         self._max_bindings = max_bindings
         self._queue_limit = queue_limit
-        self._budget = {
-            "short_count": budget.short.count,
-            "short_ms": budget.short.seconds * 1000,
-            "block_ms": budget.block_seconds * 1000,
-            "long_count": budget.long.count,
-            "long_ms": budget.long.seconds * 1000,
-            "in_a_row": budget.in_a_row,
-            "memory_ms": _GUARD_MEMORY_MS,
-        }
+        self._budget = budget_fields(budget)
 
     async def open(self, new: NewChallenge, limits: Sequence[ChargedLimit]) -> Opened | None:
         """
@@ -292,7 +283,12 @@ class Challenges:
         flat = [part for field in proof.items() for part in field]
         answer = await self._scripts.run(
             "consume_challenge",
-            [*_base(address), keys.guard(address.subject, FACTOR), proof_key],
+            [
+                *_base(address),
+                keys.guard(address.subject, FACTOR),
+                proof_key,
+                keys.events(address.subject.bucket),
+            ],
             {
                 "id": address.challenge_id,
                 "generation": generation,
@@ -372,6 +368,7 @@ class Challenges:
             *_base(address),
             keys.guard(address.subject, FACTOR),
             keys.queue(address.subject.bucket),
+            keys.events(address.subject.bucket),
         ]
         near, far = self._limits.split(own[0], limits)
         state = await self._limits.charge_far(far, member)
@@ -424,9 +421,7 @@ def _refusal(answer: Mapping[str, Any]) -> Exception:
         case "not_sent":
             return CodeNotSent(_RETRY_NOT_SENT)
         case "blocked":
-            until = int(answer["until_ms"])
-            wait = _UNTIL_FREED if until < 0 else seconds(until - int(answer["now"]))
-            return SubjectBlocked("failures", wait)
+            return blocked(answer)
         case "limited" if answer["limit"] == "caller_budget":
             return QuotaExceeded(answer["limit"], seconds(answer["wait_ms"]))
         case "limited":

@@ -155,6 +155,7 @@ class Deliveries:
                 keys.secret(address),
                 keys.subject(address.subject),
                 job.queue,
+                keys.events(address.subject.bucket),
             ],
             {
                 "id": job.challenge_id,
@@ -254,6 +255,7 @@ class Deliveries:
                 keys.secret(address),
                 job.queue,
                 *_trace_keys(job, address),
+                keys.events(address.subject.bucket),
             ],
             {
                 "id": job.challenge_id,

@@ -9,10 +9,15 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:subject:<tag>         hash    pointers to the live challenges                until the last one's end
     otp:{b}:guard:<tag>:<factor>  hash    wrong codes of the subject                     a year after the last
     otp:{b}:queue                 stream  delivery jobs, ids only                        permanent
-    otp:{b}:trace:<id>:<n>        hash    sealed number and digest of a sent code        half an hour, or its row is found
+    otp:{b}:trace:<id>:<n>        hash    sealed number and digest of a sent code        half an hour; row ids a day
+    otp:{b}:events                stream  what webhooks are told of challenges           permanent, bounded
     otp:{b}:traces                zset    which traces to look at, and when              a day after the newest
     otp:{b}:proof:<digest>        hash    what a proof proves                            120 s
-    otp:{b}:opt-in:<tag>          hash    an opt-in whose code the site drew               until end + retention
+    otp:{b}:opt-in:<tag>          hash    an opt-in whose code the site drew             until end + retention
+    otp:{b}:factors:<tag>         hash    authenticators, their seeds sealed             permanent once confirmed
+    otp:{b}:recovery:<tag>        hash    digests of recovery codes                      permanent
+    otp:credit                    hash    what the SMS gateway said last is left         a week from then
+    otp:turn:<what>               text    until when one process has done something      its interval
     otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
@@ -22,7 +27,10 @@ import re
 
 from otp_service.core.challenge import BUCKETS, ChallengeAddress, SubjectAddress
 
-PERMANENT = (re.compile(r"otp:\{[0-9a-f]{2}\}:queue"), re.compile(r"otp:caller:[a-z0-9-]+"))
+PERMANENT = (
+    re.compile(r"otp:\{[0-9a-f]{2}\}:(queue|events|factors:[0-9a-f]{16}|recovery:[0-9a-f]{16})"),
+    re.compile(r"otp:caller:[a-z0-9-]+"),
+)
 
 _P = "otp:"
 
@@ -63,6 +71,10 @@ def traces(bucket: int) -> str:
     return f"{_tag(bucket)}traces"
 
 
+def events(bucket: int) -> str:
+    return f"{_tag(bucket)}events"
+
+
 def proof(bucket: int, digest: str) -> str:
     return f"{_tag(bucket)}proof:{digest}"
 
@@ -75,6 +87,14 @@ def idempotent(digest: str) -> str:
     return f"{_P}idempotent:{digest}"
 
 
+def factors(address: SubjectAddress) -> str:
+    return f"{_tag(address.bucket)}factors:{address.tag}"
+
+
+def recovery(address: SubjectAddress) -> str:
+    return f"{_tag(address.bucket)}recovery:{address.tag}"
+
+
 def opt_in(address: SubjectAddress) -> str:
     return f"{_tag(address.bucket)}opt-in:{address.tag}"
 
@@ -83,4 +103,9 @@ def caller(name: str) -> str:
     return f"{_P}caller:{name}"
 
 
+def turn(what: str) -> str:
+    return f"{_P}turn:{what}"
+
+
 CALLERS = f"{_P}caller:*"
+CREDIT = f"{_P}credit"

@@ -128,6 +128,14 @@ class Scripts:
         except (RedisError, OSError, TimeoutError):
             return False
 
+    async def length(self, key: str) -> int:
+        """Return how many fields a hash has. Raises Unavailable."""
+        client: Any = self.connection.client
+        try:
+            return int(await client.hlen(key))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Unavailable(f"redis: {type(error).__name__}") from error
+
     async def field(self, key: str, name: str) -> str | None:
         """Return one field of a hash, or None. Raises Unavailable."""
         client: Any = self.connection.client

@@ -14,7 +14,7 @@ from otp_service.core.keyring import Keyring
 from otp_service.store import keys
 from otp_service.store.scripts import Scripts
 
-_CLAIMED_AT_ONCE = 20
+_CLAIMED_AT_ONCE = 10
 _ROWS_KEPT_MS = 24 * 3600 * 1000
 
 
@@ -98,14 +98,14 @@ class Traces:
                 return None
 
     async def settle(
-        self, trace: Trace, delivery: DeliveryStatus, reason: str, *, rows: Sequence[int]
+        self, trace: Trace, delivery: DeliveryStatus | None, reason: str, *, rows: Sequence[int]
     ) -> bool:
         """
         Write what became of the delivery if nobody knew; whether that was so.
 
         Args:
             trace: Its message was found.
-            delivery: Accepted or failed.
+            delivery: Accepted or failed; None when the site uses another word.
             reason: A stable word, or "".
             rows: What is still to be deleted; without any the trace goes.
 
@@ -116,7 +116,7 @@ class Traces:
             "settle_trace",
             trace,
             keys.challenge(trace.address),
-            delivery=delivery,
+            delivery=delivery or "",
             reason=reason,
             rows=",".join(map(str, rows)),
             keep_ms=_ROWS_KEPT_MS,
@@ -134,6 +134,8 @@ class Traces:
     async def _run(self, script: str, trace: Trace, *first: str, **args: Any) -> dict[str, Any]:  # noqa: ANN401
         bucket = trace.address.subject.bucket
         own = [keys.trace(trace.address, trace.generation), keys.traces(bucket)]
+        if script == "settle_trace":
+            own.append(keys.events(bucket))
         told = {"id": trace.address.challenge_id, "generation": trace.generation}
         return await self._scripts.run(script, [*first, *own], {**told, **args})
 

@@ -9,12 +9,14 @@ RFC 7493).
 import asyncio
 import json
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
 from otp_service.errors import (
+    BadRequest,
     BodyTimeout,
     FieldError,
     InvalidJson,
@@ -45,14 +47,47 @@ async def read(
         InvalidRequest: fields are missing, unknown, mistyped or malformed; all of them at once.
     """
     _require_json(request)
+    return check(decode(await raw(request, deadline=deadline)), model)
+
+
+async def raw(request: Request, *, deadline: float = DEADLINE_SECONDS) -> bytes:
+    """
+    Return the body's bytes, whatever they are.
+
+    Raises:
+        TooLarge, BodyTimeout, InvalidJson: more than 16 KiB, too late, broken off.
+    """
     try:
         async with asyncio.timeout(deadline):
-            data = await _bytes(request)
+            return await _bytes(request)
     except TimeoutError:
         raise BodyTimeout(f"the body did not arrive within {deadline:g} s") from None
     except ClientDisconnect:
         raise InvalidJson("the body broke off") from None
-    return check(decode(data), model)
+
+
+def read_query(request: Request, model: type[Model] | None) -> Model | None:
+    """
+    Return the query string as that model; None when nothing may stand there.
+
+    Raises:
+        BadRequest: something stands there that may not: what is in a query ends up in logs.
+        InvalidRequest: fields are missing, given twice, unknown or malformed.
+    """
+    query = request.scope["query_string"]
+    if model is None:
+        if query:
+            raise BadRequest("this call takes no query string")
+        return None
+    try:
+        pairs = parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=8
+        )
+    except ValueError:
+        raise BadRequest("the query string is malformed") from None
+    if len(dict(pairs)) != len(pairs):
+        raise InvalidRequest(FieldError("query", "a field is given twice"))
+    return check(dict(pairs), model)
 
 
 def decode(data: bytes) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pydantic import (
     model_serializer,
 )
 
-from otp_service.core import codes
+from otp_service.core import codes, recovery_codes
 from otp_service.core.challenge import DeliveryStatus, Status
 from otp_service.core.limits import network
 from otp_service.core.messages import is_locale_tag
@@ -39,9 +39,7 @@ def _code(value: str) -> str:
     return code
 
 
-def _address(value: str | None) -> str | None:
-    if value is None:
-        return None
+def _address(value: str) -> str:
     try:
         network(value)
     except ValueError:
@@ -49,8 +47,8 @@ def _address(value: str | None) -> str | None:
     return value
 
 
-def _locale(value: str | None) -> str | None:
-    if value is not None and not is_locale_tag(value):
+def _locale(value: str) -> str:
+    if not is_locale_tag(value):
         raise ValueError("must be a language tag such as en or pt-BR")
     return value
 
@@ -134,19 +132,15 @@ class CodeRequestBody(Sent):
     ] = None
     binding: Binding | None = None
     locale: Annotated[
-        str | None,
-        AfterValidator(_locale),
+        Annotated[str, Field(max_length=35), AfterValidator(_locale)] | None,
         Field(
-            max_length=35,
             description="The language of the message; the nearest there is serves.",
             examples=["pt-BR"],
         ),
     ] = None
     client_ip: Annotated[
-        str | None,
-        AfterValidator(_address),
+        Annotated[str, Field(max_length=45), AfterValidator(_address)] | None,
         Field(
-            max_length=45,
             description="The end user's address as the caller knows it: sends are limited for it (/32, /64).",
             examples=["203.0.113.7"],
         ),
@@ -190,6 +184,178 @@ class IntrospectBody(Sent):
             examples=["otpp_1f9b2c…".replace("…", "x" * 40)],
         ),
     ]
+
+
+Subject = Annotated[
+    str,
+    Field(
+        pattern="^[\\x21-\\x7e]{1,128}$",
+        description="The caller's own opaque id of the person, exactly as given.",
+        examples=["user-4711"],
+    ),
+]
+Label = Annotated[
+    str,
+    BeforeValidator(_not_blank),
+    Field(min_length=1, max_length=64, description="What the person calls it.", examples=["Phone"]),
+]
+
+
+def _account(value: str) -> str:
+    if ":" in value or not value.isprintable() or not value.strip():
+        raise ValueError("must be printable and hold no colon")
+    return value
+
+
+Account = Annotated[str, AfterValidator(_account), Field(min_length=1, max_length=64)]
+
+
+class TotpBody(Sent):
+    subject: Subject
+    account_name: Annotated[
+        Account, Field(description="What the app shows as account.", examples=["ann@example.com"])
+    ]
+    issuer: Annotated[
+        Account | None,
+        Field(
+            description="What the app shows as service; the brand by default.", examples=["Acme"]
+        ),
+    ] = None
+    name: Label | None = None
+    algorithm: Annotated[
+        Literal["SHA1", "SHA256", "SHA512"], Field(description="SHA1 is what every app knows.")
+    ] = "SHA1"
+    digits: Annotated[Literal[6, 8], Field(description="Of a code.")] = 6
+
+
+class TotpEnrolled(Given):
+    factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    status: Literal["pending"]
+    secret: Annotated[
+        str, Field(description="base32, shown once.", examples=["GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"])
+    ]
+    provisioning_uri: Annotated[
+        str,
+        Field(
+            description="Shown once.",
+            examples=[
+                "otpauth://totp/Acme:ann?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Acme"
+            ],
+        ),
+    ]
+    qr_svg: Annotated[
+        str, Field(description="The URI as an SVG image, shown once.", examples=["<svg/>"])
+    ]
+    expires_at: Moment
+
+
+class ConfirmBody(Sent):
+    code: Code
+
+
+class TotpConfirmed(Given):
+    factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    status: Literal["confirmed"]
+    confirmed_at: Moment
+
+
+class TotpVerifyBody(Sent):
+    subject: Subject
+    code: Code
+    purpose: Purpose
+    binding: Binding | None = None
+
+
+class FactorVerification(Given):
+    verified: Literal[True]
+    method: Literal["totp"]
+    factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    purpose: Annotated[str, Field(examples=["login"])]
+    subject: Annotated[str, Field(examples=["user-4711"])]
+    amr: Annotated[list[str], Field(description="RFC 8176.", examples=[["otp"]])]
+    verified_at: Moment
+    proof: Annotated[str, Field(examples=["otpp_1f" + "x" * 43])]
+    proof_expires_in: Seconds
+
+
+class FactorsQuery(Sent):
+    subject: Subject
+
+
+class RenameBody(Sent):
+    name: Label
+
+
+class FactorView(Given):
+    factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    type: Literal["totp"]
+    name: Annotated[str, Field(examples=["Phone"])]
+    status: Literal["pending", "confirmed"]
+    algorithm: Annotated[str, Field(examples=["SHA1"])]
+    digits: Annotated[int, Field(examples=[6])]
+    created_at: Moment
+    confirmed_at: Moment | None
+
+
+class FactorList(Given):
+    subject: Annotated[str, Field(examples=["user-4711"])]
+    factors: list[FactorView]
+    recovery_codes_remaining: Annotated[int, Field(ge=0, examples=[10])]
+
+
+class SubjectBody(Sent):
+    subject: Subject
+
+
+class RecoveryCodesIssued(Given):
+    codes: Annotated[
+        list[str],
+        Field(
+            description="Ten, shown once; older ones are void.", examples=[["7K3M-0Q9X-W2ZT-VB5N"]]
+        ),
+    ]
+    created_at: Moment
+
+
+def _recovery_code(value: str) -> str:
+    code = recovery_codes.normalise(value) if len(value) <= 64 else None
+    if code is None:
+        raise ValueError("must be the 16 characters of a recovery code")
+    return code
+
+
+class RecoveryVerifyBody(Sent):
+    subject: Subject
+    code: Annotated[
+        str,
+        AfterValidator(_recovery_code),
+        Field(
+            min_length=1,
+            max_length=64,
+            description="As the person typed it: case, dashes, O for 0, I and L for 1 do not matter.",
+            examples=["7k3m 0q9x w2zt vb5n"],
+        ),
+    ]
+    purpose: Purpose
+    binding: Binding | None = None
+
+
+class RecoveryVerification(Given):
+    verified: Literal[True]
+    method: Literal["recovery_code"]
+    purpose: Annotated[str, Field(examples=["recovery"])]
+    subject: Annotated[str, Field(examples=["user-4711"])]
+    amr: Annotated[
+        list[str], Field(description="Empty: RFC 8176 has no value for it.", examples=[[]])
+    ]
+    remaining: Annotated[int, Field(ge=0, examples=[9])]
+    verified_at: Moment
+    proof: Annotated[str, Field(examples=["otpp_1f" + "x" * 43])]
+    proof_expires_in: Seconds
+
+
+class NoContent(Given):
+    """Nothing: status 204."""
 
 
 GroupId = Annotated[
@@ -242,19 +408,15 @@ class OptInRequestBody(Sent):
         ),
     ] = None
     locale: Annotated[
-        str | None,
-        AfterValidator(_locale),
+        Annotated[str, Field(max_length=35), AfterValidator(_locale)] | None,
         Field(
-            max_length=35,
             description="The language of the text and of our message.",
             examples=["en"],
         ),
     ] = None
     client_ip: Annotated[
-        str | None,
-        AfterValidator(_address),
+        Annotated[str, Field(max_length=45), AfterValidator(_address)] | None,
         Field(
-            max_length=45,
             description="The end user's address, to limit sends.",
             examples=["203.0.113.7"],
         ),
@@ -414,11 +576,18 @@ class Introspection(Given):
     ] = None
     purpose: Annotated[str | None, Field(examples=["login"])] = None
     challenge_id: Annotated[str | None, Field(examples=[EXAMPLE_ID])] = None
+    method: Annotated[
+        str | None, Field(description="sms, totp or recovery_code.", examples=["sms"])
+    ] = None
     amr: Annotated[list[str] | None, Field(examples=[["sms"]])] = None
     auth_time: Annotated[int | None, Field(description="Unix seconds.", examples=[1795435200])] = (
         None
     )
     exp: Annotated[int | None, Field(description="Unix seconds.", examples=[1795435320])] = None
+
+
+class Noted(Given):
+    status: Literal["noted"]
 
 
 class Alive(Given):

@@ -1,5 +1,6 @@
 """openapi.json (OpenAPI 3.1), made of the table of operations, the models and the table of problems."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,9 +11,10 @@ from otp_service import __version__, errors
 from otp_service.core.credentials import SCOPES
 from otp_service.errors import OtpError
 from otp_service.web import models, problems
-from otp_service.web.operations import Operation
+from otp_service.web.operations import COUNTED, Operation
 
 _REF = "#/components/schemas/{model}"
+_REPLAYED = "`true` when the answer was given before."
 _EVERY = (errors.BadRequest, errors.NotAcceptable, errors.Unauthorized, errors.InsufficientScope)
 _WITH_BODY = (
     errors.InvalidJson,
@@ -32,6 +34,7 @@ _EXAMPLES: dict[type[OtpError], OtpError] = {
     errors.Unauthorized: errors.Unauthorized(presented=True),
     errors.InsufficientScope: errors.InsufficientScope("otp:request"),
     errors.InvalidCode: errors.InvalidCode(4),
+    errors.AlreadyIssued: errors.AlreadyIssued(models.EXAMPLE_ID),
     errors.CodeNotSent: errors.CodeNotSent(2),
     errors.RateLimited: errors.RateLimited("cooldown", 30),
     errors.SubjectBlocked: errors.SubjectBlocked("failures", 1800),
@@ -63,6 +66,12 @@ _PROBLEM = {
         "reason": {"type": "string", "description": "Of destination_refused."},
         "limit": {"type": "string", "description": "Of rate_limited and its kin: which."},
         "attempts_remaining": {"type": "integer", "minimum": 0},
+        "hint": {
+            "enum": ["clock_off"],
+            "description": "Of invalid_code, for callers with the scope factors:diagnose: the code is right at another "
+            "time, so the person's clock is off.",
+        },
+        "factor_id": {"type": ["string", "null"], "description": "Of already_issued."},
         "ended_at": {"type": "string", "format": "date-time"},
         "retry_after": {"type": "integer", "minimum": 0, "description": "Seconds; as Retry-After."},
     },
@@ -89,9 +98,12 @@ _HEADERS = {
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the whole contract."""
-    used: list[type[BaseModel]] = [models.Alive, models.Readiness, models.KeySet]
+    used: list[type[BaseModel]] = [models.Alive, models.Readiness, models.KeySet, models.Noted]
     for op in operations:
-        used += [model for model in (op.request, op.success) if model]
+        if op.request:
+            used.append(op.request)
+        if op.status != 204:
+            used.append(op.success)
     unique = list(dict.fromkeys(used))
     _, schemas = models_json_schema(
         [
@@ -147,14 +159,16 @@ def _operation(op: Operation) -> dict[str, Any]:
             str(op.status): {
                 "description": op.summary,
                 "headers": _success_headers(op),
-                "content": {
+                "content": {}
+                if op.status == 204
+                else {
                     "application/json": {
                         "schema": _ref(op.success),
                         "example": _example(op.success),
                     }
                 },
             },
-            **_responses(_refusals(op)),
+            **_responses(_refusals(op), replayed=COUNTED if op.idempotent else ()),
         },
     }
     if op.request:
@@ -169,17 +183,29 @@ def _operation(op: Operation) -> dict[str, Any]:
 
 def _parameters(op: Operation) -> list[dict[str, Any]]:
     parameters: list[dict[str, Any]] = []
-    if "{challenge_id}" in op.path:
+    for name in re.findall(r"\{([a-z_]+)\}", op.path):
         parameters.append(
             {
-                "name": "challenge_id",
+                "name": name,
                 "in": "path",
                 "required": True,
-                "description": "As given by /otp/request.",
+                "description": "As given when it was made.",
                 "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
                 "example": models.EXAMPLE_ID,
             }
         )
+    if op.query:
+        fields = op.query.model_json_schema(mode="validation")
+        for name, schema in fields["properties"].items():
+            parameters.append(
+                {
+                    "name": name,
+                    "in": "query",
+                    "required": name in fields.get("required", ()),
+                    "description": schema.pop("description"),
+                    "schema": {key: value for key, value in schema.items() if key != "title"},
+                }
+            )
     if op.idempotent:
         parameters.append(
             {
@@ -213,7 +239,7 @@ def _parameters(op: Operation) -> list[dict[str, Any]]:
 def _success_headers(op: Operation) -> dict[str, Any]:
     texts = {"X-Request-Id": "The request's id, also in the logs.", **op.headers}
     if op.idempotent:
-        texts["Idempotency-Replayed"] = "`true` when the answer was given before."
+        texts["Idempotency-Replayed"] = _REPLAYED
     if op.waits:
         texts["Preference-Applied"] = "The `Prefer: wait` that was honoured (RFC 7240)."
     return {name: _header(text) for name, text in texts.items()}
@@ -223,17 +249,27 @@ def _refusals(op: Operation) -> list[type[OtpError]]:
     found = [*_EVERY, *op.refusals, *_FAULTS]
     if op.request:
         found += _WITH_BODY
+    if op.query:
+        found.append(errors.InvalidRequest)
     if op.idempotent:
         found += _WITH_KEY
+    if op.shows_secret:
+        found.append(errors.AlreadyIssued)
     return list(dict.fromkeys(found))
 
 
-def _responses(refusals: Iterable[type[OtpError]]) -> dict[str, Any]:
+def _responses(
+    refusals: Iterable[type[OtpError]], *, replayed: tuple[type[OtpError], ...] = ()
+) -> dict[str, Any]:
     by_status: dict[int, list[type[OtpError]]] = {}
     for refusal in refusals:
         by_status.setdefault(problems.TABLE[refusal].status, []).append(refusal)
     by_status.setdefault(405, []).append(errors.MethodNotAllowed)
-    return {str(status): _problems(found) for status, found in sorted(by_status.items())}
+    responses = {str(status): _problems(found) for status, found in sorted(by_status.items())}
+    for refusal in {*replayed} & {*refusals}:
+        headers = responses[str(problems.TABLE[refusal].status)]["headers"]
+        headers["Idempotency-Replayed"] = _header(_REPLAYED)
+    return responses
 
 
 def _problems(found: Sequence[type[OtpError]]) -> dict[str, Any]:
@@ -344,6 +380,43 @@ def _open_paths() -> dict[str, Any]:
                 **not_allowed,
             },
         ),
+        "/hooks/wsms/{token}": {
+            "post": {
+                "operationId": "takeHint",
+                "summary": "Take an announcement of the WordPress site",
+                "description": "For the site's own webhooks, which are unsigned: the secret in the path is all that "
+                "protects them, and what they say is a hint that changes nothing by itself. Another path's answer is "
+                "404. `otp-service wsms webhook subscribe --here` registers it.",
+                "security": [],
+                "parameters": [
+                    {
+                        "name": "token",
+                        "in": "path",
+                        "required": True,
+                        "description": "Made of the key ring.",
+                        "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+                    }
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": {"type": "object"}}},
+                },
+                "responses": {
+                    "200": answer(models.Noted, "Noted.", {"status": "noted"}),
+                    **_responses(
+                        [
+                            errors.BadRequest,
+                            errors.InvalidJson,
+                            errors.NoSuchResource,
+                            errors.BodyTimeout,
+                            errors.TooLarge,
+                            errors.InvalidRequest,
+                            *_FAULTS,
+                        ]
+                    ),
+                },
+            }
+        },
         "/openapi.json": get(
             "contract",
             "This document",

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from otp_service.errors import (
-    BadRequest,
+    AlreadyIssued,
     ChallengeExhausted,
     FieldError,
     InvalidCode,
@@ -33,6 +33,9 @@ from otp_service.web.service import Service
 log = structlog.get_logger()
 
 MAX_WAIT_SECONDS = 30
+
+# What was counted must not count again, what was shown is not shown again. Other refusals did nothing.
+COUNTED = (InvalidCode, ChallengeExhausted, AlreadyIssued)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Operation:
         idempotent: Whether it takes an Idempotency-Key.
         waits: Whether it takes `Prefer: wait=N`.
         refusals: The errors this operation itself can answer with; those of every call are added.
+        query: What may stand in the query string; nothing by default.
+        shows_secret: Whether its answer holds what is shown once, and is therefore never kept to be given again.
         headers: Headers of its success, with what they say.
     """
 
@@ -90,6 +95,8 @@ class Operation:
     refusals: tuple[type[OtpError], ...] = ()
     idempotent: bool = False
     waits: bool = False
+    query: type[BaseModel] | None = None
+    shows_secret: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
 
     async def __call__(self, request: Request) -> Response:
@@ -106,27 +113,36 @@ class Operation:
         if self.scope is not None:
             caller.require(self.scope)
         _require_accept(request)
-        _refuse_query(request)
-        sent = await body.read(request, self.request) if self.request else None
+        asked = body.read_query(request, self.query)
+        sent = await body.read(request, self.request) if self.request else asked
         key = _idempotency_key(request) if self.idempotent else None
         wait = _wait(request) if self.waits else 0
+
+        shown: list[dict[str, Any]] = []
 
         async def work(handle: str) -> tuple[dict[str, Any], bool]:
             call = Call(service, caller, sent, request.path_params, handle, wait)
             try:
                 answer = await self.handler(call)
             except Refusal as error:
-                # A wrong code was counted, so the same call again must not count again. Other refusals counted nothing.
+                # What was counted must not count again, what was shown is not shown again. Other refusals did nothing.
                 REFUSALS.labels(error.code).inc()
                 status, members, headers = problems.problem(error)
                 members["instance"] = request.scope["request_id"]
-                kept = isinstance(error, InvalidCode | ChallengeExhausted)
+                kept = isinstance(error, InvalidCode | ChallengeExhausted | AlreadyIssued)
                 return {"status": status, "body": members, "headers": headers}, kept
-            found = {
+            found: dict[str, Any] = {
                 "status": self.status,
                 "body": answer.body.model_dump(mode="json"),
                 "headers": dict(answer.headers),
             }
+            if self.shows_secret and key is not None:
+                # Shown once: what is kept is that it was shown. The caller gets the real answer below.
+                shown.append(found)
+                issued = AlreadyIssued(found["body"].get("factor_id"))
+                status, members, headers = problems.problem(issued)
+                members["instance"] = request.scope["request_id"]
+                return {"status": status, "body": members, "headers": headers}, True
             return found, True
 
         answer, replayed = await service.idempotent.run(
@@ -136,12 +152,16 @@ class Operation:
             body=sent.model_dump(mode="json") if sent else {},
             work=work,
         )
+        if shown:
+            answer = shown[0]
         headers = dict(answer["headers"])
         if replayed:
             headers["Idempotency-Replayed"] = "true"
-        if wait:
+        if wait and answer["status"] < 400:
             headers["Preference-Applied"] = f"wait={wait}"
         media_type = problems.MEDIA_TYPE if answer["status"] >= 400 else "application/json"
+        if answer["status"] == 204:
+            return Response(status_code=204, headers=headers)
         return JSONResponse(answer["body"], answer["status"], headers, media_type)
 
 
@@ -174,12 +194,6 @@ def _require_accept(request: Request) -> None:
         if media in ("*/*", "application/*", "application/json") and not refused:
             return
     raise NotAcceptable("the answer is application/json")
-
-
-def _refuse_query(request: Request) -> None:
-    """Nothing is asked in a query: what stands there ends up in logs."""
-    if request.scope["query_string"]:
-        raise BadRequest("this call takes no query string")
 
 
 def _idempotency_key(request: Request) -> str | None:

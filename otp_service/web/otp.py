@@ -106,7 +106,9 @@ def _check_purpose(call: Call, sent: CodeRequestBody) -> None:
         raise InvalidRequest(FieldError("purpose", f"must be one of {known}"))
     wrong = check_context(sent.purpose, sent.context)
     if wrong:
-        raise InvalidRequest(*(FieldError(f"context.{name}", reason) for name, reason in wrong))
+        raise InvalidRequest(
+            *(FieldError(f"context.{name}"[:64], reason) for name, reason in wrong)
+        )
 
 
 async def _challenge(call: Call, issued: Issued) -> Answer:

@@ -43,6 +43,15 @@ TABLE: dict[type[OtpError], Row] = {
     ),
     errors.InsufficientScope: Row(403, "The credential may not do this"),
     errors.InvalidCode: Row(400, "The code is wrong", "Let the person try again, or resend."),
+    errors.FactorNotFound: Row(404, "There is no such factor", "Enrol one, or use another way."),
+    errors.TooManyFactors: Row(
+        409, "The subject has as many factors as it may", "Remove one first."
+    ),
+    errors.AlreadyIssued: Row(
+        409,
+        "The secrets of this call have been shown",
+        "They are shown once and not kept. Remove what was made, or issue anew with another Idempotency-Key.",
+    ),
     errors.ChallengeNotFound: Row(404, "There is no such challenge", "Request a new code."),
     errors.ChallengeMismatch: Row(
         409,
@@ -123,6 +132,10 @@ def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
             )
         case errors.InvalidCode():
             members["attempts_remaining"] = error.attempts_remaining
+            if error.clock_off:
+                members["hint"] = "clock_off"
+        case errors.AlreadyIssued():
+            members["factor_id"] = error.factor_id
         case errors.ChallengeEnded():
             members["ended_at"] = rfc3339(error.ended_at)
         case errors.RateLimited():

@@ -20,6 +20,7 @@ async def introspect_proof(call: Call) -> Answer:
             sub=proven.subject,
             purpose=proven.purpose,
             challenge_id=proven.challenge_id,
+            method=proven.method,
             amr=list(proven.amr),
             auth_time=proven.verified_at // 1000,
             exp=proven.expires_at // 1000,

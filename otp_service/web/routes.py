@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from otp_service import errors
-from otp_service.web import health, models, optin, otp, proofs
+from otp_service.web import factors, health, hooks, models, optin, otp, proofs
 from otp_service.web.openapi import document
 from otp_service.web.operations import Operation
 
@@ -171,6 +173,118 @@ OPERATIONS: Sequence[Operation] = (
     ),
     Operation(
         method="POST",
+        path="/factors/totp",
+        name="enrollTotp",
+        summary="Enrol an authenticator app",
+        description="Makes a seed and shows it once, as text, URI and QR code. It counts for nothing until one code "
+        "has confirmed it, within 15 minutes.",
+        handler=factors.enroll_totp,
+        scope="factors:manage",
+        request=models.TotpBody,
+        status=201,
+        success=models.TotpEnrolled,
+        refusals=(errors.TooManyFactors,),
+        idempotent=True,
+        shows_secret=True,
+    ),
+    Operation(
+        method="POST",
+        path="/factors/totp/verify",
+        name="verifyTotp",
+        summary="Check an authenticator's code",
+        description="Accepts the code of the current or the past step of any confirmed authenticator of the subject, "
+        "each step once.",
+        handler=factors.verify_totp,
+        scope="factors:verify",
+        request=models.TotpVerifyBody,
+        status=200,
+        success=models.FactorVerification,
+        refusals=(errors.InvalidCode, errors.FactorNotFound, errors.SubjectBlocked),
+        idempotent=True,
+    ),
+    Operation(
+        method="POST",
+        path="/factors/totp/{factor_id}/confirm",
+        name="confirmTotp",
+        summary="Confirm an authenticator by its first code",
+        description="After five wrong codes the pending authenticator is gone.",
+        handler=factors.confirm_totp,
+        scope="factors:manage",
+        request=models.ConfirmBody,
+        status=200,
+        success=models.TotpConfirmed,
+        refusals=(errors.InvalidCode, errors.FactorNotFound),
+        idempotent=True,
+    ),
+    Operation(
+        method="GET",
+        path="/factors",
+        name="listFactors",
+        summary="See which factors a subject has",
+        description="Without secrets.",
+        handler=factors.list_factors,
+        scope="factors:manage",
+        request=None,
+        query=models.FactorsQuery,
+        status=200,
+        success=models.FactorList,
+    ),
+    Operation(
+        method="PATCH",
+        path="/factors/{factor_id}",
+        name="renameFactor",
+        summary="Give a factor another name",
+        description="Only the name can be changed.",
+        handler=factors.rename_factor,
+        scope="factors:manage",
+        request=models.RenameBody,
+        status=200,
+        success=models.FactorView,
+        refusals=(errors.FactorNotFound,),
+    ),
+    Operation(
+        method="DELETE",
+        path="/factors/{factor_id}",
+        name="removeFactor",
+        summary="Remove a factor",
+        description="Its codes are refused from this moment.",
+        handler=factors.remove_factor,
+        scope="factors:manage",
+        request=None,
+        status=204,
+        success=models.NoContent,
+        refusals=(errors.FactorNotFound,),
+    ),
+    Operation(
+        method="POST",
+        path="/recovery-codes",
+        name="issueRecoveryCodes",
+        summary="Issue a set of recovery codes",
+        description="Ten codes of 80 bits, shown once. Every older code of the subject is void.",
+        handler=factors.issue_recovery_codes,
+        scope="factors:manage",
+        request=models.SubjectBody,
+        status=201,
+        success=models.RecoveryCodesIssued,
+        idempotent=True,
+        shows_secret=True,
+    ),
+    Operation(
+        method="POST",
+        path="/recovery-codes/verify",
+        name="redeemRecoveryCode",
+        summary="Redeem a recovery code",
+        description="Accepts each code once. It is reported as its own method and never as more than one factor.",
+        handler=factors.redeem_recovery_code,
+        scope="factors:verify",
+        request=models.RecoveryVerifyBody,
+        status=200,
+        success=models.RecoveryVerification,
+        refusals=(errors.InvalidCode, errors.FactorNotFound, errors.SubjectBlocked),
+        idempotent=True,
+    ),
+    Operation(
+        method="POST",
         path="/proofs/introspect",
         name="introspectProof",
         summary="Redeem a proof",
@@ -209,16 +323,26 @@ class Nothing(BaseRoute):
 def routes() -> list[BaseRoute]:
     """Return Starlette's routes."""
     contract = health.contract(document(OPERATIONS))
+    by_path: dict[str, list[Operation]] = {}
+    for operation in OPERATIONS:
+        by_path.setdefault(operation.path, []).append(operation)
     return [
-        *(_route(operation) for operation in OPERATIONS),
+        *(_route(path, operations) for path, operations in by_path.items()),
         Route("/healthz", health.alive, methods=["GET"], name="alive"),
         Route("/readyz", health.ready, methods=["GET"], name="ready"),
         Route("/.well-known/jwks.json", proofs.key_set, methods=["GET"], name="keys"),
+        Route(hooks.PATH, hooks.take_hint, methods=["POST"], name="takeHint"),
         Route("/openapi.json", contract, methods=["GET"], name="contract"),
         Nothing(),
     ]
 
 
-def _route(operation: Operation) -> Route:
-    kind = Pattern if "{" in operation.path else Route
-    return kind(operation.path, operation.__call__, methods=[operation.method], name=operation.name)
+def _route(path: str, operations: Sequence[Operation]) -> Route:
+    """One route for a path, so that a 405 tells of all its methods."""
+    by_method = {operation.method: operation for operation in operations}
+
+    async def answer(request: Request) -> Response:
+        return await by_method["GET" if request.method == "HEAD" else request.method](request)
+
+    kind = Pattern if "{" in path else Route
+    return kind(path, answer, methods=list(by_method), name=operations[0].name)

@@ -6,10 +6,13 @@ from typing import Any, TypedDict
 
 from otp_service.core.policy import Policy
 from otp_service.flows.authentication import Authentication
+from otp_service.flows.factors import AuthenticatorApps
+from otp_service.flows.hints import Hints
 from otp_service.flows.idempotency import IdempotentCalls
 from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
+from otp_service.flows.recovery import Recovery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +31,11 @@ class Service:
     codes: OneTimeCodes
     proofs: ProofRedemption
     opt_in: OptIn
+    apps: AuthenticatorApps
+    recovery: Recovery
     key_set: Callable[[], dict[str, Any]]
+    hints: Hints
+    is_hook_token: Callable[[str], bool]
     readiness: Callable[[], Awaitable[tuple[Mapping[str, str], Mapping[str, str]]]]
 
 

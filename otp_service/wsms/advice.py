@@ -36,6 +36,7 @@ def findings(report: SiteReport) -> list[Finding]:
         _application_passwords(report),
         _credential(report),
         *(_capability(report, capability) for capability in Capability),
+        _language(report),
     ]
 
 
@@ -73,6 +74,20 @@ def _credential(report: SiteReport) -> Finding:
                 " password), and that the web server hands the Authorization header on.",
             )
     return Finding("credential", None, "Nothing told whether it is accepted.")
+
+
+def _language(report: SiteReport) -> Finding:
+    what = "English texts"
+    if report.translated is None:
+        return Finding(what, None, "No text of the plugin was seen.")
+    if not report.translated:
+        return Finding(what, True)
+    return Finding(
+        what,
+        False,
+        "The plugin's texts are translated: a message that the site queues looks like one that was"
+        " sent, so keep its delivery method direct; why the newsletter refuses cannot be told.",
+    )
 
 
 def _capability(report: SiteReport, capability: Capability) -> Finding:

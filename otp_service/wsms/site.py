@@ -6,7 +6,8 @@ checked before the capability (contract 2.2), so the probes are well-formed.
 """
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -17,6 +18,8 @@ from otp_service.wsms.errors import NotAWsmsAnswer, SiteDown
 from otp_service.wsms.models import Capability
 from otp_service.wsms.outcome import Json
 from otp_service.wsms.wire import Lost, NotSent
+
+_ZONE_SECONDS = 600.0  # an administrator may change it
 
 _FIELDS = "name,namespaces,authentication,timezone_string,gmt_offset"
 
@@ -60,6 +63,7 @@ class SiteReport:
         authorized: False if the credential is not accepted, None if nothing told.
         capabilities: True or False for each, None where the probe told nothing.
         notes: What went wrong with a probe, by capability.
+        translated: Whether the plugin's texts are not its English ones, None if no text was seen.
     """
 
     address: str
@@ -69,6 +73,7 @@ class SiteReport:
     authorized: bool | None
     capabilities: Mapping[Capability, bool | None]
     notes: Mapping[Capability, str]
+    translated: bool | None = None
 
     @property
     def ready_to_send(self) -> bool:
@@ -97,12 +102,21 @@ _PROBES: dict[Capability, tuple[str, str, dict[str, Json] | None, dict[str, str]
 }
 
 
+# What the plugin says to these probes where nobody translated it.
+_ENGLISH = {
+    Capability.SUBSCRIBERS: "The required parameters must be valued!",
+    Capability.OUTBOX: "Outbox retrieved successfully",
+}
+
+
 class Site:
     """The site as such. Calls here pass the breaker by: a check must work when it is open."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._calls = calls
+        self._clock = clock
         self._zone: tzinfo | None = None
+        self._zone_until = 0.0
 
     async def index(self) -> SiteIndex:
         """
@@ -127,9 +141,10 @@ class Site:
         )
 
     async def zone(self) -> tzinfo:
-        """Return the site's zone, asked once. Raises as `index` does."""
-        if self._zone is None:
+        """Return the site's zone, asked every ten minutes at most. Raises as `index` does."""
+        if self._zone is None or self._clock() >= self._zone_until:
             self._zone = (await self.index()).zone
+            self._zone_until = self._clock() + _ZONE_SECONDS
         return self._zone
 
     async def check(self) -> SiteReport:
@@ -158,6 +173,7 @@ class Site:
             authorized=_authorized(told),
             capabilities={c: _has(p) for c, p in probes.items()},
             notes={c: note for c, p in probes.items() if (note := _note(p))},
+            translated=_translated(probes),
         )
 
     async def _routes(self) -> tuple[str, ...]:
@@ -237,6 +253,22 @@ def _authorized(answers: list[Answer]) -> bool | None:
     if any(answer.status == 401 for answer in answers):
         return False
     return True if any(_has(a) or a.status == 403 for a in answers) else None
+
+
+def _translated(probes: Mapping[Capability, Answer | str]) -> bool | None:
+    seen = [
+        _text(probes[capability]) == english
+        for capability, english in _ENGLISH.items()
+        if _text(probes[capability])
+    ]
+    return None if not seen else not any(seen)
+
+
+def _text(probe: Answer | str) -> str:
+    """The plugin's own text in its answer, and no other's."""
+    if isinstance(probe, str):
+        return ""
+    return probe.success.message if probe.success else probe.plugin_error or ""
 
 
 def _note(probe: Answer | str) -> str:

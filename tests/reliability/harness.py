@@ -262,8 +262,9 @@ class Gate:
             finally:
                 link.close()
 
-    async def close(self) -> None:
-        self.release()
+    async def drop(self) -> None:
+        """Lose what is held, with every connection; what comes later passes."""
+        self.rules.clear()
         for task in list(self._links):
             task.cancel()
         await asyncio.gather(*self._links, return_exceptions=True)
@@ -346,7 +347,7 @@ async def gate_before(url: str) -> AsyncIterator[tuple[Gate, str]]:
         try:
             yield gate, url.replace(f":{parts.port}/", f":{port}/")
         finally:
-            await gate.close()
+            await gate.drop()
 
 
 @dataclass

@@ -14,7 +14,7 @@ import uvicorn
 from otp_service.app import create_app
 from otp_service.settings import load
 from otp_service.web.protocol import DeadlineProtocol
-from tests.conftest import Sandbox, Service
+from tests.conftest import Sandbox, Service, Starter
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Live:
             writer.close()
 
     def head(self, line: str, **headers: str | None) -> bytes:
-        """A request's head, authenticated, for the right host and as JSON unless told otherwise; None leaves one out."""
+        """A request's head, authenticated and as JSON unless told otherwise; None leaves a header out."""
         sent: dict[str, str | None] = {
             "Host": f"127.0.0.1:{self.port}",
             "Content-Type": "application/json",
@@ -123,7 +123,7 @@ async def running_live(
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started and not serving.done():
+    while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn has no event
         await asyncio.sleep(0.005)
     if serving.done():
         await serving
@@ -159,4 +159,11 @@ async def start_live(environment: dict[str, str], sandbox: Sandbox) -> AsyncIter
 
 @pytest.fixture
 async def live(start_live: LiveStarter) -> Live:
-    return await start_live()
+    """One that delivers nothing."""
+    return await start_live(OTP_DELIVER="false")
+
+
+@pytest.fixture
+async def quiet(start_service: Starter) -> Service:
+    """The service, which delivers nothing: for what is decided before any code is drawn."""
+    return await start_service(OTP_DELIVER="false")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,12 +12,14 @@ from starlette.requests import Request
 
 from otp_service.errors import (
     BodyTimeout,
+    FieldError,
     InvalidJson,
     InvalidRequest,
     NotJson,
     Refusal,
     TooLarge,
 )
+from otp_service.store import keys
 from otp_service.web import body
 from otp_service.web.models import CodeRequestBody, VerifyBody
 from otp_service.web.protocol import DeadlineProtocol
@@ -96,9 +97,11 @@ def test_any_object_is_a_body_or_a_refusal(value: dict[str, Any]) -> None:
     for model in (CodeRequestBody, VerifyBody):
         try:
             body.check(value, model)
+            wrong: tuple[FieldError, ...] = (FieldError("none", "at all"),)
         except InvalidRequest as refused:
-            assert refused.errors
-            assert all(len(error.field) <= 64 and error.reason for error in refused.errors)
+            wrong = refused.errors
+        assert wrong
+        assert all(len(error.field) <= 64 and error.reason for error in wrong)
 
 
 @pytest.mark.parametrize(
@@ -335,6 +338,12 @@ def test_where_a_body_is_cut_on_its_way_changes_nothing(chunks: list[bytes]) -> 
 # Over the service
 
 
+async def queued(service: Service) -> int:
+    """How many codes wait to go out."""
+    client: Any = service.rooms.scripts.connection.client
+    return sum([int(await client.xlen(queue)) for queue in keys.queues()])
+
+
 @pytest.mark.parametrize(
     ("data", "headers", "status", "code"),
     [
@@ -352,21 +361,21 @@ def test_where_a_body_is_cut_on_its_way_changes_nothing(chunks: list[bytes]) -> 
 )
 @pytest.mark.parametrize("path", ["/otp/request", "/otp/verify"])
 async def test_what_can_not_be_read_is_a_problem(
-    service: Service, path: str, data: bytes, headers: dict[str, str], status: int, code: str
+    quiet: Service, path: str, data: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
     sent = {"Content-Type": "application/json", **headers}
 
-    answer = await service.http.post(path, content=data, headers=sent)
+    answer = await quiet.http.post(path, content=data, headers=sent)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
-    assert service.sandbox.messages(TO) == []
+    assert await queued(quiet) == 0
 
 
 async def test_every_field_that_is_wrong_is_told_at_once_and_no_value_is_repeated(
-    service: Service,
+    quiet: Service,
 ) -> None:
     """N-080: `detail` and `errors` are for the developer, and end up in logs of callers."""
-    answer = await service.post("/otp/request", to=4155550123, purpose="L0GIN!", extra="marker-1")
+    answer = await quiet.post("/otp/request", to=4155550123, purpose="L0GIN!", extra="marker-1")
 
     told = {error["field"]: error["reason"] for error in answer.json()["errors"]}
     assert set(told) == {"to", "purpose", "extra"}
@@ -386,7 +395,7 @@ async def test_a_length_that_lies_gets_no_second_request_in(live: Live) -> None:
 
         assert (await wire.answer()).status in (400, 422)
         assert await wire.closed()
-    assert live.service.sandbox.messages(TO) == []
+    assert await queued(live.service) == 0
 
 
 @pytest.mark.parametrize(
@@ -433,7 +442,7 @@ class Hasty(DeadlineProtocol):
 
 async def test_an_endless_chunked_body_is_refused_and_then_cut_off(start_live: LiveStarter) -> None:
     """C10: the answer comes after 16 KiB, and who goes on sending is not listened to for ever."""
-    live = await start_live(Hasty)
+    live = await start_live(Hasty, OTP_DELIVER="false")
     head = live.head("POST /otp/request HTTP/1.1", Transfer_Encoding="chunked")
     chunk = b"400\r\n" + b" " * 1024 + b"\r\n"
     async with live.connection() as wire:
@@ -449,7 +458,7 @@ async def test_a_body_that_trickles_in_is_cut_off(
     start_live: LiveStarter, credential: bool
 ) -> None:
     """C22: also after the answer was given, which for a stranger is at once."""
-    live = await start_live(Hasty)
+    live = await start_live(Hasty, OTP_DELIVER="false")
     left_out = {} if credential else {"Authorization": None}
     head = live.head("POST /otp/request HTTP/1.1", Content_Length="1000", **left_out)
     async with live.connection() as wire:
@@ -463,7 +472,7 @@ async def test_a_body_that_trickles_in_is_cut_off(
 
 async def test_a_head_that_trickles_in_and_silence_are_cut_off(start_live: LiveStarter) -> None:
     """C21, C23."""
-    live = await start_live(Hasty)
+    live = await start_live(Hasty, OTP_DELIVER="false")
     async with live.connection() as silent, live.connection() as slow, live.connection() as second:
         slow.send(b"POST /otp/request HTTP/1.1\r\nHost: x\r\n")
         second.send(live.head("GET /healthz HTTP/1.1"))
@@ -477,14 +486,12 @@ async def test_the_deadlines_leave_a_call_that_waits_alone(start_live: LiveStart
     """A whole request may take as long as `Prefer: wait` asks: its body has arrived."""
     live = await start_live(Hasty)
     live.service.sandbox.fail(kind="slow", delay=0.5)
-    heard = await live.ask(
-        "POST /otp/request HTTP/1.1", GOOD, raw_headers={"Prefer": "wait=5"}
-    )
+    heard = await live.ask("POST /otp/request HTTP/1.1", GOOD, raw_headers={"Prefer": "wait=5"})
 
     assert heard.status == 202
     assert json.loads(heard.body)["delivery"]["status"] == "accepted"
 
 
 def test_the_answer_to_a_slow_body_comes_before_the_connection_is_closed() -> None:
-    assert body.DEADLINE_SECONDS < DeadlineProtocol.body_seconds
-    assert math.isclose(DeadlineProtocol.head_seconds, 10)
+    assert 2 * body.DEADLINE_SECONDS <= DeadlineProtocol.body_seconds <= 10
+    assert DeadlineProtocol.head_seconds <= 10

@@ -13,7 +13,7 @@ local function blocked_until(key, budget, now)
   return nil
 end
 
--- Count one failure, and block when it is the last that a window allows.
+-- Count one failure, and block when it is the last that a window allows; return how many the short window has left.
 local function count_failure(key, budget, now)
   local failures = cjson.decode(redis.call('HGET', key, 'failures') or '[]')
   local kept, short = {}, 1
@@ -29,4 +29,5 @@ local function count_failure(key, budget, now)
   if until_ms > 0 then redis.call('HSET', key, 'blocked_until', until_ms) end
   redis.call('HINCRBY', key, 'streak', 1)
   redis.call('PEXPIRE', key, budget.memory_ms)
+  return math.max(0, budget.short_count - short)
 end

@@ -30,7 +30,7 @@ if a.trace_ms > 0 then
   -- `wall_at` is what the provider's clock is compared with, so no test's offset moves it.
   redis.call('HSET', KEYS[4], 'number', a.number, 'digest', a.digest, 'kid', a.kid, 'caller', c.caller,
     'purpose', c.purpose, 'binding', c.binding, 'began_at', now, 'wall_at', now_ms(0), 'ends_at', now + a.trace_ms)
-  redis.call('PEXPIRE', KEYS[4], a.trace_ms)
+  redis.call('PEXPIRE', KEYS[4], a.trace_ms + LAST_LOOK_MS)
   trace_due(KEYS[5], now + a.sending_ms, a.id .. ':' .. a.generation)
 end
 return cjson.encode({verdict = 'sending'})

@@ -5,9 +5,11 @@
 -- KEYS[3]    subject     hash of pointers to the live challenges
 -- KEYS[4]    guard       see _guard.lua
 -- KEYS[5]    queue       stream of delivery jobs: ids only
--- KEYS[6..]  limits      see _limits.lua
+-- KEYS[6]    events      stream, see _event.lua
+-- KEYS[7..]  limits      see _limits.lua
 -- ARGV[1]    JSON: offset, id, caller, purpose, binding, about, sealed, locale, digits, max_attempts, max_sends,
---            ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, budget, limits
+--            ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, budget, limits,
+--            events (whether the caller has a webhook endpoint)
 --
 -- Returns JSON {verdict, …}
 --   opened        expires_at, sends_left, windows, next_ms, replaced (id of the challenge that this one replaces)
@@ -17,6 +19,7 @@
 --   overloaded    the queue is full
 --- include: _clock.lua
 --- include: _ending.lua
+--- include: _event.lua
 --- include: _guard.lua
 --- include: _limits.lua
 
@@ -55,13 +58,15 @@ redis.call('HSET', KEYS[1],
   'digits', a.digits, 'status', 'pending', 'opened_at', now, 'expires_at', expires_at,
   'attempts', 0, 'max_attempts', a.max_attempts, 'sends', 1, 'max_sends', a.max_sends, 'ttl_ms', a.ttl_ms,
   'grace_ms', a.grace_ms, 'min_life_ms', a.min_life_ms, 'retention_ms', a.retention_ms,
-  'generation', 1, 'delivery', 'queued')
+  'generation', 1, 'delivery', 'queued', 'events', a.events and '1' or '0')
 redis.call('PEXPIRE', KEYS[1], a.ttl_ms + a.retention_ms)
 redis.call('HSET', KEYS[2], 'sealed', a.sealed)
 redis.call('PEXPIRE', KEYS[2], a.ttl_ms)
 redis.call('HSET', KEYS[3], own, a.id .. '|' .. now .. '|' .. expires_at)
 redis.call('PEXPIRE', KEYS[3], a.ttl_ms + a.retention_ms)
 redis.call('XADD', KEYS[5], '*', 'id', a.id, 'generation', 1)
+tell(KEYS[6], {events = a.events and '1', caller = a.caller, purpose = a.purpose, about = a.about}, a.id,
+  'challenge.created', now, 'expires_at', expires_at)
 
 local windows, next_ms = standing(a.limits, now)
 return cjson.encode({verdict = 'opened', now = now, expires_at = expires_at, sends_left = a.max_sends - 1,

@@ -2,7 +2,7 @@
 --
 -- KEYS[1]    challenge   may be gone
 -- KEYS[2]    trace       hash: number (sealed), digest, kid, caller, purpose, binding, began_at, wall_at, ends_at; once
---                        the message is found `rows` (a list of ids) and `ends_at` only
+--                        the message is found `rows` (ids, joined by commas), began_at and ends_at only
 -- KEYS[3]    traces
 -- ARGV[1]    JSON: offset, id, generation
 --
@@ -27,4 +27,4 @@ if delivery == 'sending' then
   return cjson.encode({verdict = 'sending', wait_ms = math.max(2000, tonumber(c[3]) - now + 2000)})
 end
 return cjson.encode({verdict = 'open', trace = trace, delivery = delivery, left_ms = trace.ends_at - now,
-  age_ms = now - (trace.began_at or now)})
+  age_ms = now - trace.began_at})

@@ -7,7 +7,8 @@
 -- ARGV[1]    JSON: offset, id, caller, purpose, binding, digits (of the typed code), attempt_id, budget
 --
 -- Returns JSON {verdict, …}
---   reserved      digest, kid, generation, attempts_left, about; old_digest, old_kid, old_generation within the grace
+--   reserved      digest, kid, generation, attempts_left, about; old_digest, old_kid, old_generation within the grace;
+--                 blocks: unless this try succeeds, the subject is blocked
 --   approved      about, ended_at: this very attempt has succeeded before (a retried call)
 --   not_found     no such challenge of this caller
 --   mismatch      purpose or binding differ; nothing counted
@@ -47,4 +48,5 @@ count_failure(KEYS[4], a.budget, now)
 return cjson.encode({verdict = 'reserved', digest = s.digest, kid = s.kid, generation = tonumber(c.generation),
   old_digest = old and s.old_digest or nil, old_kid = old and s.old_kid or nil,
   old_generation = old and tonumber(s.old_generation) or nil,
-  attempts_left = c.max_attempts - attempts, about = c.about})
+  attempts_left = c.max_attempts - attempts, about = c.about,
+  blocks = blocked_until(KEYS[4], a.budget, now) ~= nil})

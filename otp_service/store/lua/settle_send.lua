@@ -5,6 +5,7 @@
 -- KEYS[3]    queue
 -- KEYS[4]    trace       as begin_send.lua left it
 -- KEYS[5]    traces
+-- KEYS[6]    events      stream, see _event.lua
 -- ARGV[1]    JSON: offset, id, generation, delivery (accepted, failed or unknown), reason, group, message_id,
 --            look_ms (when the trace is to be looked at; below 0: it has done its duty)
 --
@@ -12,6 +13,7 @@
 --   settled       written
 --   stale         a newer generation is on its way, or the send was given up before: nothing written
 --- include: _clock.lua
+--- include: _event.lua
 --- include: _trace.lua
 
 local a = cjson.decode(ARGV[1])
@@ -22,8 +24,9 @@ if a.look_ms < 0 then
 elseif redis.call('EXISTS', KEYS[4]) == 1 then
   trace_due(KEYS[5], now_ms(a.offset) + a.look_ms, a.id .. ':' .. a.generation)
 end
-local c = redis.call('HMGET', KEYS[1], 'generation', 'delivery')
-if tonumber(c[1] or 0) ~= a.generation or c[2] ~= 'sending' then return cjson.encode({verdict = 'stale'}) end
+local c = hash(KEYS[1])
+if tonumber(c.generation or 0) ~= a.generation or c.delivery ~= 'sending' then return cjson.encode({verdict = 'stale'}) end
 redis.call('HSET', KEYS[1], 'delivery', a.delivery, 'delivery_reason', a.reason)
 if a.delivery == 'failed' then redis.call('HDEL', KEYS[2], 'digest', 'kid') end
+tell(KEYS[6], c, a.id, 'delivery.' .. a.delivery, now_ms(a.offset), 'reason', a.reason, 'generation', a.generation)
 return cjson.encode({verdict = 'settled'})

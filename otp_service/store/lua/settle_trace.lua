@@ -3,8 +3,9 @@
 -- KEYS[1]    challenge
 -- KEYS[2]    trace
 -- KEYS[3]    traces
--- ARGV[1]    JSON: offset, id, generation, delivery (accepted or failed), reason, rows (ids, joined by commas; "": the
---            trace has done its duty), keep_ms (how long the rows are remembered)
+-- KEYS[4]    events      stream, see _event.lua
+-- ARGV[1]    JSON: offset, id, generation, delivery (accepted or failed; "": the site uses another word), reason, rows
+--            (ids, joined by commas; "": the trace has done its duty), keep_ms (how long the rows are remembered)
 --
 -- The digest of the code stays: a provider may fail after it has sent (contract 3.1, quirk 1), so the code may arrive.
 --
@@ -12,6 +13,7 @@
 --   settled       the delivery was unknown and is not any more
 --   stale         the delivery is known, or of a newer code: only the trace was changed
 --- include: _clock.lua
+--- include: _event.lua
 --- include: _trace.lua
 
 local a = cjson.decode(ARGV[1])
@@ -19,11 +21,15 @@ local now, member = now_ms(a.offset), a.id .. ':' .. a.generation
 if a.rows == '' then
   forget_trace(KEYS[2], KEYS[3], member)
 else
+  local began_at = redis.call('HGET', KEYS[2], 'began_at') or now
   redis.call('DEL', KEYS[2])  -- number and digest have done their duty
-  redis.call('HSET', KEYS[2], 'rows', a.rows, 'ends_at', now + a.keep_ms)
-  redis.call('PEXPIRE', KEYS[2], a.keep_ms)
+  redis.call('HSET', KEYS[2], 'rows', a.rows, 'began_at', began_at, 'ends_at', now + a.keep_ms)
+  redis.call('PEXPIRE', KEYS[2], a.keep_ms + LAST_LOOK_MS)
 end
-local c = redis.call('HMGET', KEYS[1], 'generation', 'delivery')
-if tonumber(c[1] or 0) ~= a.generation or c[2] ~= 'unknown' then return cjson.encode({verdict = 'stale'}) end
+local c = hash(KEYS[1])
+if a.delivery == '' or tonumber(c.generation or 0) ~= a.generation or c.delivery ~= 'unknown' then
+  return cjson.encode({verdict = 'stale'})
+end
 redis.call('HSET', KEYS[1], 'delivery', a.delivery, 'delivery_reason', a.reason)
+tell(KEYS[4], c, a.id, 'delivery.' .. a.delivery, now, 'reason', a.reason, 'generation', a.generation)
 return cjson.encode({verdict = 'settled'})

@@ -6,6 +6,7 @@
 -- KEYS[2]    secret
 -- KEYS[3]    subject
 -- KEYS[4]    queue
+-- KEYS[5]    events      stream, see _event.lua
 -- ARGV[1]    JSON: offset, id, generation, group, message_id
 --
 -- Returns JSON {verdict, …}
@@ -15,6 +16,7 @@
 --   sending       somebody is sending it, and its time is not over
 --- include: _clock.lua
 --- include: _ending.lua
+--- include: _event.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -26,21 +28,27 @@ local function drop(reason)
 end
 
 local c = hash(KEYS[1])
+
+local function settle(delivery, reason)
+  redis.call('HSET', KEYS[1], 'delivery', delivery, 'delivery_reason', reason)
+  tell(KEYS[5], c, a.id, 'delivery.' .. delivery, now, 'reason', reason, 'generation', a.generation)
+end
+
 if not c.status then return drop('gone') end
 if tonumber(c.generation) ~= a.generation then return drop('stale') end
 if c.delivery == 'sending' then
   if now < tonumber(c.sending_until) then return cjson.encode({verdict = 'sending'}) end
-  redis.call('HSET', KEYS[1], 'delivery', 'unknown', 'delivery_reason', 'worker_lost')
+  settle('unknown', 'worker_lost')
   return drop('lost')
 end
 if c.delivery ~= 'queued' then return drop('settled') end
 if ending(c, redis.call('HGET', KEYS[3], pointer(c.purpose, c.binding)), a.id, now) then
-  redis.call('HSET', KEYS[1], 'delivery', 'failed', 'delivery_reason', 'ended_before_sending')
+  settle('failed', 'ended_before_sending')
   return drop('ended')
 end
 local sealed = redis.call('HGET', KEYS[2], 'sealed')
 if not sealed or tonumber(c.expires_at) - now < tonumber(c.min_life_ms) then
-  redis.call('HSET', KEYS[1], 'delivery', 'failed', 'delivery_reason', 'too_late')
+  settle('failed', 'too_late')
   return drop('too_late')
 end
 return cjson.encode({verdict = 'send', caller = c.caller, purpose = c.purpose, binding = c.binding,

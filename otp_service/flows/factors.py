@@ -1,0 +1,304 @@
+"""
+Authenticator apps, as a caller sees them: enrol, confirm, verify, list, rename, remove.
+
+A seed is shown once and rests sealed; a code is accepted by its step, and a step once. Time is Redis' clock, which
+every process shares and no caller can move.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from otp_service.core import proofs, totp
+from otp_service.core.challenge import (
+    ChallengeAddress,
+    SubjectAddress,
+    address_of,
+    challenge_id_for,
+    fingerprint,
+    subject_address,
+)
+from otp_service.core.envelopes import About
+from otp_service.core.keyring import Keyring, Kind
+from otp_service.core.policy import Policy
+from otp_service.core.seal import SealBroken, seal, unseal
+from otp_service.core.totp import Algorithm, Authenticator
+from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode, Unavailable
+from otp_service.store import keys
+from otp_service.store.factors import Factor, Factors
+from otp_service.store.recovery_codes import RecoveryCodes
+from otp_service.telemetry import CHALLENGES
+
+log = structlog.get_logger()
+
+METHOD = "totp"
+AMR = ("otp",)  # RFC 8176
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enrollment:
+    """
+    A pending authenticator, with all that is shown of it, once.
+
+    Attributes:
+        secret: base32, to be typed.
+        expires_at: Until when one code must confirm it; Unix milliseconds.
+    """
+
+    factor_id: str
+    secret: str = field(repr=False)
+    provisioning_uri: str = field(repr=False)
+    qr_svg: str = field(repr=False)
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactorVerified:
+    """A right code, accepted. `verified_at` in Unix milliseconds."""
+
+    factor_id: str
+    verified_at: int
+    proof: str = field(repr=False)
+    proof_expires_in: int
+
+
+class AuthenticatorApps:
+    """The story of an authenticator app."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        keyring: Callable[[], Keyring],
+        factors: Factors,
+        recovery: RecoveryCodes,
+    ) -> None:
+        self._policy = policy
+        self._keyring = keyring
+        self._factors = factors
+        self._recovery = recovery
+
+    async def enroll(
+        self,
+        caller: str,
+        subject: str,
+        *,
+        account_name: str,
+        issuer: str | None,
+        name: str,
+        algorithm: Algorithm,
+        digits: int,
+        handle: str,
+    ) -> Enrollment:
+        """
+        Make an authenticator that waits for its first code.
+
+        Raises:
+            TooManyFactors, Unavailable.
+            AlreadyIssued: the call with this handle has shown its secret before.
+        """
+        keyring = self._keyring()
+        address = _own(keyring, caller, subject)
+        factor_id = challenge_id_for(keyring, address, handle)
+        authenticator = Authenticator(seed=totp.new_seed(), algorithm=algorithm, digits=digits)
+        expires_at = await self._factors.enroll(
+            ChallengeAddress(factor_id, address),
+            caller=caller,
+            name=name,
+            seed=seal(keyring, authenticator.seed, belongs_to=_seed_of(caller, address, factor_id)),
+            algorithm=algorithm,
+            digits=digits,
+        )
+        if expires_at is None:
+            raise AlreadyIssued(factor_id)
+        uri = authenticator.provisioning_uri(
+            account_name=account_name, issuer=issuer or self._policy.brand or "otp_service"
+        )
+        log.info("factor.enrolled", caller=caller, factor_id=factor_id)
+        return Enrollment(
+            factor_id=factor_id,
+            secret=authenticator.seed,
+            provisioning_uri=uri,
+            qr_svg=totp.qr_svg(uri),
+            expires_at=expires_at,
+        )
+
+    async def confirm(self, caller: str, factor_id: str, code: str) -> int:
+        """
+        Prove with one code that the app has the seed; return when, in Unix milliseconds.
+
+        Raises:
+            FactorNotFound, InvalidCode, Unavailable.
+        """
+        keyring = self._keyring()
+        address = _address(keyring, factor_id)
+        tried = await self._factors.try_to_confirm(address, caller=caller)
+        matched = self._match(keyring, caller, address.subject, tried.factors, code, tried.now)
+        if matched is None:
+            raise InvalidCode(tried.attempts_left)
+        factor, step = matched
+        at = await self._factors.confirm(address.subject, factor, caller=caller, step=step)
+        if at is None:
+            raise InvalidCode(tried.attempts_left)
+        log.info("factor.confirmed", caller=caller, factor_id=factor_id)
+        return at
+
+    async def verify(
+        self,
+        caller: str,
+        subject: str,
+        code: str,
+        *,
+        purpose: str,
+        binding: str,
+        handle: str,
+        diagnose: bool,
+    ) -> FactorVerified:
+        """
+        Accept the right code of any confirmed authenticator of the subject, each step once.
+
+        Args:
+            caller: Whose subject it is.
+            subject: The caller's id of the person.
+            code: ASCII digits, normalised.
+            purpose: What the proof will say.
+            binding: What the proof will be bound to, or "".
+            handle: 32 hex digits, the proof's own.
+            diagnose: Whether a refusal may say that the person's clock is off.
+
+        Raises:
+            FactorNotFound, SubjectBlocked: no try was spent.
+            InvalidCode: a try was spent; also for a code that was accepted before.
+            Unavailable.
+        """
+        keyring = self._keyring()
+        address = _own(keyring, caller, subject)
+        tried = await self._factors.try_to_verify(address, caller=caller)
+        matched = self._match(keyring, caller, address, tried.factors, code, tried.now)
+        if matched is None:
+            off = diagnose and any(
+                self._authenticator(keyring, caller, address, factor).clock_is_off(
+                    code, now=tried.now
+                )
+                for factor in tried.factors
+            )
+            CHALLENGES.labels(purpose, "wrong_code").inc()
+            raise InvalidCode(tried.attempts_left, clock_off=off)
+        factor, step = matched
+        proof_id = challenge_id_for(keyring, address, handle)
+        proof = proofs.derive(keyring, caller=caller, challenge_id=proof_id, attempt_id=handle)
+        at = await self._factors.accept(
+            address,
+            factor,
+            caller=caller,
+            step=step,
+            proof_key=keys.proof(address.bucket, proofs.digest(proof)),
+            proof=proof_fields(
+                keyring,
+                caller,
+                subject,
+                proof_id,
+                purpose=purpose,
+                binding=binding,
+                method=METHOD,
+                amr=AMR,
+            ),
+            proof_ttl_ms=self._policy.proof_ttl * 1000,
+        )
+        if at is None:
+            raise InvalidCode(tried.attempts_left)
+        CHALLENGES.labels(purpose, "approved").inc()
+        log.info("factor.verified", caller=caller, factor_id=factor.factor_id)
+        return FactorVerified(
+            factor_id=factor.factor_id,
+            verified_at=at,
+            proof=proof,
+            proof_expires_in=self._policy.proof_ttl,
+        )
+
+    async def ways(self, caller: str, subject: str) -> tuple[list[Factor], int]:
+        """Return a subject's authenticators, and how many recovery codes it has left. Raises Unavailable."""
+        address = _own(self._keyring(), caller, subject)
+        return await self._factors.all(address), await self._recovery.remaining(address)
+
+    async def rename(self, caller: str, factor_id: str, name: str) -> Factor:
+        """Give an authenticator another name. Raises FactorNotFound, Unavailable."""
+        address = _address(self._keyring(), factor_id)
+        return await self._factors.rename(address, caller=caller, name=name)
+
+    async def remove(self, caller: str, factor_id: str) -> None:
+        """Remove an authenticator; its codes are refused from this moment. Raises FactorNotFound, Unavailable."""
+        address = _address(self._keyring(), factor_id)
+        await self._factors.remove(address, caller=caller)
+        log.info("factor.removed", caller=caller, factor_id=factor_id)
+
+    def _match(
+        self,
+        keyring: Keyring,
+        caller: str,
+        subject: SubjectAddress,
+        factors: tuple[Factor, ...],
+        code: str,
+        now: int,
+    ) -> tuple[Factor, int] | None:
+        found = None
+        for factor in factors:
+            authenticator = self._authenticator(keyring, caller, subject, factor)
+            step = authenticator.matching_step(code, now=now, past=self._policy.totp_past_steps)
+            if step is not None:
+                found = factor, step
+        return found
+
+    def _authenticator(
+        self, keyring: Keyring, caller: str, subject: SubjectAddress, factor: Factor
+    ) -> Authenticator:
+        try:
+            seed = unseal(
+                keyring, factor.seed, belongs_to=_seed_of(caller, subject, factor.factor_id)
+            )
+        except SealBroken as error:
+            raise Unavailable(f"seal: {error}") from None
+        return Authenticator(seed=seed, algorithm=Algorithm(factor.algorithm), digits=factor.digits)
+
+
+def proof_fields(
+    keyring: Keyring,
+    caller: str,
+    subject: str,
+    proof_id: str,
+    *,
+    purpose: str,
+    binding: str,
+    method: str,
+    amr: tuple[str, ...],
+) -> dict[str, str]:
+    """Return what a proof's record says of a success without a challenge."""
+    bound = ""
+    if binding:
+        bound = fingerprint(keyring.active(Kind.ROUTE), "binding/v1", caller, binding)
+    return {
+        "audience": caller,
+        "caller": caller,
+        "id": proof_id,
+        "purpose": purpose,
+        "binding": bound,
+        "about": About(subject=subject, client_ref=None).seal(keyring, proof_id),
+        "method": method,
+        "amr": " ".join(amr),
+    }
+
+
+def _own(keyring: Keyring, caller: str, subject: str) -> SubjectAddress:
+    return subject_address(keyring, caller, f"subject:{subject}")
+
+
+def _address(keyring: Keyring, factor_id: str) -> ChallengeAddress:
+    address = address_of(keyring, factor_id)
+    if address is None:
+        raise FactorNotFound
+    return address
+
+
+def _seed_of(caller: str, subject: SubjectAddress, factor_id: str) -> str:
+    return f"totp-seed:{caller}:{subject.tag}:{factor_id}"

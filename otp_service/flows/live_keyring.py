@@ -1,0 +1,64 @@
+"""The key ring as it is now: its file is read again when it has changed, so keys are rotated without a restart."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from otp_service.core.keyring import Keyring, KeyringError
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 5.0
+
+
+class LiveKeyring:
+    """
+    Call it for the ring.
+
+    A file that can't be used is reported, and the last good ring stays in use: a slip of an editor locks nobody out.
+
+    Args:
+        ring: The one to begin with.
+        file: Where it was read from, or None: then it never changes.
+        clock: Any steady clock, seconds.
+    """
+
+    def __init__(
+        self, ring: Keyring, file: Path | None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ring = ring
+        self._file = file
+        self._clock = clock
+        self._looked_at = clock()
+        self._seen = _stamp(file)
+
+    def __call__(self) -> Keyring:
+        """Return the ring; look at its file if that was not done for five seconds."""
+        now = self._clock()
+        if self._file is not None and now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
+            stamp = _stamp(self._file)
+            if stamp != self._seen:
+                self._seen = stamp
+                self._read(self._file)
+        return self._ring
+
+    def _read(self, file: Path) -> None:
+        try:
+            self._ring = Keyring.from_json(file.read_text("utf-8"))
+        except KeyringError as error:
+            log.warning("keyring.refused", reason=str(error))
+        except (OSError, UnicodeDecodeError) as error:
+            log.warning("keyring.unreadable", error=type(error).__name__)
+        else:
+            log.info("keyring.read", ring=repr(self._ring))
+
+
+def _stamp(file: Path | None) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat() if file else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino) if found else None

@@ -1,0 +1,32 @@
+-- The right code of a step was given: accept the step if it is later than every one before. One winner.
+--
+-- KEYS[1]    factors     see _factors.lua
+-- KEYS[2]    guard       cleared by success
+-- KEYS[3]    proof       hash, born here with its own end; absent when a factor is confirmed
+-- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof (flat list), proof_ttl_ms
+--
+-- Returns JSON {verdict, …}
+--   accepted      at
+--   replayed      this step or a later one was accepted before
+--   not_found     the factor is gone
+--- include: _clock.lua
+--- include: _factors.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+local factor = factors(KEYS[1], now)[a.id]
+if not factor or factor.caller ~= a.caller or (factor.status == 'pending') ~= a.confirm then
+  return cjson.encode({verdict = 'not_found'})
+end
+if a.step <= factor.last_step then return cjson.encode({verdict = 'replayed'}) end
+factor.last_step = a.step
+if a.confirm then factor.status, factor.confirmed_at, factor.expires_at = 'confirmed', now, nil end
+redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
+keep(KEYS[1], now)
+redis.call('DEL', KEYS[2])
+if KEYS[3] then
+  redis.call('HSET', KEYS[3], unpack(a.proof))
+  redis.call('HSET', KEYS[3], 'verified_at', now, 'expires_at', now + a.proof_ttl_ms)
+  redis.call('PEXPIRE', KEYS[3], a.proof_ttl_ms)
+end
+return cjson.encode({verdict = 'accepted', at = now})

@@ -1,0 +1,23 @@
+-- Rename or remove a factor.
+--
+-- KEYS[1]    factors     see _factors.lua
+-- ARGV[1]    JSON: offset, id, caller, name (the new one; absent to remove)
+--
+-- Returns JSON {verdict, …}
+--   changed       factor: its fields as they are now, or were
+--   not_found     no such factor of this caller
+--- include: _clock.lua
+--- include: _factors.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+local factor = factors(KEYS[1], now)[a.id]
+if not factor or factor.caller ~= a.caller then return cjson.encode({verdict = 'not_found'}) end
+if a.name then
+  factor.name = a.name
+  redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
+else
+  redis.call('HDEL', KEYS[1], a.id)
+  keep(KEYS[1], now)
+end
+return cjson.encode({verdict = 'changed', factor = factor})

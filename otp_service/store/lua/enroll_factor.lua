@@ -1,0 +1,23 @@
+-- Write a pending factor; it counts for nothing until one code has confirmed it.
+--
+-- KEYS[1]    factors     see _factors.lua
+-- ARGV[1]    JSON: offset, id, factor (its fields), ttl_ms, max_factors
+--
+-- Returns JSON {verdict, …}
+--   enrolled      expires_at
+--   exists        the id is there already: a retried call
+--   full          the subject has as many as it may
+--- include: _clock.lua
+--- include: _factors.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+local found, count = factors(KEYS[1], now), 0
+if found[a.id] then return cjson.encode({verdict = 'exists'}) end
+for _ in pairs(found) do count = count + 1 end
+if count >= a.max_factors then return cjson.encode({verdict = 'full'}) end
+a.factor.status, a.factor.attempts, a.factor.last_step = 'pending', 0, -1
+a.factor.created_at, a.factor.expires_at = now, now + a.ttl_ms
+redis.call('HSET', KEYS[1], a.id, cjson.encode(a.factor))
+keep(KEYS[1], now)
+return cjson.encode({verdict = 'enrolled', expires_at = now + a.ttl_ms})

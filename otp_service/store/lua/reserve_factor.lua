@@ -1,0 +1,41 @@
+-- Spend one try at a subject's authenticators before any code is computed.
+--
+-- KEYS[1]    factors     see _factors.lua
+-- KEYS[2]    guard       see _guard.lua
+-- ARGV[1]    JSON: offset, caller, budget, id (of the pending factor to confirm; absent to verify), max_attempts
+--
+-- Returns JSON {verdict, …}
+--   reserved      now, factors (id to fields: the confirmed ones, or the pending one), attempts_left
+--   not_found     nothing to try; nothing counted
+--   blocked       until_ms, now; nothing counted
+--- include: _clock.lua
+--- include: _guard.lua
+--- include: _factors.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+local tried, any = {}, false
+for id, factor in pairs(factors(KEYS[1], now)) do
+  local wanted = factor.status == 'confirmed'
+  if a.id then wanted = id == a.id and factor.status == 'pending' end
+  if wanted and factor.caller == a.caller then tried[id], any = factor, true end
+end
+if not any then return cjson.encode({verdict = 'not_found'}) end
+
+if a.id then
+  local factor = tried[a.id]
+  factor.attempts = factor.attempts + 1
+  if factor.attempts > a.max_attempts then
+    redis.call('HDEL', KEYS[1], a.id)
+    keep(KEYS[1], now)
+    return cjson.encode({verdict = 'not_found'})
+  end
+  redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
+  return cjson.encode({verdict = 'reserved', now = now, factors = tried,
+    attempts_left = a.max_attempts - factor.attempts})
+end
+
+local blocked = blocked_until(KEYS[2], a.budget, now)
+if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
+local left = count_failure(KEYS[2], a.budget, now)
+return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = left})

@@ -1,0 +1,26 @@
+-- Spend one try at a subject's recovery codes, and hand out the one candidate.
+--
+-- KEYS[1]    recovery    hash of index to PHC string
+-- KEYS[2]    guard       see _guard.lua
+-- ARGV[1]    JSON: offset, indexes (one for each pepper in use), budget
+--
+-- Returns JSON {verdict, …}
+--   reserved      index and phc of the candidate (absent when there is none), attempts_left
+--   not_found     the subject has no codes; nothing counted
+--   blocked       until_ms, now; nothing counted
+--- include: _clock.lua
+--- include: _guard.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+if redis.call('EXISTS', KEYS[1]) == 0 then return cjson.encode({verdict = 'not_found'}) end
+local blocked = blocked_until(KEYS[2], a.budget, now)
+if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
+local left = count_failure(KEYS[2], a.budget, now)
+for _, index in ipairs(a.indexes) do
+  local phc = redis.call('HGET', KEYS[1], index)
+  if phc then
+    return cjson.encode({verdict = 'reserved', index = index, phc = phc, attempts_left = left})
+  end
+end
+return cjson.encode({verdict = 'reserved', attempts_left = left})

@@ -1,0 +1,103 @@
+"""Recovery codes in Redis: digests by index, each burned by its use."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from otp_service.core.challenge import SubjectAddress
+from otp_service.core.limits import FailureBudget
+from otp_service.errors import FactorNotFound, Unavailable
+from otp_service.store import keys
+from otp_service.store.guards import blocked, budget_fields
+from otp_service.store.scripts import Scripts
+
+FACTOR = "recovery"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedCode:
+    """One try is spent; the candidate's index and PHC string, or None when there is none."""
+
+    index: str | None
+    phc: str | None
+    attempts_left: int
+
+
+class RecoveryCodes:
+    """One set for each subject."""
+
+    def __init__(self, scripts: Scripts, *, budget: FailureBudget) -> None:
+        self._scripts = scripts
+        self._budget = budget_fields(budget)
+
+    async def replace(self, subject: SubjectAddress, codes: Mapping[str, str]) -> int:
+        """Store a set, index to PHC string; every older code is void. Return when. Raises Unavailable."""
+        answer = await self._scripts.run(
+            "replace_recovery_codes",
+            [keys.recovery(subject)],
+            {"codes": [part for code in codes.items() for part in code]},
+            durable=True,
+        )
+        return int(answer["at"])
+
+    async def remaining(self, subject: SubjectAddress) -> int:
+        """Return how many are left. Raises Unavailable."""
+        return await self._scripts.length(keys.recovery(subject))
+
+    async def reserve(self, subject: SubjectAddress, indexes: Sequence[str]) -> TriedCode:
+        """
+        Spend a try and return the one candidate.
+
+        Raises:
+            FactorNotFound, SubjectBlocked: and nothing was counted.
+            Unavailable: the try may be spent.
+        """
+        answer = await self._scripts.run(
+            "reserve_recovery_code",
+            [keys.recovery(subject), keys.guard(subject, FACTOR)],
+            {"indexes": list(indexes), "budget": self._budget},
+            durable=True,
+        )
+        match answer["verdict"]:
+            case "reserved":
+                return TriedCode(
+                    index=answer.get("index"),
+                    phc=answer.get("phc"),
+                    attempts_left=int(answer["attempts_left"]),
+                )
+            case "blocked":
+                raise blocked(answer)
+            case "not_found":
+                raise FactorNotFound
+            case other:
+                raise Unavailable(f"redis: unknown verdict {other!r}")
+
+    async def redeem(
+        self,
+        subject: SubjectAddress,
+        *,
+        index: str,
+        phc: str,
+        proof_key: str,
+        proof: Mapping[str, str],
+        proof_ttl_ms: int,
+    ) -> tuple[int, int] | None:
+        """
+        Burn a code and write the proof; return when, and how many are left. One winner; None for everybody else.
+
+        Raises:
+            Unavailable: the code may be burned.
+        """
+        answer = await self._scripts.run(
+            "redeem_recovery_code",
+            [keys.recovery(subject), keys.guard(subject, FACTOR), proof_key],
+            {
+                "index": index,
+                "phc": phc,
+                "proof": [part for field in proof.items() for part in field],
+                "proof_ttl_ms": proof_ttl_ms,
+            },
+            durable=True,
+        )
+        if answer["verdict"] != "redeemed":
+            return None
+        return int(answer["at"]), int(answer["remaining"])

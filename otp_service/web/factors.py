@@ -1,0 +1,150 @@
+"""Authenticator apps and recovery codes over HTTP."""
+
+from otp_service.core.totp import Algorithm
+from otp_service.flows import factors, recovery
+from otp_service.store.factors import Factor
+from otp_service.web.models import (
+    ConfirmBody,
+    FactorList,
+    FactorsQuery,
+    FactorVerification,
+    FactorView,
+    NoContent,
+    RecoveryCodesIssued,
+    RecoveryVerification,
+    RecoveryVerifyBody,
+    RenameBody,
+    SubjectBody,
+    TotpBody,
+    TotpConfirmed,
+    TotpEnrolled,
+    TotpVerifyBody,
+)
+from otp_service.web.operations import Answer, Call
+from otp_service.web.problems import rfc3339
+
+DIAGNOSE = "factors:diagnose"
+
+
+async def enroll_totp(call: Call) -> Answer:
+    sent: TotpBody = call.body
+    enrolled = await call.service.apps.enroll(
+        call.caller.name,
+        sent.subject,
+        account_name=sent.account_name,
+        issuer=sent.issuer,
+        name=sent.name or "Authenticator app",
+        algorithm=Algorithm(sent.algorithm),
+        digits=sent.digits,
+        handle=call.handle,
+    )
+    return Answer(
+        TotpEnrolled(
+            factor_id=enrolled.factor_id,
+            status="pending",
+            secret=enrolled.secret,
+            provisioning_uri=enrolled.provisioning_uri,
+            qr_svg=enrolled.qr_svg,
+            expires_at=rfc3339(enrolled.expires_at),
+        )
+    )
+
+
+async def confirm_totp(call: Call) -> Answer:
+    sent: ConfirmBody = call.body
+    factor_id = call.path["factor_id"]
+    at = await call.service.apps.confirm(call.caller.name, factor_id, sent.code)
+    return Answer(TotpConfirmed(factor_id=factor_id, status="confirmed", confirmed_at=rfc3339(at)))
+
+
+async def verify_totp(call: Call) -> Answer:
+    sent: TotpVerifyBody = call.body
+    verified = await call.service.apps.verify(
+        call.caller.name,
+        sent.subject,
+        sent.code,
+        purpose=sent.purpose,
+        binding=sent.binding or "",
+        handle=call.handle,
+        diagnose=DIAGNOSE in call.caller.scopes,
+    )
+    return Answer(
+        FactorVerification(
+            verified=True,
+            method="totp",
+            factor_id=verified.factor_id,
+            purpose=sent.purpose,
+            subject=sent.subject,
+            amr=list(factors.AMR),
+            verified_at=rfc3339(verified.verified_at),
+            proof=verified.proof,
+            proof_expires_in=verified.proof_expires_in,
+        )
+    )
+
+
+async def list_factors(call: Call) -> Answer:
+    asked: FactorsQuery = call.body
+    found, remaining = await call.service.apps.ways(call.caller.name, asked.subject)
+    return Answer(
+        FactorList(
+            subject=asked.subject,
+            factors=[_view(factor) for factor in found],
+            recovery_codes_remaining=remaining,
+        )
+    )
+
+
+async def rename_factor(call: Call) -> Answer:
+    sent: RenameBody = call.body
+    factor = await call.service.apps.rename(call.caller.name, call.path["factor_id"], sent.name)
+    return Answer(_view(factor))
+
+
+async def remove_factor(call: Call) -> Answer:
+    await call.service.apps.remove(call.caller.name, call.path["factor_id"])
+    return Answer(NoContent())
+
+
+async def issue_recovery_codes(call: Call) -> Answer:
+    sent: SubjectBody = call.body
+    codes, at = await call.service.recovery.issue(call.caller.name, sent.subject)
+    return Answer(RecoveryCodesIssued(codes=list(codes), created_at=rfc3339(at)))
+
+
+async def redeem_recovery_code(call: Call) -> Answer:
+    sent: RecoveryVerifyBody = call.body
+    redeemed = await call.service.recovery.redeem(
+        call.caller.name,
+        sent.subject,
+        sent.code,
+        purpose=sent.purpose,
+        binding=sent.binding or "",
+        handle=call.handle,
+    )
+    return Answer(
+        RecoveryVerification(
+            verified=True,
+            method="recovery_code",
+            purpose=sent.purpose,
+            subject=sent.subject,
+            amr=list(recovery.AMR),
+            remaining=redeemed.remaining,
+            verified_at=rfc3339(redeemed.verified_at),
+            proof=redeemed.proof,
+            proof_expires_in=redeemed.proof_expires_in,
+        )
+    )
+
+
+def _view(factor: Factor) -> FactorView:
+    return FactorView(
+        factor_id=factor.factor_id,
+        type="totp",
+        name=factor.name,
+        status="confirmed" if factor.confirmed else "pending",
+        algorithm=factor.algorithm,
+        digits=factor.digits,
+        created_at=rfc3339(factor.created_at),
+        confirmed_at=rfc3339(factor.confirmed_at) if factor.confirmed_at is not None else None,
+    )

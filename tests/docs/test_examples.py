@@ -1,0 +1,124 @@
+"""The examples of the README do what they say, on what `otp-service dev` starts."""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright._impl._driver import compute_driver_executable
+
+from tests.docs.conftest import Running
+
+
+def _blocks(readme: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", readme, re.M | re.S)
+
+
+def _there(text: str, running: Running) -> str:
+    return text.replace("http://127.0.0.1:8000", running.service_url).replace(
+        "http://127.0.0.1:8025", running.sandbox_url
+    )
+
+
+def _curl(command: str) -> httpx.Response:
+    """What curl would do with -H, -d and a URL."""
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words.pop(0) == "curl"
+    headers, body, url = [], None, ""
+    while words:
+        word = words.pop(0)
+        if word == "-s":
+            continue
+        if word == "-H":
+            name, _, value = words.pop(0).partition(": ")
+            headers.append((name, value))
+        elif word == "-d":
+            body = words.pop(0)
+        else:
+            url = word
+    return httpx.request("GET" if body is None else "POST", url, headers=headers, content=body)
+
+
+def test_the_three_curl_commands_request_read_and_verify(readme: str, running: Running) -> None:
+    [block] = _blocks(readme, "sh")
+    assignment, *commands = _there(block, running).strip().split("\n\n")
+    assert assignment == "CREDENTIAL=$(cat .dev/credential)"
+    request, phone, verify = [c.replace("$CREDENTIAL", running.credential) for c in commands]
+
+    challenge = _curl(request)
+    assert challenge.status_code == 202, challenge.text
+    code = running.code("+14155550123")
+    assert code in _curl(phone).text
+    verified = _curl(
+        verify.replace("THE FIRST ONE SAID", challenge.json()["challenge_id"]).replace(
+            "THE PHONE SAYS", code
+        )
+    )
+
+    assert verified.status_code == 200, verified.text
+    assert verified.json()["verified"] is True
+
+
+def test_the_python_example_logs_a_person_in_and_says_what_is_wrong(
+    readme: str, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [block] = _blocks(readme, "python")
+    monkeypatch.setenv("OTP_CREDENTIAL", running.credential)
+    example: dict[str, Any] = {}
+    exec(compile(_there(block, running), "README.md", "exec"), example)  # noqa: S102
+    begin, finish = example["begin"], example["finish"]
+
+    challenge_id = begin("+14155550134", "user-1", "hash-of-the-session")
+    code = running.code("+14155550134")
+    wrong = f"{(int(code) + 1) % 10**6:06d}"
+
+    assert finish(challenge_id, wrong, "hash-of-the-session") == (
+        False,
+        "That is not the code. 4 tries left.",
+    )
+    assert finish(challenge_id, "12", "hash-of-the-session") == (False, "A code has six digits.")
+    assert finish(challenge_id, code, "another-session") == (False, "Please start again.")
+    assert finish(challenge_id, code, "hash-of-the-session") == (True, "")
+    assert finish(challenge_id, code, "hash-of-the-session")[0] is False
+    assert begin("+1 415 555", "user-1", "hash-of-the-session") is None
+    example["otp"].close()
+
+
+def test_the_javascript_example_logs_a_person_in(
+    readme: str, running: Running, tmp_path: Path
+) -> None:
+    [block] = _blocks(readme, "js")
+    (tmp_path / "login.mjs").write_text(_there(block, running))
+    (tmp_path / "call.mjs").write_text(
+        'import * as login from "./login.mjs";\n'
+        "const [name, ...rest] = process.argv.slice(2);\n"
+        "console.log(JSON.stringify(await login[name](...rest)));\n"
+    )
+    node = compute_driver_executable()[0]  # which comes with playwright
+
+    def run(*words: str) -> Any:  # noqa: ANN401
+        found = subprocess.run(
+            [node, tmp_path / "call.mjs", *words],
+            env={"OTP_CREDENTIAL": running.credential},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert found.returncode == 0, found.stderr
+        return json.loads(found.stdout)
+
+    challenge_id = run("begin", "+14155550145", "user-2", "hash")
+    code = running.code("+14155550145")
+    wrong = f"{(int(code) + 1) % 10**6:06d}"
+
+    assert run("finish", challenge_id, wrong, "hash") == {
+        "ok": False,
+        "code": "invalid_code",
+        "attemptsRemaining": 4,
+    }
+    assert run("finish", challenge_id, code, "hash") == {"ok": True}
+    assert run("begin", "none", "user-2", "hash") is None

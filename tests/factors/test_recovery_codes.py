@@ -1,0 +1,108 @@
+"""The story of recovery codes: shown once, each opens once."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from otp_service.core import recovery_codes
+from tests.conftest import Service
+
+USER = "user-1"
+
+
+async def issue(service: Service) -> list[str]:
+    answer = await service.post("/recovery-codes", subject=USER)
+    assert answer.status_code == 201, answer.text
+    return list(answer.json()["codes"])
+
+
+async def redeem(service: Service, code: str, **more: Any) -> httpx.Response:
+    body = {"subject": USER, "code": code, "purpose": "recovery", **more}
+    return await service.post("/recovery-codes/verify", **body)
+
+
+async def test_each_of_ten_codes_is_redeemed_once(service: Service) -> None:
+    """B18."""
+    codes = await issue(service)
+    assert len(set(codes)) == 10
+
+    first = await redeem(service, codes[0])
+    second = await redeem(service, codes[0])
+    other = await redeem(service, codes[1])
+
+    assert first.json()["method"] == "recovery_code"
+    assert first.json()["amr"] == []
+    assert (first.json()["remaining"], other.json()["remaining"]) == (9, 8)
+    assert second.json()["code"] == "invalid_code"
+
+
+async def test_thirty_at_once_redeem_one(service: Service) -> None:
+    """B19: artifact-keeper #1822 let 14 of 30 through."""
+    code = (await issue(service))[0]
+
+    answers = await asyncio.gather(*(redeem(service, code) for _ in range(30)))
+
+    assert [a.status_code for a in answers].count(200) == 1
+
+
+async def test_two_different_codes_at_once_are_both_spent(service: Service) -> None:
+    """B20."""
+    codes = await issue(service)
+
+    answers = await asyncio.gather(*(redeem(service, code) for code in codes[:2]))
+
+    assert [a.status_code for a in answers] == [200, 200]
+    assert sorted(a.json()["remaining"] for a in answers) == [8, 9]
+
+
+async def test_a_new_set_voids_the_old_one(service: Service) -> None:
+    """B21."""
+    old = await issue(service)
+    new = await issue(service)
+
+    assert (await redeem(service, old[0])).json()["code"] == "invalid_code"
+    assert (await redeem(service, new[0])).status_code == 200
+
+
+@pytest.mark.parametrize("spell", [str.lower, lambda c: c.replace("-", " "), lambda c: c.replace("0", "O").replace("1", "l")])
+async def test_a_code_is_read_as_people_type_it(service: Service, spell: Any) -> None:
+    code = (await issue(service))[0]
+
+    assert (await redeem(service, spell(code))).status_code == 200
+
+
+async def test_wrong_codes_block_and_what_is_no_code_counts_for_nothing(service: Service) -> None:
+    codes = await issue(service)
+    assert (await redeem(service, "short")).status_code == 422
+
+    wrong = [await redeem(service, recovery_codes.draw()) for _ in range(10)]
+
+    assert [w.json().get("attempts_remaining") for w in wrong] == list(range(9, -1, -1))
+    assert (await redeem(service, codes[0])).json()["code"] == "subject_blocked"
+
+
+async def test_nothing_in_redis_is_a_code(service: Service, valkey_url: str) -> None:
+    codes = await issue(service)
+    with redis.Redis.from_url(valkey_url) as client:
+        kept = b" ".join(client.dump(key) or b"" for key in client.scan_iter())
+
+    assert b"argon2id" in kept
+    assert not any(code.replace("-", "").encode() in kept or code.encode() in kept for code in codes)
+
+
+async def test_the_same_idempotency_key_shows_the_codes_once(service: Service) -> None:
+    """B17."""
+    headers = {"Idempotency-Key": "codes-1"}
+
+    first = await service.http.post("/recovery-codes", json={"subject": USER}, headers=headers)
+    second = await service.http.post("/recovery-codes", json={"subject": USER}, headers=headers)
+
+    assert second.json()["code"] == "already_issued"
+    assert (await redeem(service, first.json()["codes"][0])).status_code == 200
+
+
+async def test_a_subject_without_codes_has_nothing_to_try(service: Service) -> None:
+    assert (await redeem(service, recovery_codes.draw())).json()["code"] == "factor_not_found"

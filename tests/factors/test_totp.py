@@ -1,0 +1,236 @@
+"""The story of an authenticator app: enrol, confirm, verify, and what must not pass."""
+
+import asyncio
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pyotp
+import pytest
+import redis
+
+from tests.conftest import Service
+
+USER = "user-1"
+
+
+async def enroll(service: Service, subject: str = USER, **more: Any) -> tuple[dict[str, Any], pyotp.TOTP]:
+    answer = await service.post("/factors/totp", subject=subject, account_name="ann", **more)
+    assert answer.status_code == 201, answer.text
+    return answer.json(), pyotp.parse_uri(answer.json()["provisioning_uri"])
+
+
+async def now(service: Service) -> int:
+    """Redis' clock in seconds, as the scripts see it."""
+    seconds, micros = await service.rooms.scripts.connection.client.time()
+    return (seconds * 1000 + micros // 1000 + service.rooms.scripts.offset_ms) // 1000
+
+
+async def confirmed(service: Service, subject: str = USER) -> tuple[str, pyotp.TOTP]:
+    """An authenticator that is in use, its confirming step well past."""
+    enrolled, app = await enroll(service, subject)
+    code = app.at(await now(service))
+    answer = await service.post(f"/factors/totp/{enrolled['factor_id']}/confirm", code=code)
+    assert answer.status_code == 200, answer.text
+    service.advance(60)
+    return enrolled["factor_id"], app
+
+
+async def verify(service: Service, code: str, subject: str = USER, **more: Any) -> httpx.Response:
+    return await service.post("/factors/totp/verify", subject=subject, code=code, purpose="login", **more)
+
+
+async def test_a_code_of_the_app_is_accepted_once(service: Service) -> None:
+    """B22."""
+    factor_id, app = await confirmed(service)
+    code = app.at(await now(service))
+
+    first = await verify(service, code)
+    second = await verify(service, code)
+
+    assert first.status_code == 200
+    assert first.json()["factor_id"] == factor_id
+    assert first.json()["amr"] == ["otp"]
+    assert second.json()["code"] == "invalid_code"
+
+
+async def test_fifty_at_once_are_one_acceptance(service: Service) -> None:
+    """B24."""
+    _, app = await confirmed(service)
+    code = app.at(await now(service))
+
+    answers = await asyncio.gather(*(verify(service, code) for _ in range(50)))
+
+    assert sorted(a.status_code for a in answers).count(200) == 1
+
+
+async def test_an_older_step_is_refused_after_a_newer_one(service: Service) -> None:
+    """B25, B27: also when the clock is set back."""
+    _, app = await confirmed(service)
+    moment = await now(service)
+    assert (await verify(service, app.at(moment))).status_code == 200
+
+    assert (await verify(service, app.at(moment - 30))).json()["code"] == "invalid_code"
+    service.advance(-60)
+    assert (await verify(service, app.at(moment - 60))).json()["code"] == "invalid_code"
+
+
+async def test_a_pending_authenticator_counts_for_nothing(service: Service) -> None:
+    """B29."""
+    _, app = await enroll(service)
+
+    answer = await verify(service, app.at(await now(service)))
+
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "factor_not_found"
+
+
+async def test_a_pending_authenticator_is_gone_after_fifteen_minutes(service: Service) -> None:
+    enrolled, app = await enroll(service)
+    service.advance(901)
+
+    answer = await service.post(
+        f"/factors/totp/{enrolled['factor_id']}/confirm", code=app.at(await now(service))
+    )
+
+    assert answer.json()["code"] == "factor_not_found"
+
+
+async def test_a_pending_authenticator_is_gone_after_five_wrong_codes(service: Service) -> None:
+    enrolled, app = await enroll(service)
+    right = app.at(await now(service))
+    wrong = f"{(int(right) + 1) % 1_000_000:06d}"
+    path = f"/factors/totp/{enrolled['factor_id']}/confirm"
+
+    left = [(await service.post(path, code=wrong)).json().get("attempts_remaining") for _ in range(5)]
+
+    assert left == [4, 3, 2, 1, 0]
+    assert (await service.post(path, code=right)).json()["code"] == "factor_not_found"
+
+
+async def test_ten_wrong_codes_block_authenticators_and_not_sms(service: Service) -> None:
+    """A10, B18 and N-025: across sessions, each factor by itself."""
+    _, app = await confirmed(service)
+    wrong = f"{(int(app.at(await now(service))) + 1) % 1_000_000:06d}"
+
+    answers = [await verify(service, wrong) for _ in range(11)]
+
+    assert [a.status_code for a in answers] == [400] * 10 + [429]
+    assert (await verify(service, app.at(await now(service)))).json()["code"] == "subject_blocked"
+    challenge = await service.request(subject=USER)
+    assert (await service.verify(challenge, service.code())).status_code == 200
+    service.advance(1801)
+    assert (await verify(service, app.at(await now(service)))).status_code == 200
+
+
+async def test_a_factor_of_another_caller_or_subject_does_not_exist(service: Service) -> None:
+    """B33, F17."""
+    factor_id, app = await confirmed(service)
+    stranger = await service.caller("stranger")
+    code = app.at(await now(service))
+
+    foreign = await service.post(
+        "/factors/totp/verify", headers=stranger, subject=USER, code=code, purpose="login"
+    )
+    removed = await service.http.delete(f"/factors/{factor_id}", headers=stranger)
+    listed = await service.http.get("/factors", params={"subject": USER}, headers=stranger)
+
+    assert foreign.status_code == removed.status_code == 404
+    assert listed.json()["factors"] == []
+    assert (await verify(service, code, subject="user-2")).status_code == 404
+    assert (await verify(service, code)).status_code == 200
+
+
+async def test_factors_are_listed_renamed_and_removed_without_secrets(service: Service) -> None:
+    """B30."""
+    factor_id, app = await confirmed(service)
+    await service.http.patch(f"/factors/{factor_id}", json={"name": "Old phone"})
+
+    listed = await service.http.get("/factors", params={"subject": USER})
+    removed = await service.http.delete(f"/factors/{factor_id}")
+
+    assert [f["name"] for f in listed.json()["factors"]] == ["Old phone"]
+    assert app.secret not in listed.text
+    assert removed.status_code == 204
+    assert (await verify(service, app.at(await now(service)))).status_code == 404
+
+
+@pytest.mark.parametrize("spelling", ["{0}", " {0} ", "{1} {2}", "{1}-{2}"])
+async def test_a_replay_in_another_spelling_is_a_replay(service: Service, spelling: str) -> None:
+    """B23: Vault CVE-2025-6014."""
+    _, app = await confirmed(service)
+    code = app.at(await now(service))
+    assert (await verify(service, code)).status_code == 200
+
+    again = await verify(service, spelling.format(code, code[:3], code[3:]))
+
+    assert again.json()["code"] == "invalid_code"
+
+
+@pytest.mark.parametrize("at", [0, "now", 1795435200])
+async def test_a_caller_cannot_bring_its_own_time(service: Service, at: Any) -> None:
+    """B28."""
+    await confirmed(service)
+
+    answer = await verify(service, "123456", at=at)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "at"
+
+
+@pytest.mark.parametrize("weak", [{"digits": 1}, {"digits": 7}, {"algorithm": "MD5"}, {"period": 86400}, {"secret": "A"}])
+async def test_weak_parameters_are_refused(service: Service, weak: dict[str, Any]) -> None:
+    """B31."""
+    answer = await service.post("/factors/totp", subject=USER, account_name="ann", **weak)
+
+    assert answer.status_code == 422
+
+
+async def test_a_clock_that_is_off_is_told_only_with_the_scope(service: Service) -> None:
+    _, app = await confirmed(service)
+    plain = await service.caller("shop", "factors:verify", "factors:manage")
+    ahead = app.at(await now(service) + 150)
+
+    told = (await verify(service, ahead)).json()
+    untold = (
+        await service.post("/factors/totp/verify", headers=plain, subject=USER, code=ahead, purpose="login")
+    ).json()
+
+    assert told["hint"] == "clock_off"
+    assert "hint" not in untold
+
+
+async def test_the_same_idempotency_key_shows_no_secret_twice(service: Service, valkey_url: str) -> None:
+    """B17."""
+    body = {"subject": USER, "account_name": "ann"}
+    headers = {"Idempotency-Key": "enrol-1"}
+
+    first = await service.http.post("/factors/totp", json=body, headers=headers)
+    second = await service.http.post("/factors/totp", json=body, headers=headers)
+
+    assert second.status_code == 409
+    assert second.json()["code"] == "already_issued"
+    assert second.json()["factor_id"] == first.json()["factor_id"]
+    with redis.Redis.from_url(valkey_url) as client:
+        kept = b" ".join(client.dump(key) or b"" for key in client.scan_iter())
+    assert first.json()["secret"].encode() not in kept
+
+
+async def test_a_proof_of_an_authenticator_says_so(service: Service) -> None:
+    _, app = await confirmed(service)
+    proof = (await verify(service, app.at(await now(service)))).json()["proof"]
+
+    proven = (await service.post("/proofs/introspect", proof=proof)).json()
+
+    assert proven["active"] is True
+    assert (proven["method"], proven["amr"], proven["sub"]) == ("totp", ["otp"], USER)
+    assert "challenge_id" not in proven
+
+
+async def test_the_uri_and_the_qr_code_say_what_the_app_needs(service: Service) -> None:
+    enrolled, app = await enroll(service, issuer="Acme", algorithm="SHA256", digits=8)
+    uri = urlsplit(enrolled["provisioning_uri"])
+
+    assert parse_qs(uri.query)["secret"] == [enrolled["secret"]]
+    assert (app.issuer, app.name, app.digits) == ("Acme", "ann", 8)
+    assert enrolled["qr_svg"].startswith("<svg")
