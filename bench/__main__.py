@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import json
+import os
 import statistics
+import time
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +32,7 @@ async def measure(*, rounds: int, seconds: float, at_once: int) -> dict[str, Any
         at_once: Flows in flight at saturation.
     """
     cost, provider = HashCost(), Provider()
+    neighbours = round(os.getloadavg()[0], 2)
     site_port = await provider.start()
     machine.ceiling(min(seconds, 2.0), cost)  # a cold kernel hashes slowly
     with machine.running(site_port) as service:
@@ -49,10 +52,12 @@ async def measure(*, rounds: int, seconds: float, at_once: int) -> dict[str, Any
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine.description(),
+        "load_average_before": neighbours,
         "parameters": {"rounds": rounds, "seconds": seconds, "flows_at_once": at_once},
         "ceiling_hashes_per_second": round(statistics.median(turn["ceiling"] for turn in turns), 1),
         "flows_per_second": round(rate, 1),
         "share_of_ceiling": round(statistics.median(turn["share"] for turn in turns), 3),
+        "share_by_cpu": _median([turn["share_by_cpu"] for turn in turns]),
         "rounds": turns,
         "half_load": _told(half),
         "saturation": _told(full),
@@ -70,22 +75,37 @@ async def _turns(
     seconds: float,
     at_once: int,
 ) -> list[dict[str, Any]]:
+    def cpu() -> list[float | None]:
+        # The service, Valkey, and this process: the load and the provider.
+        pids = (service.service_pid, service.valkey_pid)
+        return [*map(machine.cpu_seconds, pids), time.process_time()]
+
     turns = []
     before = await asyncio.to_thread(machine.ceiling, seconds / 2, cost)
     for _ in range(rounds):
-        began = machine.cpu_seconds(service.service_pid), machine.cpu_seconds(service.valkey_pid)
+        began = cpu()
         observed = await load.saturate(seconds, at_once=at_once)
-        ended = machine.cpu_seconds(service.service_pid), machine.cpu_seconds(service.valkey_pid)
+        used = [_difference(late, early) for late, early in zip(cpu(), began, strict=True)]
         after = await asyncio.to_thread(machine.ceiling, seconds / 2, cost)
-        ceiling, rate = (before + after) / 2, observed.flows_per_second
+        ceiling, one_hash = ((a + b) / 2 for a, b in zip(before, after, strict=True))
+        rate, per_flow = observed.flows_per_second, 1000 / max(1, observed.flows_in_all)
+        known = [seconds for seconds in used if seconds is not None]
         turns.append(
             {
                 "ceiling": round(ceiling, 1),
                 "flows_per_second": round(rate, 1),
                 # Each flow hashes twice: when its code is drawn, and when it is verified.
                 "share": round(2 * rate / ceiling, 3),
-                "service_cpu_seconds": _difference(ended[0], began[0]),
-                "valkey_cpu_seconds": _difference(ended[1], began[1]),
+                "cpu_ms_per_flow": {
+                    "two_hashes_at_ceiling": round(2000 * one_hash, 2),
+                    "service": _times(used[0], per_flow),
+                    "valkey": _times(used[1], per_flow),
+                    "load_and_provider": _times(used[2], per_flow),
+                },
+                # What the share would be with the machine to itself: neighbours take time, but no CPU time of ours.
+                "share_by_cpu": round(2000 * one_hash / (sum(known) * per_flow), 3)
+                if len(known) == len(used)
+                else None,
                 "refused": dict(observed.refused),
             }
         )
@@ -112,6 +132,15 @@ def _told(observed: Observed) -> dict[str, Any]:
 
 def _difference(after: float | None, before: float | None) -> float | None:
     return None if after is None or before is None else round(after - before, 2)
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(statistics.median(known), 3) if known else None
+
+
+def _times(seconds: float | None, factor: float) -> float | None:
+    return None if seconds is None else round(seconds * factor, 2)
 
 
 def main() -> None:

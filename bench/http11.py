@@ -108,18 +108,23 @@ class Provider:
             self._server.close()
 
 
+def _answer(body: bytes) -> bytes:
+    head = "HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=UTF-8\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
 class _Site(_Messages):
-    _BODY = b'{"message":"Successfully send SMS!","error":[],"data":{"balance":4711}}'
-    _ANSWER = (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=UTF-8\r\nContent-Length: %d\r\n\r\n%s"
-        % (len(_BODY), _BODY)
-    )
+    _SENT = _answer(b'{"message":"Successfully send SMS!","error":[],"data":{"balance":4711}}')
+    _CREDIT = _answer(b'{"credit":4711,"creditSupported":true}')
 
     def __init__(self, provider: Provider) -> None:
         super().__init__()
         self._provider = provider
 
     def message(self, head: bytes, body: bytes) -> None:
-        self.transport.write(self._ANSWER)
+        if not head.startswith(b"POST "):
+            self.transport.write(self._CREDIT)
+            return
+        self.transport.write(self._SENT)
         sent = json.loads(body)
         self._provider.took(sent["numbers"][0], sent["message"])

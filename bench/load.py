@@ -18,10 +18,11 @@ LOST_AFTER = 60.0
 
 @dataclass
 class Observed:
-    """What one phase saw. Latencies are seconds by call; refused is how often which code was answered."""
+    """What one phase saw. Latencies are seconds by call; `refused` is how often which code was answered."""
 
     seconds: float = 0.0
     flows: int = 0
+    flows_in_all: int = 0  # with those of the warm-up and of the end
     latencies: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     refused: Counter[str] = field(default_factory=Counter)
 
@@ -65,8 +66,8 @@ class Load:
 
         async def flows() -> None:
             while (now := time.perf_counter()) < end:
-                async with self._client() as client:
-                    await self.flow(client, observed if now >= begin else Observed())
+                await self.flow(observed if now >= begin else Observed())
+                observed.flows_in_all += 1
                 if begin <= time.perf_counter() < end:
                     observed.flows += 1
 
@@ -80,8 +81,7 @@ class Load:
         began, running = time.perf_counter(), set[asyncio.Task[None]]()
 
         async def one() -> None:
-            async with self._client() as client:
-                await self.flow(client, observed)
+            await self.flow(observed)
             observed.flows += 1
 
         for number in range(int(seconds * per_second)):
@@ -92,12 +92,12 @@ class Load:
         await asyncio.gather(*running)
         return observed
 
-    async def flow(self, client: Client, observed: Observed) -> None:
-        """Request, get the code off the provider, verify."""
+    async def flow(self, observed: Observed) -> None:
+        """Request, get the code off the provider, verify. No connection is held while waiting for the code."""
         number = self._number()
         code = self._provider.expect(number)
         status, challenge = await self._timed(
-            observed, "POST /otp/request", client.post("/otp/request", _request(number))
+            observed, "POST /otp/request", self._post("/otp/request", _request(number))
         )
         if status != 202:
             return
@@ -106,27 +106,24 @@ class Load:
             "purpose": "login",
             "code": await asyncio.wait_for(code, LOST_AFTER),
         }
-        await self._timed(observed, "POST /otp/verify", client.post("/otp/verify", body))
+        await self._timed(observed, "POST /otp/verify", self._post("/otp/verify", body))
 
     @asynccontextmanager
     async def probing(self, observed: Observed, *, pause: float = 0.02) -> AsyncIterator[None]:
         """Make the calls that hash nothing, one after the other, as long as the block lasts."""
 
         async def probe() -> None:
-            async with self._client() as client:
-                number = self._number()
-                _, challenge = await client.post("/otp/request", _request(number))
-                challenge_id = challenge["challenge_id"]
-                for turn in itertools.count():
-                    await self._timed(observed, "GET /healthz", client.get("/healthz"))
+            _, challenge = await self._post("/otp/request", _request(self._number()))
+            challenge_id = challenge["challenge_id"]
+            for turn in itertools.count():
+                await self._timed(observed, "GET /healthz", self._get("/healthz"))
+                await asyncio.sleep(pause)
+                await self._timed(observed, "GET /otp/{id}", self._get(f"/otp/{challenge_id}"))
+                await asyncio.sleep(pause)
+                if turn % 4 == 0:
+                    cancel = self._post("/otp/cancel", {"challenge_id": challenge_id})
+                    await self._timed(observed, "POST /otp/cancel", cancel)
                     await asyncio.sleep(pause)
-                    look = client.get(f"/otp/{challenge_id}")
-                    await self._timed(observed, "GET /otp/{id}", look)
-                    await asyncio.sleep(pause)
-                    if turn % 4 == 0:
-                        cancel = client.post("/otp/cancel", {"challenge_id": challenge_id})
-                        await self._timed(observed, "POST /otp/cancel", cancel)
-                        await asyncio.sleep(pause)
 
         task = asyncio.create_task(probe())
         try:
@@ -140,9 +137,19 @@ class Load:
         for client in self._all:
             client.close()
 
+    async def _post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        async with self._client() as client:
+            return await client.post(path, body)
+
+    async def _get(self, path: str) -> tuple[int, dict[str, Any]]:
+        async with self._client() as client:
+            return await client.get(path)
+
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[Client]:
-        client = self._idle.pop() if self._idle else None
+        client = None
+        while self._idle and (client is None or client.transport.is_closing()):
+            client = self._idle.pop()
         if client is None or client.transport.is_closing():
             client = await Client.connect(self._port, self._credential)
             self._all.append(client)

@@ -33,8 +33,8 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def ceiling(seconds: float, cost: HashCost) -> float:
-    """Return the hashes per second of as many threads as cores, with nothing else to do."""
+def ceiling(seconds: float, cost: HashCost) -> tuple[float, float]:
+    """Return the hashes per second of as many threads as cores, with nothing else to do, and the CPU time of one."""
     end = time.perf_counter() + seconds
     done = [0] * cores()
 
@@ -43,13 +43,14 @@ def ceiling(seconds: float, cost: HashCost) -> float:
             codes.digest(b"x" * 32, cost)
             done[index] += 1
 
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     threads = [threading.Thread(target=hash_until_the_end, args=(i,)) for i in range(cores())]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(done) / (time.perf_counter() - began)
+    took, used = time.perf_counter() - began, time.process_time() - used
+    return sum(done) / took, used / max(1, sum(done))
 
 
 def description() -> dict[str, object]:
@@ -71,7 +72,7 @@ def argon2_build() -> dict[str, object]:
     """
     Return how the argon2 in use was built, and which wider instructions the processor has.
 
-    A wheel is built for the oldest processor of its platform. Built on the machine (`make argon2-native` or the image's
+    A wheel is built for the oldest processor of its platform. Built for this one (the image's
     build argument ARGON2_CFLAGS) it may hash up to twice as fast, and the service with it.
     """
     tags = (

@@ -12,12 +12,20 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of the report."""
     build = result["machine"]["argon2"]
     yield f"{result['machine']['cores']} cores, argon2 {build['version']} ({build['build']})"
+    if result["load_average_before"] > 0.3:
+        yield f"others were at work (load {result['load_average_before']}): look at the rounds, and run it again"
     yield ""
     yield f"argon2id ceiling   {result['ceiling_hashes_per_second']:8.1f} hashes/s"
     yield f"full flows         {result['flows_per_second']:8.1f} flows/s, two hashes each"
     share = result["share_of_ceiling"]
     yield f"share of ceiling   {share:8.1%}   expected {EXPECTED_SHARE:.0%}: {_met(share >= EXPECTED_SHARE)}"
     yield "  by round         " + ", ".join(f"{turn['share']:.1%}" for turn in result["rounds"])
+    if result["share_by_cpu"] is not None:
+        spent = result["rounds"][-1]["cpu_ms_per_flow"]
+        yield f"  by CPU time      {result['share_by_cpu']:8.1%}   which neighbours on the machine disturb less"
+        yield "  CPU ms per flow  " + ", ".join(
+            f"{name.replace('_', ' ')} {ms}" for name, ms in spent.items()
+        )
     worst = slowest_without_hash(result)
     if worst:
         name, p99 = worst

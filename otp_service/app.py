@@ -7,7 +7,6 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from starlette.applications import Starlette
@@ -16,6 +15,7 @@ from starlette.middleware import Middleware
 
 from otp_service import settings as configuration
 from otp_service.channels.outbox import WsmsOutbox
+from otp_service.channels.webhooks import WebhookChannel
 from otp_service.channels.wsms import WsmsChannel
 from otp_service.core.hook_tokens import is_hook_token
 from otp_service.core.messages import Catalogue, MessagesInvalid
@@ -24,6 +24,8 @@ from otp_service.doctor import inspect_messages, inspect_redis
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.credit import CreditWatch
 from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
+from otp_service.flows.events import GROUP as WEBHOOK_GROUP
+from otp_service.flows.events import EventRelay, Events
 from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hashing import HashPool, default_threads
 from otp_service.flows.hints import Hints
@@ -34,7 +36,9 @@ from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
 from otp_service.flows.reconciliation import Reconciliation, Tracing
 from otp_service.flows.recovery import Recovery
+from otp_service.flows.webhooks import WebhookWorker
 from otp_service.settings import Settings, SettingsError
+from otp_service.store import keys
 from otp_service.store.callers import Callers
 from otp_service.store.challenges import Challenges
 from otp_service.store.connection import Connection, Timeouts, connect
@@ -43,10 +47,13 @@ from otp_service.store.deliveries import Deliveries
 from otp_service.store.factors import Factors
 from otp_service.store.idempotency import Idempotency
 from otp_service.store.opt_ins import OptIns
+from otp_service.store.outgoing import Outgoing
 from otp_service.store.proofs import Proofs
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.store.scripts import Scripts
+from otp_service.store.streams import Streams
 from otp_service.store.traces import Traces
+from otp_service.store.webhooks import Webhooks
 from otp_service.telemetry import configure_logging
 from otp_service.web.edge import Edge, http_exception
 from otp_service.web.routes import routes
@@ -64,6 +71,7 @@ class Rooms:
     worker: DeliveryWorker
     reconciliation: Reconciliation
     credit: CreditWatch
+    relay: EventRelay
     scripts: Scripts
 
     async def start(self) -> None:
@@ -71,12 +79,14 @@ class Rooms:
         await self.worker.start()
         await self.reconciliation.start()
         await self.credit.start()
+        await self.relay.start()
 
     async def stop(self) -> None:
         """Finish what is in flight."""
         await self.worker.stop()
         await self.reconciliation.stop()
         await self.credit.stop()
+        await self.relay.stop()
 
 
 def open_redis(
@@ -130,14 +140,15 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         tracing = Tracing(reconcile=settings.wsms_reconcile, scrub=settings.wsms_scrub_outbox)
         scripts = Scripts(connection, durability=settings.durability, offset_ms=offset_ms)
 
-        async def tell(event: str, data: Mapping[str, object]) -> None:
-            log.info("event", type=event)
-
+        webhooks, outgoing = Webhooks(connection), Outgoing(scripts)
+        events = Events(keyring=keyring, webhooks=webhooks, outgoing=outgoing)
+        calling = WebhookChannel(allow_private=settings.webhooks_allow_private)
+        stack.callback(calling.close)
         credit = CreditWatch(
             calls=beside.credit,
             store=CreditStore(scripts),
             warn_below=settings.wsms_credit_warning,
-            tell=tell,
+            tell=events.broadcast,
         )
         channel = WsmsChannel(
             client,
@@ -152,9 +163,6 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             queue_limit=policy.queue_limit,
         )
         consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-
-        async def announce(caller: str, event: str, data: Mapping[str, Any]) -> None:
-            log.info("event", caller=caller, type=event)
 
         async def readiness() -> tuple[Mapping[str, str], Mapping[str, str]]:
             reasons, warnings = {}, {}
@@ -173,6 +181,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             hashes=hashes,
             catalogue=catalogue,
             channel=channel,
+            wanted=events.wanted,
         )
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures)
         reconciliation = Reconciliation(
@@ -195,7 +204,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 newsletter=client.newsletter,
                 codes=codes if settings.optin_mode == "service" else None,
                 issuer=settings.issuer,
-                announce=announce,
+                announce=events.announce,
             ),
             apps=AuthenticatorApps(
                 policy=policy,
@@ -205,7 +214,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             ),
             recovery=Recovery(policy=policy, keyring=keyring, codes=recovery_codes, hashes=hashes),
             key_set=lambda: key_set(keyring()),
-            hints=Hints(keyring=keyring, tell=tell, hurry=reconciliation.hurry),
+            hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
             is_hook_token=lambda token: is_hook_token(keyring(), token),
             readiness=readiness,
         )
@@ -219,7 +228,26 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             tracing=tracing,
             concurrency=settings.delivery_concurrency,
         )
-        yield Rooms(service, worker, reconciliation, credit, scripts)
+        relay = EventRelay(
+            keyring=keyring,
+            streams=Streams(
+                connection,
+                blocking,
+                names=keys.event_streams(),
+                group=WEBHOOK_GROUP,
+                consumer=consumer,
+            ),
+            events=events,
+            worker=WebhookWorker(
+                keyring=keyring,
+                webhooks=webhooks,
+                outgoing=outgoing,
+                channel=calling,
+                woken=events.queued,
+                concurrency=settings.webhook_concurrency,
+            ),
+        )
+        yield Rooms(service, worker, reconciliation, credit, relay, scripts)
 
 
 def create_app(settings: Settings, *, offset_ms: int = 0, freeze: bool = False) -> Starlette:

@@ -1,5 +1,6 @@
 """
-What makes it unsafe to run, and what deserves a look: the same checks at every start and in `otp-service doctor`.
+What makes it unsafe to run, and what deserves a look: the same checks at every start and in `otp-service doctor`, which
+asks the WordPress site too (a start does not: the site may be down while codes are verified).
 
 A refusal names the setting or the server's option to change. In development most refusals are warnings.
 """
@@ -15,6 +16,11 @@ from otp_service.settings import Settings
 from otp_service.store.connection import Connection
 from otp_service.store.facts import RedisFacts, ask
 from otp_service.store.scripts import Durability
+from otp_service.wsms import advice
+from otp_service.wsms.client import WsmsClient
+from otp_service.wsms.errors import WsmsError
+from otp_service.wsms.models import Capability
+from otp_service.wsms.site import SiteReport
 
 MAX_SKEW_SECONDS = 5
 
@@ -38,7 +44,7 @@ class Finding:
     One look at one thing.
 
     Attributes:
-        level: `ok`, `warn` (it runs) or `refuse` (it does not start).
+        level: `ok`, `warn` (it runs) or `refuse` (it does not start, or of the site: no code goes out).
         what: The setting, or the part looked at.
         message: What was found and what to do.
     """
@@ -68,10 +74,70 @@ async def inspect_redis(connection: Connection, settings: Settings) -> list[Find
         facts = await ask(connection)
     except Unavailable as error:
         return [Finding("refuse", "OTP_REDIS_URL", f"Redis does not answer: {error.detail}")]
-    return [*_judge(facts, settings)]
+    return [*judge(facts, settings)]
 
 
-def _judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
+async def inspect_site(client: WsmsClient, settings: Settings) -> list[Finding]:
+    """Return what the site says of itself and of our user, judged. Nothing is sent or changed."""
+    try:
+        report = await client.check()
+    except WsmsError as error:
+        return [Finding("refuse", "OTP_WSMS_URL", f"the site can't be asked: {error}")]
+    return [
+        Finding("ok", "site", f"{report.index.name or 'a site'} at {report.address}"),
+        *(_of_site(finding, report, settings) for finding in advice.findings(report)),
+        await _outbox_texts(client, report, settings),
+    ]
+
+
+def _of_site(finding: advice.Finding, report: SiteReport, settings: Settings) -> Finding:
+    if finding.ok:
+        return Finding("ok", finding.what, "is there" if finding.what in set(Capability) else "ok")
+    told = finding.advice or "could not be learnt"
+    match finding.what:
+        case "plugin" | "credential" | Capability.SEND if finding.ok is False:
+            return Finding("refuse", finding.what, told)
+        case Capability.OUTBOX if settings.wsms_scrub_outbox and finding.ok is False:
+            told += " OTP_WSMS_SCRUB_OUTBOX can't be kept without."
+            return Finding("refuse", finding.what, told)
+        case Capability.OUTBOX if not (settings.wsms_scrub_outbox or settings.wsms_reconcile):
+            return Finding("ok", finding.what, "not there, and not used")
+        case Capability.SETTING if settings.wsms_credit_warning is None and finding.ok is False:
+            return Finding("ok", finding.what, "not there: the credit is known from sends only")
+        case "https" if report.address.startswith("http://"):
+            return Finding("warn", finding.what, told)
+    return Finding("warn", finding.what, told)
+
+
+async def _outbox_texts(client: WsmsClient, report: SiteReport, settings: Settings) -> Finding:
+    """Whether codes stay readable in WordPress (contract 3.1, quirk 9)."""
+    what = "OTP_WSMS_SCRUB_OUTBOX"
+    kept: int | None = None
+    if report.capabilities[Capability.OUTBOX]:
+        try:
+            kept = (await client.outbox.page(per_page=1)).total
+        except WsmsError:
+            kept = None
+    if settings.wsms_scrub_outbox:
+        return Finding("ok", what, f"is on; the site keeps {_count(kept)} now")
+    remedy = "set it to true, or switch the storing of messages off in WSMS"
+    if kept:
+        told = (
+            f"is off, and the site keeps {_count(kept)} with their texts, codes included: {remedy}"
+        )
+    else:
+        told = f"is off: unless the site stores nothing, every code stays readable there: {remedy}"
+    return Finding("warn", what, told)
+
+
+def _count(kept: int | None) -> str:
+    if kept is None:
+        return "an unknown number of messages"
+    return "1 message" if kept == 1 else f"{kept} messages"
+
+
+def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
+    """Return what those facts mean under these settings."""
     strict: Literal["warn", "refuse"] = "refuse" if settings.environment == "production" else "warn"
     name = f"{facts.server} {'.'.join(map(str, facts.version))}"
     found = [Finding("ok", "redis", f"{name} answers")]

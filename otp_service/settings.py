@@ -8,6 +8,7 @@ message names the setting. Values never show in a repr or an error.
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -31,12 +32,16 @@ from otp_service.core.keyring import Keyring, KeyringError
 from otp_service.core.limits import FailureBudget, Window
 from otp_service.core.message_values import host_problem, name_problem
 from otp_service.core.policy import BUILT_IN_PURPOSES, Policy
+from otp_service.core.recipients import REGIONS
 from otp_service.store.connection import SCHEMES
 from otp_service.store.scripts import Durability
+from otp_service.wsms.address import SiteAddress
+from otp_service.wsms.errors import WsmsConfigurationError
 
 PREFIX = "OTP_"
 # Of the sandbox and of scripts, not of the service: allowed to stand in the same environment.
-_NEIGHBOURS = ("OTP_SANDBOX_", "OTP_CREDENTIAL")
+_NEIGHBOURS = re.compile(r"OTP_SANDBOX_.*|OTP_CREDENTIAL")
+_PURPOSE = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 
 
 class SettingsError(ValueError):
@@ -63,7 +68,11 @@ def _words(value: object) -> object:
 
 
 def _numbers(value: object) -> object:
-    return tuple(int(part) for part in value.split(",")) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", value, re.ASCII) is None:
+        raise ValueError("must be whole numbers separated by commas, such as 30,60,120")
+    return tuple(int(part) for part in value.split(","))
 
 
 def _window(value: object) -> object:
@@ -278,6 +287,14 @@ class Settings(BaseModel):
         None, description="Directory with your own texts; see docs/messages.md."
     )
 
+    webhooks_allow_private: bool = Field(
+        False,
+        description="Let webhook endpoints be http and inside, for local development; refused in production.",
+    )
+    webhook_concurrency: int = Field(
+        8, ge=1, le=64, description="Webhook endpoints that one process sends to at once."
+    )
+
     public_url: str | None = Field(
         None,
         description="https address under which others reach this service; for the site's webhooks.",
@@ -323,6 +340,7 @@ class Settings(BaseModel):
     def _known_scheme(cls, value: SecretStr) -> SecretStr:
         if urlsplit(value.get_secret_value()).scheme not in SCHEMES:
             raise ValueError(f"the scheme must be one of {', '.join(SCHEMES)}")
+        _require_readable(value.get_secret_value())
         return value
 
     @field_validator("keyring")
@@ -344,6 +362,10 @@ class Settings(BaseModel):
             raise ValueError(
                 "must be https: the application password and every code would go over the wire in clear"
             )
+        try:
+            SiteAddress(value)
+        except WsmsConfigurationError as error:
+            raise ValueError(str(error)) from None
         return value
 
     @field_validator("public_url")
@@ -362,12 +384,7 @@ class Settings(BaseModel):
     @classmethod
     def _purpose_names(cls, value: frozenset[str]) -> frozenset[str]:
         for word in value:
-            if not (
-                word[:1].isalpha()
-                and word.replace("_", "a").isalnum()
-                and word.islower()
-                and len(word) <= 32
-            ):
+            if _PURPOSE.fullmatch(word) is None:
                 raise ValueError("a purpose is a-z, 0-9 and _, beginning with a letter, 32 at most")
         return value
 
@@ -413,23 +430,29 @@ class Settings(BaseModel):
             wrong.append(
                 "OTP_MIN_LIFE_AT_SEND: must be less than OTP_CODE_TTL, else nothing is ever sent"
             )
+        if self.failures_long.seconds < self.failures.seconds:
+            wrong.append("OTP_FAILURES_LONG: must be over a longer time than OTP_FAILURES")
+        if max(self.cooldown) > self.limit_recipient[0].seconds:
+            wrong.append(
+                "OTP_COOLDOWN: a step is longer than the longest window of OTP_LIMIT_RECIPIENT"
+            )
         cost = HashCost(self.hash_passes, self.hash_memory_kib, self.hash_lanes)
         if not cost.approved:
             wrong.append(
                 "OTP_HASH_MEMORY_KIB: below the OWASP row for OTP_HASH_PASSES (t=1: 47104, t=2: 19456, t=3: 12288)"
             )
+        if self.webhooks_allow_private and self.environment != "development":
+            wrong.append(
+                "OTP_WEBHOOKS_ALLOW_PRIVATE: only with OTP_ENVIRONMENT=development: callers could reach inside"
+            )
         if self.environment == "production":
             if not self.regions:
                 wrong.append("OTP_REGIONS: name the regions to which codes go, such as DE,AT,CH")
             wrong += _redis_in_the_open(self)
-        for region in self.regions:
-            if not (
-                len(region) == 2 and region.isascii() and region.isalpha() and region.isupper()
-            ):
-                wrong.append(
-                    "OTP_REGIONS: ISO 3166-1 codes of two capital letters, separated by commas"
-                )
-                break
+        if not self.regions <= REGIONS:
+            wrong.append(
+                "OTP_REGIONS: ISO 3166-1 codes of two capital letters, separated by commas, such as DE,GB"
+            )
         if wrong:
             raise SettingsError(*wrong)
         return self
@@ -488,49 +511,100 @@ def load(environ: Mapping[str, str]) -> Settings:
         SettingsError: every setting that is missing, unknown, out of range or unsafe, one a line.
     """
     values: dict[str, str] = {}
-    wrong: list[str] = []
+    wrong: dict[str, str] = {}  # by variable
     for name, value in environ.items():
-        if not name.startswith(PREFIX) or name.startswith(_NEIGHBOURS):
+        if not name.startswith(PREFIX) or _NEIGHBOURS.fullmatch(name):
             continue
-        field = name.removeprefix(PREFIX).lower()
-        if field not in Settings.model_fields and field.endswith("_file"):
-            field = field.removesuffix("_file")
+        field, in_file = _field_of(name)
+        if field is None:
+            near = difflib.get_close_matches(
+                name[len(PREFIX) :].lower(), Settings.model_fields, n=1
+            )
+            hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
+            wrong[name] = f"is no setting{hint}"
+            continue
+        if in_file:
             if f"{PREFIX}{field.upper()}" in environ:
-                wrong.append(f"{name}: {PREFIX}{field.upper()} is set too; keep one of the two")
+                wrong[name] = f"{PREFIX}{field.upper()} is set too; keep one of the two"
                 continue
             try:
                 value = Path(value).read_text("utf-8").removesuffix("\n")
             except (OSError, UnicodeDecodeError) as error:
-                wrong.append(f"{name}: the file can't be read ({type(error).__name__})")
+                wrong[name] = f"the file can't be read ({type(error).__name__})"
                 continue
-        if field not in Settings.model_fields:
-            near = difflib.get_close_matches(field, Settings.model_fields, n=1)
-            hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
-            wrong.append(f"{name}: is no setting{hint}")
+        if reason := _unreadable(field, value):
+            wrong[name] = reason
             continue
         values[field] = value
-    if wrong:
-        raise SettingsError(*wrong)
+    told = {field for field, _ in map(_field_of, wrong) if field}
+    lines = [f"{name}: {reason}" for name, reason in wrong.items()]
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(
-            *(_line(detail) for detail in error.errors(include_input=False))
-        ) from None
+        for detail in error.errors(include_input=False):
+            if not told & set(detail["loc"]):
+                lines += _lines(detail)
+    if lines:
+        raise SettingsError(*lines)
     if path := environ.get(f"{PREFIX}KEYRING_FILE"):
         settings._keyring_file = Path(path)
     return settings
 
 
-def _line(detail: Any) -> str:  # noqa: ANN401
-    name = PREFIX + str(detail["loc"][0] if detail["loc"] else "").upper()
-    if detail["type"] == "missing":
-        return f"{name}: is required"
+def _field_of(name: str) -> tuple[str | None, bool]:
+    """Return the setting that a variable sets, or None, and whether it names a file that holds the value."""
+    field = name.removeprefix(PREFIX).lower()
+    if name != name.upper():
+        return None, False
+    if field in Settings.model_fields:
+        return field, False
+    field = field.removesuffix("_file")
     return (
-        f"{name}: {detail['msg'].removeprefix('Value error, ')}"
-        if detail["loc"]
-        else detail["msg"].removeprefix("Value error, ")
+        (field, True)
+        if name.endswith("_FILE") and field in Settings.model_fields
+        else (None, False)
     )
+
+
+def _unreadable(field: str, value: str) -> str | None:
+    """Why a text can be no value of that setting, or None: what is empty or loosely written is not guessed at."""
+    setting = Settings.model_fields[field]
+    if not value.strip() and setting.default not in ("", frozenset()):
+        return "is empty"
+    if setting.annotation is int and re.fullmatch(r"-?[0-9]{1,9}", value, re.ASCII) is None:
+        return "must be a whole number"
+    return None
+
+
+def _require_readable(redis_url: str) -> None:
+    """Raise ValueError when a part of the URL can't be read. redis-py would repeat it, or take another database."""
+    parts = urlsplit(redis_url)
+    path = parts.path.strip("/")
+    try:
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port
+    except ValueError:
+        raise ValueError(
+            "host or port can't be read; write special characters of a password as %XX"
+        ) from None
+    if parts.scheme == "unix":
+        if not path:
+            raise ValueError("names no socket")
+        return
+    if "sentinel" in parts.scheme:
+        service, _, path = path.partition("/")
+        if not service:
+            raise ValueError("redis+sentinel:// needs /service behind the hosts")
+    if path and not (path.isascii() and path.isdigit()):
+        raise ValueError("the database behind the host must be a number")
+
+
+def _lines(detail: Any) -> list[str]:  # noqa: ANN401
+    said = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
+        return list(said.splitlines())
+    name = PREFIX + str(detail["loc"][0]).upper()
+    return [f"{name}: is required" if detail["type"] == "missing" else f"{name}: {said}"]
 
 
 def _redis_in_the_open(settings: Settings) -> list[str]:

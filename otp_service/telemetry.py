@@ -57,6 +57,14 @@ CREDIT_SEEN = Counter(
 WEBHOOK_HINTS = Counter(
     "otp_wsms_hints_total", "Deliveries of the site's own webhooks; unsigned hints.", ("event",)
 )
+WEBHOOKS = Counter(
+    "otp_webhooks_total",
+    "Messages to callers' endpoints: delivered, failed (tried again), dead (given up), dropped (too many waited).",
+    ("outcome",),
+)
+WEBHOOKS_WAITING = Gauge(
+    "otp_webhooks_waiting", "Messages that wait for an endpoint.", multiprocess_mode="mostrecent"
+)
 HASHES = Counter("otp_hashes_total", "argon2id computations.", ("use",))
 HASHES_WAITING = Gauge(
     "otp_hashes_waiting", "Admitted to the hash pool, not done.", multiprocess_mode="livesum"

@@ -6,7 +6,7 @@ Exit codes: 0 done, 1 refused (bad configuration, unknown name, a check that fai
 
 import typer
 
-from otp_service.cli import callers, dev, doctor, keys, messages, sandbox, serve, wsms
+from otp_service.cli import callers, dev, doctor, keys, messages, sandbox, serve, webhooks, wsms
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,6 +25,7 @@ app.command("openapi")(serve.openapi)
 app.add_typer(callers.app, name="callers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(messages.app, name="messages")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(wsms.app, name="wsms")
 
 

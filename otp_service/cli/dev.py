@@ -93,7 +93,7 @@ def dev(
 
 def _environment(data: Path, redis_url: str, sandbox_url: str) -> dict[str, str]:
     """Return the children's environment: the caller's own OTP_ settings win, but for what ties the parts together."""
-    ring = _kept(data / "keyring.json", keyring.generate(created_at=datetime.now(UTC).isoformat()))
+    _kept(data / "keyring.json", keyring.generate(created_at=datetime.now(UTC).isoformat()))
     password = _kept(data / "sandbox-password", generate_application_password())
     defaults = {
         "OTP_ENVIRONMENT": "development",
@@ -102,17 +102,14 @@ def _environment(data: Path, redis_url: str, sandbox_url: str) -> dict[str, str]
     }
     tied = {
         "OTP_REDIS_URL": redis_url,
-        "OTP_KEYRING": ring,
+        "OTP_KEYRING_FILE": str(data / "keyring.json"),
         "OTP_WSMS_URL": sandbox_url,
         "OTP_WSMS_USERNAME": "otp",
         "OTP_WSMS_APPLICATION_PASSWORD": password,
         "OTP_SANDBOX_APPLICATION_PASSWORD": password,
     }
-    own = {
-        name: value
-        for name, value in os.environ.items()
-        if f"{name.removesuffix('_FILE')}" not in tied
-    }
+    bases = {name.removesuffix("_FILE") for name in tied}
+    own = {n: value for n, value in os.environ.items() if n.removesuffix("_FILE") not in bases}
     return {**defaults, **own, **tied}
 
 
@@ -228,15 +225,15 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 def _welcome(endpoints: Mapping[str, str], credential: str, data: Path) -> str:
     service, sandbox = endpoints["service_url"], endpoints["sandbox_url"]
     return f"""
-  otp_service        {service}          contract: {service}/openapi.json
-  the phone          {sandbox}          a WSMS sandbox: no real site, no SMS leaves it
-  metrics            {endpoints["metrics_url"]}
-  Valkey             {endpoints["redis_url"].rpartition("@")[2]}          data and logs in {data}
+  the service    {service}   its contract: {service}/openapi.json
+  the phone      {sandbox}   a stand-in for the WSMS site: no SMS leaves it
+  metrics        {endpoints["metrics_url"]}
+  Valkey         {endpoints["redis_url"].rpartition("@")[2]}
+  data, logs     {data}
+  a caller's credential, also in {data / "credential"}
+                 {credential}
 
-  a caller's credential
-    {credential}
-
-  try it: request a code, read the phone, verify
+  Three commands to copy, in another terminal: request a code, read the phone, verify.
 
 curl -s {service}/otp/request -H 'Authorization: Bearer {credential}' \\
   -H 'Content-Type: application/json' -d '{{"to": "+14155550123", "purpose": "login"}}'
@@ -245,7 +242,7 @@ curl -s '{sandbox}/sandbox/messages?to=%2B14155550123'
 
 curl -s {service}/otp/verify -H 'Authorization: Bearer {credential}' \\
   -H 'Content-Type: application/json' \\
-  -d '{{"challenge_id": "FROM THE FIRST", "code": "FROM THE SECOND", "purpose": "login"}}'
+  -d '{{"challenge_id": "THE FIRST ONE SAID", "code": "THE PHONE SAYS", "purpose": "login"}}'
 
-  Ctrl-C stops all of it and keeps the data.
+  Ctrl-C stops everything and keeps the data.
 """

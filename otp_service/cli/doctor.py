@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Annotated
 
 import typer
 from pydantic_core import PydanticUndefined
@@ -9,18 +10,25 @@ from rich.console import Console
 from rich.table import Table
 
 from otp_service.cli.configured import load_settings
-from otp_service.doctor import Finding, inspect_messages, inspect_redis
+from otp_service.doctor import Finding, inspect_messages, inspect_redis, inspect_site
 from otp_service.settings import PREFIX, Settings
+from otp_service.wsms.client import WsmsClient
 
 _COLOURS = {"ok": "green", "warn": "yellow", "refuse": "red"}
 
 
-def doctor() -> None:
-    """Look at everything that start-up looks at, and say it all; exit 1 when the service would refuse to start."""
+def doctor(
+    site: Annotated[bool, typer.Option(help="Ask the WordPress site too; nothing is sent.")] = True,
+) -> None:
+    """
+    Look at everything that start-up looks at, and at the WordPress site, and say it all.
+
+    Exits 1 when the service would refuse to start, or could send no code.
+    """
     current = load_settings()
     findings = [
         Finding("ok", "settings", "complete and within their ranges"),
-        *asyncio.run(_look(current)),
+        *asyncio.run(_look(current, site)),
     ]
     table = Table("", "what", "found")
     for finding in findings:
@@ -55,14 +63,20 @@ def _shown(value: object) -> str:
     return f"`{text}`" if text else ""
 
 
-async def _look(current: Settings) -> list[Finding]:
-    from otp_service.app import load_catalogue, open_redis
+async def _look(current: Settings, site: bool) -> list[Finding]:
+    from otp_service.app import load_catalogue, open_redis, site_client
 
     connection = open_redis(current, name="otp_service_doctor")
     try:
         return [
             *await inspect_redis(connection, current),
             *inspect_messages(load_catalogue(current), current),
+            *(await _look_at_site(site_client(current), current) if site else ()),
         ]
     finally:
         await connection.aclose()
+
+
+async def _look_at_site(client: WsmsClient, current: Settings) -> list[Finding]:
+    async with client:
+        return await inspect_site(client, current)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, TypeVar
 
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from otp_service.cli.configured import load_settings
 from otp_service.wsms import (
     Accepted,
     BuddyPressUsers,
@@ -56,6 +58,11 @@ AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name: TypeAlias = Annotated[str, typer.Argument(help="Needed by the site.")]
 Mobile: TypeAlias = Annotated[str, typer.Argument(help="E.164, e.g. +14155550123.")]
 Group: TypeAlias = Annotated[int | None, typer.Option(help="One group id.")]
+HookUrl: TypeAlias = Annotated[str, typer.Argument(help="https, with an ASCII host.")]
+HookEvent: TypeAlias = Annotated[WebhookEvent | None, typer.Argument()]
+Here: TypeAlias = Annotated[
+    bool, typer.Option("--here", help="This service, at OTP_PUBLIC_URL, for both events.")
+]
 RowId: TypeAlias = Annotated[int, typer.Argument(help="The row's id.")]
 
 
@@ -290,19 +297,29 @@ def credit(
 
 @webhook_app.command("subscribe")
 def webhook_subscribe(
-    context: typer.Context, url: str, event: WebhookEvent, as_json: AsJson = False
+    context: typer.Context,
+    url: HookUrl = "",
+    event: HookEvent = None,
+    here: Here = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Have the site call an https URL; unsigned, so put a secret into its path."""
-    _run(context, lambda wsms: wsms.webhooks.subscribe(url, event), changes=True)
+    """Have the site call an https URL; unsigned, so put a secret into its path. Or `--here`: this service."""
+    for where, what in _hooks(url, event, here):
+        _run(context, partial(_subscribe, where, what), changes=True)
     _show({"status": "subscribed"}, as_json)
 
 
 @webhook_app.command("unsubscribe")
 def webhook_unsubscribe(
-    context: typer.Context, url: str, event: WebhookEvent, as_json: AsJson = False
+    context: typer.Context,
+    url: HookUrl = "",
+    event: HookEvent = None,
+    here: Here = False,
+    as_json: AsJson = False,
 ) -> None:
     """Stop it."""
-    _run(context, lambda wsms: wsms.webhooks.unsubscribe(url, event), changes=True)
+    for where, what in _hooks(url, event, here):
+        _run(context, partial(_unsubscribe, where, what), changes=True)
     _show({"status": "unsubscribed"}, as_json)
 
 
@@ -319,6 +336,31 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
         _show_table(("what", "ok", "what to do"), rows, as_json=False)
     if not report.ready_to_send:
         raise typer.Exit(REFUSED)
+
+
+async def _subscribe(url: str, event: WebhookEvent, wsms: WsmsClient) -> None:
+    await wsms.webhooks.subscribe(url, event)
+
+
+async def _unsubscribe(url: str, event: WebhookEvent, wsms: WsmsClient) -> None:
+    await wsms.webhooks.unsubscribe(url, event)
+
+
+def _hooks(url: str, event: WebhookEvent | None, here: bool) -> list[tuple[str, WebhookEvent]]:
+    """What to subscribe: one URL to one event, or this service to both."""
+    if not here:
+        if not url or event is None:
+            raise typer.BadParameter("give a URL and an event, or --here")
+        return [(url, event)]
+    if url:
+        raise typer.BadParameter("--here takes no URL: it is made of OTP_PUBLIC_URL and the ring")
+    from otp_service.core.hook_tokens import hook_token
+
+    settings = load_settings()
+    if settings.public_url is None:
+        raise typer.BadParameter("set OTP_PUBLIC_URL to the https address of this service")
+    own = f"{settings.public_url}/hooks/wsms/{hook_token(settings.ring())}"
+    return [(own, each) for each in WebhookEvent]
 
 
 def _run(

@@ -17,10 +17,9 @@ def hook_token(keyring: Keyring) -> str:
 def is_hook_token(keyring: Keyring, token: str) -> bool:
     """Whether it is the secret of a key that may still check; compared in constant time."""
     given = token.encode()
-    # A list, not a generator: every key is compared, whichever matches.
-    return any(
-        [hmac.compare_digest(_token(k).encode(), given) for k in keyring.live(Kind.CREDENTIAL)]
-    )
+    # All are compared, whichever matches.
+    found = [hmac.compare_digest(_token(k).encode(), given) for k in keyring.live(Kind.CREDENTIAL)]
+    return True in found
 
 
 def _token(key: Key) -> str:

@@ -14,6 +14,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from typing import Self
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_KID = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 
 
 class Kind(StrEnum):
@@ -116,8 +119,8 @@ class Keyring:
             KeyringError: not JSON, a field missing or wrong, a secret too short, two entries sharing one.
         """
         try:
-            entries = json.loads(text)["keys"]
-        except (ValueError, KeyError, TypeError):
+            entries = list(json.loads(text)["keys"])
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise KeyringError('not a key ring: expected JSON {"keys": […]}') from None
         seen: dict[bytes, str] = {}
         keys: list[tuple[Kind, State, Key]] = []
@@ -129,6 +132,8 @@ class Keyring:
                 raise KeyringError(
                     f"key number {number}: kid, kind, state or secret is wrong"
                 ) from None
+            if _KID.fullmatch(kid) is None:
+                raise KeyringError(f"key number {number}: kid is not 1 to 32 of a-z, 0-9 and -")
             if not 32 <= len(raw) <= 64 or len(set(raw)) < 8:
                 raise KeyringError(f"key {kid}: secret is not 32 to 64 random bytes")
             if raw in seen:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from phonenumbers import (
+    SUPPORTED_REGIONS,
     NumberParseException,
     PhoneNumber,
     PhoneNumberFormat,
@@ -18,6 +19,8 @@ from phonenumbers import (
 from otp_service.core.codes import normalise
 
 MAX_TYPED = 40  # characters of a number as typed; longer is refused before any parsing
+
+REGIONS = frozenset(SUPPORTED_REGIONS)  # ISO 3166-1 alpha-2, all that have numbers
 
 _RECEIVES_SMS = {
     PhoneNumberType.MOBILE,

@@ -7,7 +7,7 @@ worker (`flows.delivery`) when it is about to leave.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -141,6 +141,7 @@ class OneTimeCodes:
     The story of a one-time code.
 
     Args:
+        wanted: Whether a caller's webhooks are told of challenges.
         clock: Any steady clock, for the ceiling of this process.
     """
 
@@ -153,6 +154,7 @@ class OneTimeCodes:
         hashes: HashPool,
         catalogue: Catalogue,
         channel: Channel,
+        wanted: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy = policy
@@ -162,6 +164,7 @@ class OneTimeCodes:
         self._catalogue = catalogue
         self._channel = channel
         self._ceiling = Ceiling(policy.per_process)
+        self._wanted = wanted
         self._clock = clock
 
     async def request(self, caller: str, ask: CodeRequest, *, handle: str) -> Issued:
@@ -199,6 +202,7 @@ class OneTimeCodes:
             grace_ms=policy.resend_grace * 1000,
             min_life_ms=policy.min_life_at_send * 1000,
             retention_ms=policy.retention * 1000,
+            events=await self._wanted(caller),
         )
         limits = self._limits(caller, recipient, ask.client_ip)
         with self._headroom():
@@ -297,6 +301,9 @@ class OneTimeCodes:
             attempts_left=reserved.attempts_left,
         )
         CHALLENGES.labels(purpose, "wrong_code").inc()
+        if reserved.blocks:
+            log.info("challenge.blocked", caller=caller, challenge_id=challenge_id)
+            await self._challenges.tell_blocked(address)
         if reserved.attempts_left > 0:
             raise InvalidCode(reserved.attempts_left)
         _, ended_at = await self._challenges.end(address, caller=caller, status=Status.EXHAUSTED)

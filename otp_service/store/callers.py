@@ -5,12 +5,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from otp_service.core.credentials import StoredCredential
 from otp_service.errors import Unavailable
 from otp_service.store import keys
-from otp_service.store.connection import Connection
+from otp_service.store.connection import FAULTS, Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class Callers:
         client: Any = self._connection.client
         try:
             found = [key async for key in client.scan_iter(match=keys.CALLERS, count=1000)]
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAULTS as error:
             raise Unavailable(f"redis: callers: {type(error).__name__}") from error
         names = sorted({str(key).rpartition(":")[2] for key in found})
         records = [await self.find(name) for name in names]
@@ -71,7 +69,7 @@ class Callers:
         client: Any = self._connection.client
         try:
             return await client.execute_command(*command)
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAULTS as error:
             raise Unavailable(f"redis: callers: {type(error).__name__}") from error
 
 

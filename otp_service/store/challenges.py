@@ -61,6 +61,7 @@ class NewChallenge:
     grace_ms: int
     min_life_ms: int
     retention_ms: int
+    events: bool = False  # whether the caller's webhooks want to know what becomes of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +88,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
-    """One attempt is spent; the newest digest first. `about` is sealed."""
+    """
+    One attempt is spent; the newest digest first. `about` is sealed.
+
+    `blocks`: unless this attempt succeeds, the subject is blocked.
+    """
 
     candidates: Sequence[Candidate]
     attempts_left: int
     about: str
+    blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +174,7 @@ class Challenges:
                 "min_life_ms": new.min_life_ms,
                 "retention_ms": new.retention_ms,
                 "max_bindings": self._max_bindings,
+                "events": new.events,
             },
         )
         if answer["verdict"] == "exists":
@@ -253,6 +260,7 @@ class Challenges:
                     candidates=candidates,
                     attempts_left=int(answer["attempts_left"]),
                     about=answer["about"],
+                    blocks=bool(answer.get("blocks")),
                 )
             case "approved":
                 return Approved(ended_at=int(answer["ended_at"]), about=answer["about"])
@@ -301,6 +309,18 @@ class Challenges:
         if answer["verdict"] == "approved":
             return int(answer["ended_at"])
         raise _refusal(answer)
+
+    async def tell_blocked(self, address: ChallengeAddress) -> None:
+        """Tell the caller's webhooks that the subject is blocked, if it is. Raises Unavailable."""
+        await self._scripts.run(
+            "tell_blocked",
+            [
+                keys.challenge(address),
+                keys.guard(address.subject, FACTOR),
+                keys.events(address.subject.bucket),
+            ],
+            {"id": address.challenge_id, "budget": self._budget},
+        )
 
     async def end(
         self, address: ChallengeAddress, *, caller: str, status: Status
@@ -371,7 +391,7 @@ class Challenges:
             keys.events(address.subject.bucket),
         ]
         near, far = self._limits.split(own[0], limits)
-        state = await self._limits.charge_far(far, member)
+        charge = await self._limits.charge_far(far, member)
         try:
             answer = await self._scripts.run(
                 script,
@@ -386,11 +406,13 @@ class Challenges:
             )
             if answer["verdict"] not in ("opened", "exists", "resent"):
                 raise _refusal(answer)
+        except Unavailable:
+            raise  # it may have been opened all the same: then it must stay charged
         except Exception:
-            await self._limits.release_far(far, member)
+            await self._limits.release_far(charge)
             raise
-        if state is not None:
-            answer["windows"], answer["next_ms"] = state
+        if charge.state is not None:
+            answer["windows"], answer["next_ms"] = charge.state
         return answer
 
 

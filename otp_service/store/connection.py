@@ -9,7 +9,8 @@ The connections to Redis or Valkey: one node, Sentinel or Cluster, from one URL.
 Nothing is ever retried here: a script whose answer was late has run, and running it again would count twice.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -20,8 +21,16 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
+from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Client = Redis | RedisCluster
+
+# All that a command can end in when Redis is away, late, in trouble or no Redis at all.
+FAULTS = (RedisError, OSError, TimeoutError, EOFError, UnicodeDecodeError)
+
+_REDIRECTIONS = 5
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
 
@@ -45,9 +54,10 @@ class Timeouts:
 class Connection:
     """One way to Redis; knows which keys one script may touch."""
 
-    def __init__(self, client: Client, *, clustered: bool) -> None:
+    def __init__(self, client: Client, *, clustered: bool, sentinels: Sequence[Redis] = ()) -> None:
         self.client = client
         self.clustered = clustered
+        self._sentinels = sentinels
 
     def same_slot(self, a: str, b: str) -> bool:
         """Whether one script may touch both keys."""
@@ -66,7 +76,43 @@ class Connection:
         return groups
 
     async def aclose(self) -> None:
-        await self.client.aclose()
+        for client in (self.client, *self._sentinels):
+            await client.aclose()
+            if isinstance(client, Redis):
+                await (
+                    client.connection_pool.disconnect()
+                )  # redis-py leaves a pool open that it was given
+
+
+class _Cluster(RedisCluster):
+    """
+    redis-py's cluster client, but for what it does after a fault.
+
+    That one closes the node's free connections while other calls are taking them up, so with retries off one fault
+    makes others without end (seen with 8.1.0). Here they are only marked, and each is opened anew when it is next used.
+    """
+
+    async def _execute_command(self, target_node: ClusterNode, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        node = target_node
+        for _ in range(_REDIRECTIONS):
+            try:
+                return await node.execute_command(*args, **kwargs)
+            except MovedError as error:  # like the two below: nothing ran
+                await self.nodes_manager.move_slot(error)
+                node = self.nodes_manager.get_node_from_slot(error.slot_id)
+            except AskError as error:
+                node = self.get_node(node_name=f"{error.host}:{error.port}") or target_node
+                await node.execute_command("ASKING")
+            except TryAgainError:
+                await asyncio.sleep(0.05)
+            except (RedisConnectionError, RedisTimeoutError, ClusterDownError):
+                node.update_active_connections_for_reconnect()
+                for connection in node._free:
+                    connection.mark_for_reconnect()  # type: ignore[no-untyped-call]
+                self.nodes_manager.move_node_to_end_of_cached_nodes(node.name)
+                self._initialize = True  # ask the others for the slots before the next call
+                raise
+        raise RedisConnectionError("the slot kept moving")
 
 
 def connect(
@@ -98,11 +144,10 @@ def connect(
     }
     if parts.scheme.endswith("+cluster"):
         hosts = [ClusterNode(host, port) for host, port in _hosts(parts.netloc, 6379)]
-        cluster = RedisCluster(
+        cluster = _Cluster(
             startup_nodes=hosts,
             ssl=parts.scheme.startswith("rediss"),
             max_connections=connections,
-            cluster_error_retry_attempts=0,
             **_credentials(parts.username, parts.password),
             **common,
         )
@@ -116,7 +161,7 @@ def connect(
         primary = sentinel.master_for(
             service, max_connections=connections, db=int(db or 0), **credentials, **common
         )
-        return Connection(primary, clustered=False)
+        return Connection(primary, clustered=False, sentinels=sentinel.sentinels)
     pool = BlockingConnectionPool.from_url(
         url, max_connections=connections, timeout=timeouts.pool, **common
     )

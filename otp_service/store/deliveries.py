@@ -1,18 +1,13 @@
 """Delivery jobs: a stream of ids in each bucket, one consumer group, and a fence before each send."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from redis.exceptions import RedisError, ResponseError
 
 from otp_service.core.challenge import ChallengeAddress, DeliveryStatus
-from otp_service.errors import Unavailable
 from otp_service.store import keys
 from otp_service.store.connection import Connection
 from otp_service.store.scripts import Scripts
+from otp_service.store.streams import Entry, Streams
 
 GROUP = "delivery"
 
@@ -65,86 +60,38 @@ class Deliveries:
 
     def __init__(self, scripts: Scripts, blocking: Connection, *, consumer: str) -> None:
         self._scripts = scripts
-        self._blocking = blocking
-        self._consumer = consumer
+        self._streams = Streams(
+            scripts.connection, blocking, names=keys.queues(), group=GROUP, consumer=consumer
+        )
 
     @property
     def reading_groups(self) -> list[list[str]]:
         """The queues in groups that one blocking read may name: one on a single node, one each on Redis Cluster."""
-        return self._scripts.connection.by_slot(keys.queues())
+        return self._streams.reading_groups
 
     async def prepare(self) -> None:
         """Create the queues' consumer group where it is missing. Raises Unavailable."""
-        async with _faults("prepare"):
-            for queue in keys.queues():
-                try:
-                    await self._client.xgroup_create(queue, GROUP, id="0", mkstream=True)
-                except ResponseError as error:
-                    if "BUSYGROUP" not in str(error):
-                        raise
+        await self._streams.prepare()
 
     async def read(self, queues: Sequence[str], *, block_ms: int) -> list[Job]:
-        """
-        Return new jobs, at most one of each queue, waiting up to `block_ms` for the first.
-
-        Raises:
-            Unavailable: Redis.
-        """
-        client: Any = self._blocking.client
-        async with _faults("read"):
-            try:
-                answer = await client.xreadgroup(
-                    GROUP, self._consumer, dict.fromkeys(queues, ">"), count=1, block=block_ms
-                )
-            except ResponseError as error:
-                if "NOGROUP" not in str(error):
-                    raise
-                await self.prepare()  # the data was lost under our feet
-                return []
-        streams = answer.items() if isinstance(answer, dict) else answer or []
-        return [
-            job for queue, batches in streams for batch in batches for job in _jobs(queue, batch)
-        ]
+        """Return new jobs, at most one of each queue, waiting up to `block_ms` for the first. Raises Unavailable."""
+        return _jobs(await self._streams.read(queues, count=1, block_ms=block_ms))
 
     async def claim_idle(self, *, idle_ms: int) -> list[Job]:
         """Return jobs that another worker took and left for `idle_ms`. Raises Unavailable."""
-        found: list[Job] = []
-        async with _faults("claim"):
-            for queue in keys.queues():
-                answer = await self._client.xautoclaim(
-                    queue, GROUP, self._consumer, idle_ms, start_id="0", count=16
-                )
-                found += _jobs(queue, answer[1])
-        return found
+        return _jobs(await self._streams.claim_idle(idle_ms=idle_ms))
 
     async def give_back(self, jobs: Sequence[Job]) -> None:
         """Leave jobs that were not begun for the next worker that sweeps, at once. Raises Unavailable."""
-        async with _faults("give_back"):
-            for job in jobs:
-                await self._client.xclaim(
-                    job.queue,
-                    GROUP,
-                    self._consumer,
-                    0,
-                    [job.message_id],
-                    idle=3_600_000,
-                    justid=True,
-                )
+        await self._streams.give_back([(job.queue, job.message_id) for job in jobs])
 
     async def leave(self) -> None:
         """Take this consumer out of the groups where nothing is pending for it. Raises Unavailable."""
-        async with _faults("leave"):
-            for queue in keys.queues():
-                pending = await self._client.xpending_range(
-                    queue, GROUP, "-", "+", 1, consumername=self._consumer
-                )
-                if not pending:
-                    await self._client.xgroup_delconsumer(queue, GROUP, self._consumer)
+        await self._streams.leave()
 
     async def waiting(self) -> int:
         """Return how many jobs are queued or being sent. Raises Unavailable."""
-        async with _faults("waiting"):
-            return sum([int(await self._client.xlen(queue)) for queue in keys.queues()])
+        return await self._streams.waiting()
 
     async def take(self, job: Job, address: ChallengeAddress) -> Send | Dropped | InProgress:
         """Return what the job's send needs, or settle it. Marks nothing on `Send`. Raises Unavailable."""
@@ -271,31 +218,20 @@ class Deliveries:
 
     async def discard(self, job: Job) -> None:
         """Take an entry off the queue that is no job of ours. Raises Unavailable."""
-        async with _faults("discard"):
-            await self._client.xack(job.queue, GROUP, job.message_id)
-            await self._client.xdel(job.queue, job.message_id)
-
-    @property
-    def _client(self) -> Any:  # noqa: ANN401
-        return self._scripts.connection.client
+        await self._streams.take_out(job.queue, job.message_id)
 
 
 def _trace_keys(job: Job, address: ChallengeAddress) -> list[str]:
     return [keys.trace(address, job.generation), keys.traces(address.subject.bucket)]
 
 
-@asynccontextmanager
-async def _faults(what: str) -> AsyncIterator[None]:
-    try:
-        yield
-    except (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-        raise Unavailable(f"redis: {what}: {type(error).__name__}") from error
-
-
-def _jobs(queue: str, entries: Any) -> list[Job]:  # noqa: ANN401
-    """Entries as RESP2 and RESP3 give them; a deleted one comes without fields."""
+def _jobs(entries: Sequence[Entry]) -> list[Job]:
     return [
-        Job(queue, message_id, str(fields.get("id")), int(fields.get("generation", 0)))
-        for message_id, fields in ([entries] if isinstance(entries, tuple) else entries)
-        if fields
+        Job(
+            entry.stream,
+            entry.entry_id,
+            str(entry.fields.get("id")),
+            int(entry.fields.get("generation", 0)),
+        )
+        for entry in entries
     ]

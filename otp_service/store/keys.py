@@ -18,9 +18,15 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:recovery:<tag>        hash    digests of recovery codes                      permanent
     otp:credit                    hash    what the SMS gateway said last is left         a week from then
     otp:turn:<what>               text    until when one process has done something      its interval
+    otp:{00}:probe                string  that Redis takes writes                        1 s
     otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
+    otp:webhooks:<caller>         hash    endpoints, their addresses and secrets sealed  permanent
+    otp:{outgoing}:due            zset    endpoints by when they have their next turn    30 days after the last message
+    otp:{outgoing}:waiting:<e>    zset    messages for an endpoint by when they are due  the same
+    otp:{outgoing}:records:<e>    hash    the messages, sealed, and how they fared       the same
+    otp:{outgoing}:dead:<e>       zset    messages given up, by when                     the same
 """
 
 import re
@@ -29,10 +35,11 @@ from otp_service.core.challenge import BUCKETS, ChallengeAddress, SubjectAddress
 
 PERMANENT = (
     re.compile(r"otp:\{[0-9a-f]{2}\}:(queue|events|factors:[0-9a-f]{16}|recovery:[0-9a-f]{16})"),
-    re.compile(r"otp:caller:[a-z0-9-]+"),
+    re.compile(r"otp:(caller|webhooks):[a-z0-9-]+"),
 )
 
 _P = "otp:"
+_OUTGOING = f"{_P}{{outgoing}}:"
 
 
 def _tag(bucket: int) -> str:
@@ -75,6 +82,10 @@ def events(bucket: int) -> str:
     return f"{_tag(bucket)}events"
 
 
+def event_streams() -> list[str]:
+    return [events(bucket) for bucket in range(BUCKETS)]
+
+
 def proof(bucket: int, digest: str) -> str:
     return f"{_tag(bucket)}proof:{digest}"
 
@@ -103,9 +114,27 @@ def caller(name: str) -> str:
     return f"{_P}caller:{name}"
 
 
+def webhooks(caller_name: str) -> str:
+    return f"{_P}webhooks:{caller_name}"
+
+
+def waiting(endpoint: str) -> str:
+    return f"{_OUTGOING}waiting:{endpoint}"
+
+
+def records(endpoint: str) -> str:
+    return f"{_OUTGOING}records:{endpoint}"
+
+
+def dead(endpoint: str) -> str:
+    return f"{_OUTGOING}dead:{endpoint}"
+
+
 def turn(what: str) -> str:
     return f"{_P}turn:{what}"
 
 
 CALLERS = f"{_P}caller:*"
+WEBHOOKS = f"{_P}webhooks:*"
+DUE = f"{_OUTGOING}due"
 CREDIT = f"{_P}credit"

@@ -68,6 +68,22 @@ class ChargedLimit:
         return spec
 
 
+@dataclass(frozen=True, slots=True)
+class FarCharge:
+    """
+    What one run was charged in other slots.
+
+    Attributes:
+        member: The call's own id in each limit.
+        fresh: The limits that this run charged, and no earlier one of the same call.
+        state: How the first limit stands, as its script tells; None without limits.
+    """
+
+    member: str
+    fresh: Sequence[ChargedLimit]
+    state: tuple[list[Any], int] | None
+
+
 class Limits:
     """Limits in slots of their own."""
 
@@ -84,37 +100,40 @@ class Limits:
             (near if self._scripts.connection.same_slot(key, limit.key) else far).append(limit)
         return near, far
 
-    async def charge_far(
-        self, limits: Sequence[ChargedLimit], member: str
-    ) -> tuple[list[Any], int] | None:
+    async def charge_far(self, limits: Sequence[ChargedLimit], member: str) -> FarCharge:
         """
-        Charge them all, or none; return how the first stands, None without limits.
+        Charge them all, or none. What an earlier run of the same call was charged stays as it is.
 
         Raises:
             RateLimited, QuotaExceeded, Unavailable.
         """
-        if not limits:
-            return None
         answers = await asyncio.gather(
             *(self._charge(limit, member) for limit in limits), return_exceptions=True
         )
         failed = [answer for answer in answers if isinstance(answer, BaseException)]
-        refused = [a for a in answers if isinstance(a, dict) and a["verdict"] != "charged"]
+        told = [(limit, a) for limit, a in zip(limits, answers, strict=True) if isinstance(a, dict)]
+        refused = [a for _, a in told if a["verdict"] != "charged"]
+        charge = FarCharge(
+            member,
+            [limit for limit, a in told if a["verdict"] == "charged" and not a["again"]],
+            None
+            if failed or refused or not told
+            else (told[0][1]["windows"], int(told[0][1]["next_ms"])),
+        )
         if failed or refused:
-            await self.release_far(limits, member)
+            await self.release_far(charge)
         if failed:
             raise failed[0]
         if refused:
             worst = max(refused, key=lambda answer: int(answer["wait_ms"]))
             kind = QuotaExceeded if worst["limit"] == "caller_budget" else RateLimited
             raise kind(worst["limit"], max(1, -(-int(worst["wait_ms"]) // 1000)))
-        first = next(answer for answer in answers if isinstance(answer, dict))
-        return first["windows"], int(first["next_ms"])
+        return charge
 
-    async def release_far(self, limits: Sequence[ChargedLimit], member: str) -> None:
-        """Take back what this request charged."""
-        for limit in limits:
-            await self._scripts.evaluate("release_limits", [limit.key], member)
+    async def release_far(self, charge: FarCharge) -> None:
+        """Take back what this run charged. Only for what certainly was not opened."""
+        for limit in charge.fresh:
+            await self._scripts.evaluate("release_limits", [limit.key], charge.member)
 
     async def _charge(self, limit: ChargedLimit, member: str) -> dict[str, Any]:
         return await self._scripts.run(

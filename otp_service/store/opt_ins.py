@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from otp_service.core.challenge import Status, SubjectAddress
-from otp_service.errors import ChallengeNotFound, QuotaExceeded, RateLimited
+from otp_service.errors import ChallengeNotFound, QuotaExceeded, RateLimited, Unavailable
 from otp_service.store import keys
 from otp_service.store.challenges import ended, seconds
 from otp_service.store.limits import ChargedLimit, Limits
@@ -67,7 +67,7 @@ class OptIns:
         """
         key = keys.opt_in(address)
         near, far = self._limits.split(key, limits)
-        state = await self._limits.charge_far(far, handle)
+        charge = await self._limits.charge_far(far, handle)
         try:
             answer = await self._scripts.run(
                 "open_opt_in",
@@ -85,13 +85,15 @@ class OptIns:
             if answer["verdict"] == "limited":
                 kind = QuotaExceeded if answer["limit"] == "caller_budget" else RateLimited
                 raise kind(answer["limit"], seconds(answer["wait_ms"]))
+        except Unavailable:
+            raise  # it may have been opened all the same: then it must stay charged
         except Exception:
-            await self._limits.release_far(far, handle)
+            await self._limits.release_far(charge)
             raise
         return OpenedOptIn(
             now=int(answer["now"]),
             expires_at=int(answer["expires_at"]),
-            next_ms=int(state[1] if state is not None else answer["next_ms"]),
+            next_ms=int(charge.state[1] if charge.state is not None else answer["next_ms"]),
             again=answer["verdict"] == "again",
             pending_before=bool(answer.get("pending_before")),
         )

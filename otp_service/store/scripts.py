@@ -14,13 +14,18 @@ from typing import Any
 
 import structlog
 from redis.asyncio import RedisCluster
-from redis.exceptions import NoScriptError, RedisError
+from redis.asyncio.cluster import ClusterNode
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import MovedError, NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from otp_service.errors import Unavailable
-from otp_service.store.connection import Connection
+from otp_service.store.connection import FAULTS, Connection
 
 log = structlog.get_logger()
 
+_PROBE = "redis.call('SET', KEYS[1], 1, 'PX', 1000) return 1"
+_REDIRECTIONS = 3
 _INCLUDE = "--- include: "
 
 
@@ -54,6 +59,13 @@ def names() -> list[str]:
     """Return the names of all scripts."""
     entries = (files("otp_service.store") / "lua").iterdir()
     return sorted(e.name.removesuffix(".lua") for e in entries if not e.name.startswith("_"))
+
+
+class _Answer(dict[str, Any]):
+    """What a script told; a field that it should have told and did not is a fault."""
+
+    def __missing__(self, name: str) -> Any:  # noqa: ANN401
+        raise Unavailable(f"redis: an answer without {name}")
 
 
 class Scripts:
@@ -104,7 +116,7 @@ class Scripts:
             decoded["verdict"]
         except (TypeError, ValueError, KeyError):
             raise Unavailable(f"redis: {name} gave no answer of ours") from None
-        return dict(decoded)
+        return _Answer(decoded)
 
     async def evaluate(
         self, name: str, keys: Sequence[str], arg: str, *, durable: bool = False
@@ -116,16 +128,16 @@ class Scripts:
                 return await self._call("EVALSHA", self._shas[name], keys, arg, wait)
             except NoScriptError:
                 return await self._call("EVAL", self._sources[name], keys, arg, wait)
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAULTS as error:
             log.warning("redis.unavailable", script=name, error=type(error).__name__)
             raise Unavailable(f"redis: {type(error).__name__}") from error
 
     async def answers(self) -> bool:
-        """Whether Redis answers and runs scripts now."""
+        """Whether Redis runs scripts and takes writes now: a replica and a full one do not."""
         client: Any = self.connection.client
         try:
-            return int(await client.eval("return 1", 1, "otp:{00}:queue")) == 1
-        except (RedisError, OSError, TimeoutError):
+            return int(await client.eval(_PROBE, 1, "otp:{00}:probe")) == 1
+        except (*FAULTS, TypeError, ValueError):
             return False
 
     async def length(self, key: str) -> int:
@@ -133,7 +145,7 @@ class Scripts:
         client: Any = self.connection.client
         try:
             return int(await client.hlen(key))
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAULTS as error:
             raise Unavailable(f"redis: {type(error).__name__}") from error
 
     async def field(self, key: str, name: str) -> str | None:
@@ -141,7 +153,7 @@ class Scripts:
         client: Any = self.connection.client
         try:
             found = await client.hget(key, name)
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAULTS as error:
             raise Unavailable(f"redis: {type(error).__name__}") from error
         return None if found is None else str(found)
 
@@ -166,17 +178,40 @@ class Scripts:
         """Both on one connection to the primary of the key's slot: WAIT speaks of what its own connection wrote."""
         client = self.connection.client
         if isinstance(client, RedisCluster):
-            await client.initialize()
+            return await self._on_the_slots_node(client, call, key, wait)
+        pipeline = client.pipeline(transaction=False)
+        pipeline.execute_command(*call)
+        pipeline.execute_command(*wait)
+        return await pipeline.execute(raise_on_error=False)
+
+    async def _on_the_slots_node(
+        self, client: RedisCluster, call: tuple[Any, ...], key: str, wait: tuple[Any, ...]
+    ) -> list[Any]:
+        """As a pipeline would: both answers are read whatever the first one is, and a slot that moved is followed."""
+        await client.initialize()
+        for _ in range(_REDIRECTIONS):
             node = client.get_node_from_key(key)
             if node is None:
                 raise Unavailable("redis: no node serves the slot")
             connection = node.acquire_connection()
             try:
                 await connection.send_packed_command(connection.pack_commands([call, wait]), False)
-                return [await node.parse_response(connection, str(c[0])) for c in (call, wait)]
+                answers = [
+                    await _answer_or_error(node, connection, str(c[0])) for c in (call, wait)
+                ]
+            except (RedisConnectionError, RedisTimeoutError):
+                await client.nodes_manager.initialize()  # the node may be gone for good
+                raise
             finally:
                 node.release(connection)
-        pipeline = client.pipeline(transaction=False)
-        pipeline.execute_command(*call)
-        pipeline.execute_command(*wait)
-        return await pipeline.execute(raise_on_error=False)
+            if not isinstance(answers[0], MovedError):
+                return answers
+            await client.nodes_manager.move_slot(answers[0])  # nothing ran
+        return answers
+
+
+async def _answer_or_error(node: ClusterNode, connection: Any, command: str) -> Any:  # noqa: ANN401
+    try:
+        return await node.parse_response(connection, command)
+    except ResponseError as error:
+        return error

@@ -12,6 +12,7 @@ from otp_service.errors import OtpError
 from otp_service.settings import Settings
 from otp_service.web.problems import leaves
 from otp_service.web.routes import OPERATIONS
+from otp_service.wsms.outcome import RefusedReason, UnknownReason
 from tests.docs.tables import DOCUMENTS, TABLES, rewritten
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,8 +59,9 @@ def test_settings_commands_and_targets_that_a_document_names_exist(path: Path) -
     text = path.read_text("utf-8")
     neighbours = {"OTP_CREDENTIAL", "OTP_SERVICE"}  # of scripts, not of the service
     for name in set(re.findall(r"\bOTP_[A-Z_]*[A-Z]\b", text)) - neighbours:
-        field = name.removeprefix("OTP_").removesuffix("_FILE").lower()
-        assert field in Settings.model_fields or name.startswith("OTP_SANDBOX_"), name
+        field = name.removeprefix("OTP_").lower()
+        known = {field, field.removesuffix("_file")} & set(Settings.model_fields)
+        assert known or name.startswith("OTP_SANDBOX_"), name
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`make ([a-z-]+)`", text):
         assert re.search(rf"^{target}:", makefile, re.M), target
@@ -67,5 +69,8 @@ def test_settings_commands_and_targets_that_a_document_names_exist(path: Path) -
     commands |= {group.name for group in command_line.registered_groups}
     for word in re.findall(r"`otp-service ([a-z]+)", text):
         assert word in commands, word
+    reasons = {member.value for reason in (RefusedReason, UnknownReason) for member in reason}
+    for word in re.findall(r"^\| `(?:failed|unknown)`, ((?:`[a-z_]+`(?: or )?)+) \|", text, re.M):
+        assert set(re.findall(r"[a-z_]{3,}", word)) <= reasons, word
     for file in re.findall(r"`((?:docs|docker|bench|tests|otp_service)/[\w./-]+)`", text):
         assert (ROOT / file).exists(), file

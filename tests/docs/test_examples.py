@@ -100,7 +100,7 @@ def test_the_javascript_example_logs_a_person_in(
     )
     node = compute_driver_executable()[0]  # which comes with playwright
 
-    def run(*words: str) -> Any:  # noqa: ANN401
+    def run(*words: str) -> Any:
         found = subprocess.run(
             [node, tmp_path / "call.mjs", *words],
             env={"OTP_CREDENTIAL": running.credential},

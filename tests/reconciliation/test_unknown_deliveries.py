@@ -39,6 +39,18 @@ async def test_a_failure_that_the_site_reports_is_failed_and_its_code_still_work
     assert len(sandbox.messages()) == 1
 
 
+async def test_the_sites_clock_is_compared_with_a_clock_that_no_test_moves(
+    traced: Service, sandbox: Sandbox
+) -> None:
+    traced.advance(3 * 3600)
+    sandbox.fail(kind="drop_after", times=1)
+    challenge = await traced.request()
+
+    await look(traced)
+
+    assert (await traced.look(challenge))["delivery"]["status"] == "accepted"
+
+
 async def test_a_row_that_appears_late_is_found(traced: Service, sandbox: Sandbox) -> None:
     sandbox.fail(kind="queued", times=1)
     challenge = await traced.request()
@@ -89,7 +101,7 @@ async def test_looking_gets_rarer(traced: Service, sandbox: Sandbox) -> None:
     sandbox.settings(store_outbox_messages=False)
     sandbox.fail(kind="drop_after", times=1)
     await traced.request()
-    sandbox.fail(kind="status", status=500, endpoint="outbox", times=100)
+    sandbox.fail(kind="html", endpoint="outbox", times=100)
 
     for _ in range(100):
         await look(traced, after=1)

@@ -416,4 +416,3 @@ async def _listening(
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-

@@ -101,7 +101,11 @@ STEPS = [
         0,
     ),
     Step(
-        "sent, not written down", script("settle_send"), "hold_before", ("unknown", "worker_lost"), 1
+        "sent, not written down",
+        script("settle_send"),
+        "hold_before",
+        ("unknown", "worker_lost"),
+        1,
     ),
     Step("written down, unheard", script("settle_send"), "hold_after", ("accepted", None), 1),
 ]

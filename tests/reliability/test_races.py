@@ -135,9 +135,7 @@ async def guess_200_times(post: Post, sandbox: Sandbox, hashes: Callable[[], int
     challenge = await requested(post)
     code, before = sandbox.code(), hashes()
 
-    answers = await at_once(
-        *(verify(post, challenge, other_than(code, 1 + i)) for i in range(200))
-    )
+    answers = await at_once(*(verify(post, challenge, other_than(code, 1 + i)) for i in range(200)))
 
     assert hashes() - before == 5
     outcomes = count(answers)
@@ -189,7 +187,9 @@ async def open_many_at_once(post: Post, sandbox: Sandbox) -> None:
     """The cooldown lets one of them through; where it is no obstacle, the newest is the one that lives."""
     answers = await at_once(
         *(
-            post("/otp/request", to=number(30 + i), purpose="login", subject="user-1", binding="tab")
+            post(
+                "/otp/request", to=number(30 + i), purpose="login", subject="user-1", binding="tab"
+            )
             for i in range(12)
         )
     )

@@ -22,7 +22,6 @@ end
 local function refusing(specs, now)
   local worst, wait = nil, 0
   for _, spec in ipairs(specs) do
-    redis.call('ZREMRANGEBYSCORE', KEYS[spec.i], '-inf', now - spec.windows[1][3])
     obstacles(spec, now, function(name, ms)
       if ms > wait then worst, wait = name, ms end
     end)
@@ -30,9 +29,11 @@ local function refusing(specs, now)
   return worst, wait
 end
 
+-- Adds before it tidies up: a full Redis refuses what adds, but only as long as the script has written nothing.
 local function charge(specs, now, member)
   for _, spec in ipairs(specs) do
     redis.call('ZADD', KEYS[spec.i], now, member)
+    redis.call('ZREMRANGEBYSCORE', KEYS[spec.i], '-inf', now - spec.windows[1][3])
     redis.call('PEXPIRE', KEYS[spec.i], spec.windows[1][3])
   end
 end

@@ -30,12 +30,12 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return cjson.encode({verdict = 'exist
 local blocked = blocked_until(KEYS[4], a.budget, now)
 if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
 
-local own, side_by_side, earliest, replaced = pointer(a.purpose, a.binding), 0, nil, nil
+local own, side_by_side, earliest, replaced, over = pointer(a.purpose, a.binding), 0, nil, nil, {}
 for field, live in pairs(hash(KEYS[3])) do
   local id, expires_at = string.match(live, '^([^|]*)|%d+|(%d+)$')
   expires_at = tonumber(expires_at)
   if expires_at <= now then
-    redis.call('HDEL', KEYS[3], field)
+    over[#over + 1] = field
   elseif field == own then
     replaced = id
   elseif string.sub(field, 1, #a.purpose + 1) == a.purpose .. '|' then
@@ -62,6 +62,7 @@ redis.call('HSET', KEYS[1],
 redis.call('PEXPIRE', KEYS[1], a.ttl_ms + a.retention_ms)
 redis.call('HSET', KEYS[2], 'sealed', a.sealed)
 redis.call('PEXPIRE', KEYS[2], a.ttl_ms)
+if #over > 0 then redis.call('HDEL', KEYS[3], unpack(over)) end
 redis.call('HSET', KEYS[3], own, a.id .. '|' .. now .. '|' .. expires_at)
 redis.call('PEXPIRE', KEYS[3], a.ttl_ms + a.retention_ms)
 redis.call('XADD', KEYS[5], '*', 'id', a.id, 'generation', 1)

@@ -1,4 +1,4 @@
-"""A message is found at its time, whatever the site's clock, zone and season make of it."""
+"""A message is found at its time, whatever the site makes of it; what is deleted is seen to be gone."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from otp_service.channels.outbox import WsmsOutbox
+from otp_service.channels.outbox import OutboxUnavailable, WsmsOutbox
 from otp_service.core.challenge import DeliveryStatus
 from otp_service.sandbox.app import create_app
 from otp_service.sandbox.settings import SiteSettings
@@ -106,3 +106,25 @@ async def test_a_site_that_moves_to_another_zone_is_asked_again() -> None:
         assert str(await there.zone()) == "UTC"
         clock = 601.0
         assert str(await there.zone()) == "Asia/Tokyo"
+
+
+async def test_a_row_that_is_only_said_to_be_deleted() -> None:
+    row = {
+        "id": 7,
+        "date": "2026-06-01 12:00:00",
+        "sender": "",
+        "recipient": TO,
+        "message": "123456",
+        "status": "success",
+    }
+
+    def lie(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET" and "outbox" not in request.url.path:
+            return httpx.Response(200, json={"namespaces": ["wpsms/v1"], "timezone_string": "UTC"})
+        data = row if request.method == "GET" else []
+        return httpx.Response(200, json={"message": "Done", "error": [], "data": data})
+
+    transport = httpx.MockTransport(lie)
+    async with WsmsClient("http://127.0.0.1", "otp", PASSWORD, transport=transport) as wsms:
+        with pytest.raises(OutboxUnavailable, match="still_there"):
+            await WsmsOutbox(wsms).delete(7)

@@ -1,0 +1,78 @@
+"""
+The client for Python callers: `Client` for threads, `AsyncClient` for asyncio and trio.
+
+    with Client("https://otp.internal", credential) as otp:
+        challenge = otp.request_code(to="+14155550123", purpose="login", subject="user-1")
+        ...
+        otp.verify_code(challenge_id=challenge.challenge_id, code=typed, purpose="login")
+
+A method returns when the service said yes, and raises one of `errors` otherwise: who forgets to look at the result has
+still not let anybody in. Nothing here knows the rest of otp_service.
+"""
+
+from otp_service.client.aio import AsyncClient
+from otp_service.client.errors import (
+    AlreadyIssued,
+    ChallengeCanceled,
+    ChallengeEnded,
+    ChallengeExhausted,
+    ChallengeExpired,
+    ChallengeMismatch,
+    ChallengeNotFound,
+    ChallengeReplaced,
+    ChallengeUsed,
+    CodeNotSent,
+    DestinationRefused,
+    FactorNotFound,
+    FieldError,
+    IdempotencyInProgress,
+    IdempotencyKeyReused,
+    InsufficientScope,
+    InvalidCode,
+    InvalidRequest,
+    MalformedRequest,
+    NotAnOtpService,
+    OtpServiceError,
+    Overloaded,
+    ProofInactive,
+    QuotaExceeded,
+    RateLimited,
+    Refused,
+    SubjectBlocked,
+    TooManyFactors,
+    Unauthorized,
+    Unavailable,
+)
+from otp_service.client.factor_results import (
+    Factor,
+    Factors,
+    RecoveryCodes,
+    RecoveryVerification,
+    TotpConfirmed,
+    TotpEnrolled,
+    TotpVerification,
+)
+from otp_service.client.results import (
+    Canceled,
+    Challenge,
+    ChallengeStanding,
+    Delivery,
+    OptInAsked,
+    OptInSubscribed,
+    OptInUnsubscribed,
+    Proven,
+    Verification,
+    Verified,
+)
+from otp_service.client.sync import Client
+
+__all__ = [
+    "AlreadyIssued", "AsyncClient", "Canceled", "Challenge", "ChallengeCanceled", "ChallengeEnded",
+    "ChallengeExhausted", "ChallengeExpired", "ChallengeMismatch", "ChallengeNotFound", "ChallengeReplaced",
+    "ChallengeStanding", "ChallengeUsed", "Client", "CodeNotSent", "Delivery", "DestinationRefused", "Factor",
+    "FactorNotFound", "Factors", "FieldError", "IdempotencyInProgress", "IdempotencyKeyReused", "InsufficientScope",
+    "InvalidCode", "InvalidRequest", "MalformedRequest", "NotAnOtpService", "OptInAsked", "OptInSubscribed",
+    "OptInUnsubscribed", "OtpServiceError", "Overloaded", "ProofInactive", "Proven", "QuotaExceeded", "RateLimited",
+    "RecoveryCodes", "RecoveryVerification", "Refused", "SubjectBlocked", "TooManyFactors", "TotpConfirmed",
+    "TotpEnrolled", "TotpVerification", "Unauthorized", "Unavailable", "Verification", "Verified",
+]  # fmt: skip

@@ -1,0 +1,152 @@
+"""The calls for one-time codes and proofs."""
+
+from collections.abc import Mapping
+
+from otp_service.client.call import Call, given, key, segment
+from otp_service.client.results import Canceled, Challenge, ChallengeStanding, Proven, Verification
+
+
+def request_code(
+    *,
+    to: str,
+    purpose: str,
+    subject: str | None = None,
+    binding: str | None = None,
+    channel: str | None = None,
+    locale: str | None = None,
+    client_ip: str | None = None,
+    client_ref: str | None = None,
+    context: Mapping[str, str] | None = None,
+    wait: int | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Challenge]:
+    """
+    Send a one-time code.
+
+    Args:
+        to: A number in international form; layout characters are fine.
+        purpose: `login`, `signup`, `verification`, `recovery`, `payment`, `opt_in`, or one of the operator's.
+        subject: Your own opaque id of the person, for whom wrong codes are counted; give it whenever you know it.
+        binding: Such as a hash of your session: what is given here must be given at the verification.
+        channel: `sms`.
+        locale: Language of the message, such as `pt-BR`.
+        client_ip: The end user's address; sends are limited for it.
+        client_ref: Your own mark, handed back by `challenge`.
+        context: What the message shows besides: `amount` and `payee` for the purpose `payment`.
+        wait: Seconds, at most 30, to wait for what becomes of the delivery; they come on top of the timeout.
+        idempotency_key: One of your own, when you may have to repeat the call later.
+
+    Raises:
+        DestinationRefused: no code goes to this number.
+        RateLimited, SubjectBlocked, QuotaExceeded: wait `retry_after` seconds.
+    """
+    body = given(
+        to=to,
+        purpose=purpose,
+        channel=channel,
+        subject=subject,
+        binding=binding,
+        locale=locale,
+        client_ip=client_ip,
+        client_ref=client_ref,
+        context=dict(context) if context is not None else None,
+    )
+    return Call(
+        method="POST",
+        path="/otp/request",
+        result=Challenge,
+        body=body,
+        wait=wait,
+        idempotency_key=key(idempotency_key),
+    )
+
+
+def verify_code(
+    *,
+    challenge_id: str,
+    code: str,
+    purpose: str,
+    binding: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Verification]:
+    """
+    Check what the person typed; a right code is accepted once.
+
+    Args:
+        code: As typed: digits of any script, spaces and dashes are understood.
+        binding: As at the request.
+
+    Raises:
+        InvalidCode: wrong; `attempts_remaining` tries are left.
+        ChallengeEnded: used, expired, exhausted, canceled or replaced: request a new code.
+        ChallengeNotFound, ChallengeMismatch: not this caller's, or opened for something else.
+        CodeNotSent: the message has not left yet.
+        SubjectBlocked: too many wrong codes.
+        InvalidRequest: the code is none at all, such as three letters.
+    """
+    return Call(
+        method="POST",
+        path="/otp/verify",
+        result=Verification,
+        body=given(challenge_id=challenge_id, code=code, purpose=purpose, binding=binding),
+        idempotency_key=key(idempotency_key),
+    )
+
+
+def resend_code(
+    *, challenge_id: str, wait: int | None = None, idempotency_key: str | None = None
+) -> Call[Challenge]:
+    """
+    Send a new code for a challenge; the old one is dead, and no limit starts anew.
+
+    Args:
+        wait: As for `request_code`.
+
+    Raises:
+        ChallengeNotFound, ChallengeEnded: request a new code.
+        RateLimited, SubjectBlocked, QuotaExceeded: wait `retry_after` seconds.
+        DestinationRefused: no code goes to this number any more.
+    """
+    return Call(
+        method="POST",
+        path="/otp/resend",
+        result=Challenge,
+        body={"challenge_id": challenge_id},
+        wait=wait,
+        idempotency_key=key(idempotency_key),
+    )
+
+
+def cancel(*, challenge_id: str) -> Call[Canceled]:
+    """
+    End a challenge: its code is not accepted any more. Again: the same answer.
+
+    Raises:
+        ChallengeNotFound, ChallengeEnded: there is nothing to cancel.
+    """
+    body = {"challenge_id": challenge_id}
+    return Call(method="POST", path="/otp/cancel", result=Canceled, body=body)
+
+
+def challenge(*, challenge_id: str) -> Call[ChallengeStanding]:
+    """
+    Return how a challenge stands, or ended in the last 24 hours.
+
+    Raises:
+        ChallengeNotFound: never existed, another caller's, or too long ago.
+    """
+    path = f"/otp/{segment(challenge_id)}"
+    return Call(method="GET", path=path, result=ChallengeStanding)
+
+
+def redeem_proof(*, proof: str) -> Call[Proven]:
+    """
+    Return what a proof proves, once (RFC 7662). Compare `purpose` and `sub` with what you expect.
+
+    Never sent twice by itself: after `Unavailable` the proof may be spent.
+
+    Raises:
+        ProofInactive: unknown, spent, expired, or meant for another caller: one answer for all.
+        InvalidRequest: it does not even look like a proof.
+    """
+    return Call(method="POST", path="/proofs/introspect", result=Proven, body={"proof": proof})

@@ -1,0 +1,256 @@
+"""
+Every no of the service as an exception, in one tree.
+
+OtpServiceError                    never raised itself
+├── Refused                        an expected no: read `code`, or catch one of
+│   ├── InvalidCode                wrong, and tries are left
+│   ├── ChallengeEnded             request a new code
+│   │   ├── ChallengeUsed
+│   │   ├── ChallengeExpired
+│   │   ├── ChallengeExhausted
+│   │   ├── ChallengeCanceled
+│   │   └── ChallengeReplaced
+│   ├── ChallengeNotFound          never existed, another caller's, or too long ago
+│   ├── ChallengeMismatch          purpose or binding differ
+│   ├── CodeNotSent                no code has left yet
+│   ├── RateLimited                wait `retry_after` seconds
+│   │   ├── SubjectBlocked         too many wrong codes
+│   │   └── QuotaExceeded          the budget of sends is spent
+│   ├── DestinationRefused         no code goes there
+│   ├── FactorNotFound             no such factor, or none to try
+│   ├── TooManyFactors             remove one first
+│   ├── AlreadyIssued              secrets are shown once
+│   ├── ProofInactive              unknown, spent, expired, or meant for another caller
+│   ├── InvalidRequest             fields are missing, unknown or malformed
+│   ├── MalformedRequest           the request could not be read at all
+│   ├── Unauthorized               our credential
+│   ├── InsufficientScope          our credential may not do this
+│   ├── IdempotencyInProgress      the same key is still being worked on
+│   └── IdempotencyKeyReused       the same key came with another body
+├── Unavailable                    no answer, or one that decides nothing: never take it for a yes
+│   └── Overloaded                 too much at once; nothing was counted
+└── NotAnOtpService                whoever answered is none: look at the URL
+
+A code that is not known here is a plain `Refused`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+class OtpServiceError(Exception):
+    """
+    The root; never raised itself.
+
+    Attributes:
+        code: The stable name of the refusal.
+        title: What happened, for developers.
+        detail: What to do.
+        status: Of the answer; None when there was none.
+        request_id: Names the call in the service's logs, if it was answered.
+        retry_after: Seconds after which trying again makes sense, where known.
+        data: All members of the problem (RFC 9457).
+        idempotency_key: With it the very same call can be repeated later, if it took one.
+    """
+
+    idempotency_key: str | None = None
+
+    def __init__(
+        self, data: Mapping[str, Any], status: int | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(dict(data), status, request_id)  # what pickle makes it from
+        self.data: Mapping[str, Any] = dict(data)
+        self.status = status
+        self.request_id = request_id
+        self.code = str(data.get("code", ""))
+        self.title = str(data.get("title", ""))
+        self.detail = str(data.get("detail", ""))
+        seconds = data.get("retry_after")
+        self.retry_after: int | None = seconds if isinstance(seconds, int) else None
+        self._read(data)
+
+    def _read(self, data: Mapping[str, Any]) -> None:
+        """Set a subclass' own attributes; KeyError, TypeError or ValueError when the members are not there."""
+
+    def __str__(self) -> str:
+        told = ": ".join(part for part in (self.code, self.title) if part)
+        return f"{told} (request {self.request_id})" if self.request_id else told
+
+
+class Refused(OtpServiceError):
+    """An expected no."""
+
+
+class InvalidCode(Refused):
+    """
+    Wrong, and tries are left.
+
+    Attributes:
+        attempts_remaining: At least 1 for a challenge.
+        clock_off: The code would be right at another time: the person's clock is off.
+    """
+
+    def _read(self, data: Mapping[str, Any]) -> None:
+        self.attempts_remaining = int(data["attempts_remaining"])
+        self.clock_off = data.get("hint") == "clock_off"
+
+
+class ChallengeEnded(Refused):
+    """
+    Over.
+
+    Attributes:
+        ended_at: When.
+    """
+
+    def _read(self, data: Mapping[str, Any]) -> None:
+        self.ended_at = datetime.fromisoformat(data["ended_at"])
+
+
+class ChallengeUsed(ChallengeEnded):
+    """The code has been accepted before."""
+
+
+class ChallengeExpired(ChallengeEnded):
+    """Its time is over."""
+
+
+class ChallengeExhausted(ChallengeEnded):
+    """The tries are used up."""
+
+
+class ChallengeCanceled(ChallengeEnded):
+    """It was canceled."""
+
+
+class ChallengeReplaced(ChallengeEnded):
+    """A newer request took its place."""
+
+
+class ChallengeNotFound(Refused):
+    """Never existed, another caller's, or too long ago."""
+
+
+class ChallengeMismatch(Refused):
+    """Purpose or binding are not those of the request; no try was spent."""
+
+
+class CodeNotSent(Refused):
+    """No code has left yet; no try was spent."""
+
+
+class RateLimited(Refused):
+    """
+    A limit is reached; the refused call counted nothing.
+
+    Attributes:
+        limit: Which, by name.
+    """
+
+    def _read(self, data: Mapping[str, Any]) -> None:
+        self.limit = str(data["limit"])
+
+
+class SubjectBlocked(RateLimited):
+    """Too many wrong codes for this subject; trying does not prolong it."""
+
+
+class QuotaExceeded(RateLimited):
+    """The budget of sends is spent."""
+
+
+class DestinationRefused(Refused):
+    """
+    No code goes there.
+
+    Attributes:
+        reason: `not_a_number`, `extension`, `cannot_receive_sms` or `region`.
+    """
+
+    def _read(self, data: Mapping[str, Any]) -> None:
+        self.reason = str(data["reason"])
+
+
+class FactorNotFound(Refused):
+    """No such factor of this caller, or none to try."""
+
+
+class TooManyFactors(Refused):
+    """The subject has as many as it may."""
+
+
+class AlreadyIssued(Refused):
+    """
+    The call with this key has shown its secrets, and they are not kept.
+
+    Attributes:
+        factor_id: What it made, if that has an id.
+    """
+
+    def _read(self, data: Mapping[str, Any]) -> None:
+        self.factor_id: str | None = data.get("factor_id")
+
+
+class ProofInactive(Refused):
+    """Unknown, spent, expired, or meant for another caller: one answer for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field: its name, dotted where nested, and a sentence for the developer."""
+
+    field: str
+    reason: str
+
+
+class InvalidRequest(Refused):
+    """
+    Fields are missing, unknown or malformed.
+
+    Attributes:
+        errors: All of them at once.
+    """
+
+    def _read(self, data: Mapping[str, Any]) -> None:
+        self.errors = tuple(FieldError(str(e["field"]), str(e["reason"])) for e in data["errors"])
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}: {', '.join(error.field for error in self.errors)}"
+
+
+class MalformedRequest(Refused):
+    """The request could not be read at all, or there is nothing at this path: client and service do not match."""
+
+
+class Unauthorized(Refused):
+    """Our credential is missing or refused."""
+
+
+class InsufficientScope(Refused):
+    """Our credential may not do this."""
+
+
+class IdempotencyInProgress(Refused):
+    """The call with this key is still running, and was for longer than we had time."""
+
+
+class IdempotencyKeyReused(Refused):
+    """The key came with another body before."""
+
+
+class Unavailable(OtpServiceError):
+    """
+    No answer, or one that decides nothing. Never take it for a yes.
+
+    Whether the call was acted on is unknown; with `idempotency_key` the same call can be repeated without harm.
+    """
+
+
+class Overloaded(Unavailable):
+    """Too much at once; nothing was counted."""
+
+
+class NotAnOtpService(OtpServiceError):
+    """The answer is none of an otp_service: look at the URL, and at proxies between."""

@@ -1,0 +1,170 @@
+"""The calls for authenticator apps and recovery codes."""
+
+from otp_service.client.call import Call, given, key, segment
+from otp_service.client.factor_results import (
+    Factor,
+    Factors,
+    RecoveryCodes,
+    RecoveryVerification,
+    TotpConfirmed,
+    TotpEnrolled,
+    TotpVerification,
+)
+
+
+def enroll_totp(
+    *,
+    subject: str,
+    account_name: str,
+    issuer: str | None = None,
+    name: str | None = None,
+    algorithm: str | None = None,
+    digits: int | None = None,
+    idempotency_key: str | None = None,
+) -> Call[TotpEnrolled]:
+    """
+    Make a seed for an authenticator app; it counts for nothing until `confirm_totp`, within 15 minutes.
+
+    Args:
+        account_name: What the app shows as account; no colon.
+        issuer: What the app shows as service; the brand by default.
+        name: What the person calls the factor.
+        algorithm: `SHA1` (the default, which every app knows), `SHA256` or `SHA512`.
+        digits: 6 (the default) or 8.
+
+    Raises:
+        TooManyFactors: the subject has as many as it may.
+        AlreadyIssued: the first answer got lost, and secrets are shown once: remove `factor_id` and enrol anew.
+    """
+    body = given(
+        subject=subject,
+        account_name=account_name,
+        issuer=issuer,
+        name=name,
+        algorithm=algorithm,
+        digits=digits,
+    )
+    return Call(
+        method="POST",
+        path="/factors/totp",
+        result=TotpEnrolled,
+        body=body,
+        idempotency_key=key(idempotency_key),
+    )
+
+
+def confirm_totp(
+    *, factor_id: str, code: str, idempotency_key: str | None = None
+) -> Call[TotpConfirmed]:
+    """
+    Confirm an authenticator by its first code; after five wrong ones it is gone.
+
+    Raises:
+        InvalidCode: wrong; `attempts_remaining` tries are left.
+        FactorNotFound: no such factor, or gone.
+    """
+    return Call(
+        method="POST",
+        path=f"/factors/totp/{segment(factor_id)}/confirm",
+        result=TotpConfirmed,
+        body={"code": code},
+        idempotency_key=key(idempotency_key),
+    )
+
+
+def verify_totp(
+    *,
+    subject: str,
+    code: str,
+    purpose: str,
+    binding: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[TotpVerification]:
+    """
+    Check an authenticator's code against all confirmed ones of the subject; each code is accepted once.
+
+    Raises:
+        InvalidCode: wrong; `clock_off` if the person's clock is, for callers that may know.
+        FactorNotFound: the subject has none.
+        SubjectBlocked: too many wrong codes.
+    """
+    return Call(
+        method="POST",
+        path="/factors/totp/verify",
+        result=TotpVerification,
+        body=given(subject=subject, code=code, purpose=purpose, binding=binding),
+        idempotency_key=key(idempotency_key),
+    )
+
+
+def factors(*, subject: str) -> Call[Factors]:
+    """Return which factors a subject has, without secrets."""
+    return Call(method="GET", path="/factors", result=Factors, query={"subject": subject})
+
+
+def rename_factor(*, factor_id: str, name: str) -> Call[Factor]:
+    """
+    Give a factor another name.
+
+    Raises:
+        FactorNotFound: no such factor.
+    """
+    path = f"/factors/{segment(factor_id)}"
+    return Call(method="PATCH", path=path, result=Factor, body={"name": name})
+
+
+def remove_factor(*, factor_id: str) -> Call[None]:
+    """
+    Remove a factor; its codes are refused from this moment.
+
+    Raises:
+        FactorNotFound: no such factor, or removed before.
+    """
+    path = f"/factors/{segment(factor_id)}"
+    return Call(method="DELETE", path=path, result=type(None))
+
+
+def issue_recovery_codes(
+    *, subject: str, idempotency_key: str | None = None
+) -> Call[RecoveryCodes]:
+    """
+    Issue ten recovery codes, shown once; every older one of the subject is void.
+
+    Raises:
+        AlreadyIssued: the first answer got lost, and codes are shown once: issue anew.
+    """
+    return Call(
+        method="POST",
+        path="/recovery-codes",
+        result=RecoveryCodes,
+        body={"subject": subject},
+        idempotency_key=key(idempotency_key),
+    )
+
+
+def redeem_recovery_code(
+    *,
+    subject: str,
+    code: str,
+    purpose: str,
+    binding: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[RecoveryVerification]:
+    """
+    Redeem a recovery code, once.
+
+    Args:
+        code: As typed: case, dashes, O for 0, I and L for 1 do not matter.
+
+    Raises:
+        InvalidCode: wrong, or redeemed before.
+        FactorNotFound: the subject has no codes.
+        SubjectBlocked: too many wrong codes.
+    """
+    return Call(
+        method="POST",
+        path="/recovery-codes/verify",
+        result=RecoveryVerification,
+        body=given(subject=subject, code=code, purpose=purpose, binding=binding),
+        idempotency_key=key(idempotency_key),
+    )

@@ -1,0 +1,181 @@
+"""
+What the service answers, as frozen dataclasses.
+
+Times (`_at`) are aware datetimes in UTC, spans (`_in`) whole seconds. Words such as `status` are plain strings:
+a later service may know more of them. What must not reach a log stays out of every repr.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """
+    What became of the message.
+
+    Attributes:
+        status: `queued`, `sending`, `accepted` (the site took it, which is no receipt of the phone), `failed` (it
+            provably never left; resend) or `unknown` (it may or may not have gone out).
+        reason: Why, where known.
+    """
+
+    status: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """
+    A code is on its way.
+
+    Attributes:
+        to: The recipient, masked.
+        expires_in: Seconds.
+        resend_in: Seconds until a resend may pass; None when it can't any more.
+    """
+
+    challenge_id: str
+    status: str
+    purpose: str
+    channel: str
+    to: str
+    expires_at: AwareDatetime
+    expires_in: int
+    resend_in: int | None
+    sends_remaining: int
+    attempts_remaining: int
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeStanding:
+    """
+    How a challenge stands or ended.
+
+    Attributes:
+        status: `pending`, `approved`, `expired`, `exhausted`, `canceled` or `replaced`.
+        client_ref: The mark given with the request.
+        expires_in: Seconds; 0 after the end.
+        ended_at: None while it is pending.
+    """
+
+    challenge_id: str
+    status: str
+    purpose: str
+    channel: str
+    client_ref: str | None
+    created_at: AwareDatetime
+    expires_at: AwareDatetime
+    expires_in: int
+    ended_at: AwareDatetime | None
+    attempts_remaining: int
+    sends_remaining: int
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canceled:
+    """The challenge is over; its code is not accepted."""
+
+    challenge_id: str
+    status: Literal["canceled"]
+    ended_at: AwareDatetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """
+    Somebody showed a factor; never answered itself.
+
+    Attributes:
+        subject: The caller's id of the person, if one was given.
+        amr: Authentication methods (RFC 8176), such as `("sms",)`.
+        proof: Opaque, redeemed once by `redeem_proof`; a secret until then.
+        proof_expires_in: Seconds.
+    """
+
+    verified: Literal[True]
+    purpose: str
+    subject: str | None
+    amr: tuple[str, ...]
+    verified_at: AwareDatetime
+    proof: str = field(repr=False)
+    proof_expires_in: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification(Verified):
+    """The code was right."""
+
+    challenge_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proven:
+    """
+    What a redeemed proof proves.
+
+    Attributes:
+        client_id: The caller that verified.
+        sub: That caller's id of the person, if it gave one.
+        challenge_id: Of a code that was sent; None for other methods.
+        method: `sms`, `totp` or `recovery_code`.
+        auth_time: When the person showed the factor.
+        exp: When the proof would have ended.
+    """
+
+    active: Literal[True]
+    client_id: str
+    sub: str | None = None
+    purpose: str
+    challenge_id: str | None = None
+    method: str
+    amr: tuple[str, ...] = ()
+    auth_time: AwareDatetime
+    exp: AwareDatetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptInAsked:
+    """
+    The person has been asked.
+
+    Attributes:
+        status: `pending`; or `subscribed`: the site asked for no confirmation, or had the number already.
+        mobile: Masked.
+        expires_in: Seconds; None when subscribed.
+        resend_in: Seconds until asking again may pass; None when it can't.
+    """
+
+    status: str
+    mobile: str
+    expires_in: int | None
+    resend_in: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptInSubscribed:
+    """
+    The person has confirmed.
+
+    Attributes:
+        mobile: Masked.
+        receipt: Proof of consent to keep: a JWS (ES256, typ consent-receipt+jws).
+    """
+
+    status: Literal["subscribed"]
+    mobile: str
+    group_id: int | None
+    confirmed_at: AwareDatetime
+    receipt: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptInUnsubscribed:
+    """The subscription is over. `mobile` is masked."""
+
+    status: Literal["unsubscribed"]
+    mobile: str

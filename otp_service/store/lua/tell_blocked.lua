@@ -1,0 +1,21 @@
+-- Tell the caller's webhooks that wrong codes have blocked a subject: only once it is known that the code was wrong.
+--
+-- KEYS[1]    challenge
+-- KEYS[2]    guard       see _guard.lua
+-- KEYS[3]    events      stream, see _event.lua
+-- ARGV[1]    JSON: offset, id, budget
+--
+-- Returns JSON {verdict}
+--   told          or nobody wants to know
+--   free          the subject is not blocked (any more)
+--- include: _clock.lua
+--- include: _event.lua
+--- include: _guard.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+local blocked = blocked_until(KEYS[2], a.budget, now)
+if not blocked then return cjson.encode({verdict = 'free'}) end
+local c = hash(KEYS[1])
+tell(KEYS[3], c, a.id, 'challenge.blocked', now, 'blocked_until', blocked, 'attempts', c.attempts or 0)
+return cjson.encode({verdict = 'told'})

@@ -1,0 +1,185 @@
+"""
+Messages on their way to webhook endpoints: a queue for each endpoint, and turns that endpoints have one at a time.
+
+A turn is a lease on an endpoint: one worker at a time sends to it, a slow one holds up nobody else, and what a worker
+that died was sending is sent again, under the same id, when the lease is over.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, Self
+
+from otp_service.core.events import Message
+from otp_service.core.keyring import Keyring
+from otp_service.core.seal import seal, unseal
+from otp_service.errors import Unavailable
+from otp_service.store import keys
+from otp_service.store.connection import FAULTS
+from otp_service.store.scripts import Scripts
+
+WAITING_AT_MOST = 2_000  # messages of one endpoint
+DEAD_AT_MOST = 1_000
+KEEP_MS = 30 * 86_400_000
+LATEST_TURN_MS = 60_000  # an endpoint for which something waits gets a turn this often
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """
+    What is kept of a message.
+
+    Attributes:
+        body: Sealed.
+        at: When it was queued, Unix milliseconds.
+        tries: So far.
+        last: How the last one went, in stable words; "" before.
+    """
+
+    type: str
+    body: str = field(repr=False)
+    at: int
+    tries: int = 0
+    last: str = ""
+
+    @classmethod
+    def of(cls, keyring: Keyring, message: Message, *, at: int) -> Self:
+        """Return the record of a new message."""
+        sealed = seal(keyring, message.body, belongs_to=f"event:{message.id}")
+        return cls(type=message.type, body=sealed, at=at)
+
+    def open(self, keyring: Keyring, message_id: str) -> Message:
+        """Return the message. Raises SealBroken."""
+        text = unseal(keyring, self.body, belongs_to=f"event:{message_id}")
+        return Message(message_id, self.type, text)
+
+    def tried(self, last: str) -> "Record":
+        """Return it after one more try."""
+        return replace(self, tries=self.tries + 1, last=last)
+
+
+class Outgoing:
+    """The queues. An endpoint is named by `Endpoint.name`."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    async def enqueue(
+        self, endpoint: str, message_id: str, record: Record, *, again: bool = False
+    ) -> int | None:
+        """
+        Queue a message; return how many others became dead letters for it, or None if it was there already.
+
+        Args:
+            endpoint: For whom.
+            message_id: The same twice is queued once.
+            record: What is kept.
+            again: Out of the dead letters; None then means that there is no such one.
+
+        Raises:
+            Unavailable: Redis.
+        """
+        answer = await self._scripts.run(
+            "enqueue_webhook",
+            [keys.DUE, *_own(endpoint)],
+            {
+                "endpoint": endpoint,
+                "message": message_id,
+                "record": json.dumps(asdict(record)),
+                "again": again,
+                "cap": WAITING_AT_MOST,
+                "dead_cap": DEAD_AT_MOST,
+                "keep_ms": KEEP_MS,
+            },
+        )
+        return int(answer["buried"]) if answer["verdict"] == "queued" else None
+
+    async def claim(self, *, lease_ms: int, count: int) -> list[str]:
+        """Return endpoints that have a turn now, each for one worker until the lease ends. Raises Unavailable."""
+        answer = await self._scripts.run(
+            "claim_due", [keys.DUE], {"lease_ms": lease_ms, "count": count}
+        )
+        return [str(member) for member in answer["members"]]
+
+    async def take(self, endpoint: str, *, count: int) -> list[tuple[str, Record]]:
+        """Return messages that are due, the longest due first; marks nothing. Raises Unavailable."""
+        answer = await self._scripts.run(
+            "take_webhooks", [keys.waiting(endpoint), keys.records(endpoint)], {"count": count}
+        )
+        return [(message_id, _record(text)) for message_id, text in answer["messages"]]
+
+    async def settle(
+        self,
+        endpoint: str,
+        message_id: str,
+        record: Record,
+        outcome: Literal["delivered", "retry", "dead"],
+        *,
+        delay_ms: int = 0,
+    ) -> None:
+        """Write how a try went. Raises Unavailable."""
+        await self._scripts.run(
+            "settle_webhook",
+            _own(endpoint),
+            {
+                "message": message_id,
+                "outcome": outcome,
+                "record": json.dumps(asdict(record)),
+                "delay_ms": delay_ms,
+                "dead_cap": DEAD_AT_MOST,
+                "keep_ms": KEEP_MS,
+            },
+        )
+
+    async def rest(self, endpoint: str, *, pause_ms: int) -> None:
+        """End a turn; the next is when the next message is due, not before the pause is over. Raises Unavailable."""
+        await self._scripts.run(
+            "rest_endpoint",
+            [keys.DUE, keys.waiting(endpoint)],
+            {
+                "endpoint": endpoint,
+                "pause_ms": pause_ms,
+                "latest_ms": LATEST_TURN_MS,
+                "keep_ms": KEEP_MS,
+            },
+        )
+
+    async def dead_letters(self, endpoint: str) -> list[tuple[str, Record]]:
+        """Return what was given up, the oldest first. Raises Unavailable."""
+        ids = await self._command("ZRANGE", keys.dead(endpoint), 0, -1)
+        found = []
+        for message_id in ids or ():
+            text = await self._command("HGET", keys.records(endpoint), message_id)
+            if text is not None:
+                found.append((str(message_id), _record(text)))
+        return found
+
+    async def waiting(self) -> int:
+        """Return how many messages wait in all. Raises Unavailable."""
+        endpoints = await self._command("ZRANGE", keys.DUE, 0, -1)
+        return sum(
+            [int(await self._command("ZCARD", keys.waiting(str(name)))) for name in endpoints or ()]
+        )
+
+    async def forget(self, endpoint: str) -> None:
+        """Drop all that waits for an endpoint, dead letters too: it is gone. Raises Unavailable."""
+        await self._command("ZREM", keys.DUE, endpoint)
+        await self._command("DEL", *_own(endpoint))
+
+    async def _command(self, *command: Any) -> Any:  # noqa: ANN401
+        client: Any = self._scripts.connection.client
+        try:
+            return await client.execute_command(*command)
+        except FAULTS as error:
+            raise Unavailable(f"redis: outgoing: {type(error).__name__}") from error
+
+
+def _own(endpoint: str) -> Sequence[str]:
+    return (keys.waiting(endpoint), keys.records(endpoint), keys.dead(endpoint))
+
+
+def _record(text: str) -> Record:
+    try:
+        return Record(**json.loads(text))
+    except (ValueError, TypeError):
+        raise Unavailable("redis: a message's record is damaged") from None

@@ -1,0 +1,249 @@
+"""Places that ask for a proof: by a middleware, by a dependency, with proofs of the running service."""
+
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pyotp
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from otp_service.client import AsyncClient, Unauthorized
+from otp_service.client.asgi import (
+    ProofMiddleware,
+    ProofRefused,
+    answer_proof_refused,
+    require_proof,
+)
+from otp_service.pytest_plugin import RunningService
+from tests.client.conftest import confirm, opened
+from tests.client.scripted import Scripted, problem
+
+Prove = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+async def client(otp_service: RunningService) -> AsyncIterator[AsyncClient]:
+    async with otp_service.async_client() as client:
+        yield client
+
+
+@pytest.fixture
+def prove(client: AsyncClient) -> Prove:
+    """Get a proof of somebody."""
+
+    async def prove(subject: str = "ann", purpose: str = "payment") -> str:
+        enrolled = await client.enroll_totp(subject=subject, account_name=subject)
+        await confirm(client, enrolled)
+        verified = await client.verify_totp(
+            subject=subject, code=pyotp.TOTP(enrolled.secret).now(), purpose=purpose
+        )
+        await client.remove_factor(factor_id=enrolled.factor_id)
+        return verified.proof
+
+    return prove
+
+
+def logged_in(request: HTTPConnection) -> str | None:
+    """Who is logged in, in these tests by a header."""
+    return request.headers.get("x-user")
+
+
+async def pay(request: Request) -> Response:
+    proven = request.state.otp_proof
+    return JSONResponse({"paid by": proven.sub, "method": proven.method})
+
+
+def application(client: AsyncClient, how: str, **options: Any) -> Starlette:
+    asked = {"purpose": "payment", "subject": logged_in, **options}
+    if how == "middleware":
+        guard = Middleware(ProofMiddleware, client=client, **asked)
+        return Starlette(
+            routes=[Mount("/", routes=[Route("/pay", pay, methods=["POST"])], middleware=[guard])]
+        )
+    required = require_proof(client, **asked)
+
+    async def guarded(request: Request) -> Response:
+        assert await required(request) is request.state.otp_proof
+        return await pay(request)
+
+    return Starlette(
+        routes=[Route("/pay", guarded, methods=["POST"])],
+        exception_handlers={ProofRefused: answer_proof_refused},
+    )
+
+
+async def post(app: Starlette, **headers: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as http:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await http.post("/pay", headers=sent)
+
+
+both = pytest.mark.parametrize("how", ["middleware", "dependency"])
+
+
+@both
+async def test_a_proof_of_the_person_for_the_purpose_opens_once(
+    client: AsyncClient, prove: Prove, how: str
+) -> None:
+    app, proof = application(client, how), await prove()
+
+    first = await post(app, x_otp_proof=proof, x_user="ann")
+    second = await post(app, x_otp_proof=proof, x_user="ann")
+
+    assert first.json() == {"paid by": "ann", "method": "totp"}
+    assert (second.status_code, second.json()["code"]) == (401, "proof_inactive")
+
+
+@both
+async def test_without_one_the_answer_is_a_problem_that_says_what_is_missing(
+    client: AsyncClient, how: str
+) -> None:
+    answer = await post(application(client, how), x_user="ann")
+
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["www-authenticate"] == 'OTP-Proof purpose="payment"'
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json() == {
+        "type": "urn:otp-service:problem:proof_missing",
+        "title": "This needs a proof in X-OTP-Proof",
+        "status": 401,
+        "code": "proof_missing",
+    }
+
+
+@both
+@pytest.mark.parametrize("odd", ["otpp_" + "0" * 45, "no proof at all", "x" * 5000, ""])
+async def test_what_is_no_proof_opens_nothing(client: AsyncClient, how: str, odd: str) -> None:
+    answer = await post(application(client, how), x_otp_proof=odd, x_user="ann")
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "proof_inactive")
+
+
+@both
+@pytest.mark.parametrize(
+    ("subject", "purpose", "user", "options"),
+    [
+        ("ann", "login", "ann", {}),
+        ("bob", "payment", "ann", {}),
+        ("ann", "payment", None, {}),
+        ("ann", "payment", "ann", {"methods": ("sms", "recovery_code")}),
+    ],
+    ids=["another purpose", "another person", "nobody logged in", "another method"],
+)
+async def test_a_proof_of_something_else_is_forbidden(
+    client: AsyncClient,
+    prove: Prove,
+    how: str,
+    subject: str,
+    purpose: str,
+    user: str | None,
+    options: dict[str, Any],
+) -> None:
+    headers = {"x_otp_proof": await prove(subject, purpose)} | ({"x_user": user} if user else {})
+
+    answer = await post(application(client, how, **options), **headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "proof_mismatch")
+
+
+@both
+@pytest.mark.parametrize(("later", "status"), [(29, 200), (32, 401)])
+async def test_a_proof_can_be_too_old_for_a_place(
+    client: AsyncClient, prove: Prove, how: str, later: int, status: int
+) -> None:
+    proof = await prove()
+    now = time.time()
+    app = application(client, how, max_age=30, clock=lambda: now + later)
+
+    answer = await post(app, x_otp_proof=proof, x_user="ann")
+
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["code"] == "proof_too_old"
+
+
+@both
+async def test_anybodys_proof_does_only_where_that_was_said(
+    client: AsyncClient, prove: Prove, how: str
+) -> None:
+    app = application(client, how, subject=None, header="X-Second-Factor")
+
+    assert (await post(app, x_second_factor=await prove("carol"))).status_code == 200
+    with pytest.raises(TypeError, match="subject"):
+        require_proof(client, purpose="payment")  # type: ignore[call-arg]
+
+
+@both
+async def test_two_proofs_are_none(client: AsyncClient, prove: Prove, how: str) -> None:
+    app = application(client, how)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as http:
+        two = [("X-OTP-Proof", await prove()), ("X-OTP-Proof", await prove()), ("X-User", "ann")]
+        answer = await http.post("/pay", headers=two)
+
+    assert answer.json()["code"] == "proof_missing"
+
+
+@both
+async def test_it_stays_closed_when_nobody_can_tell(scripted: Scripted, how: str) -> None:
+    scripted.script = [problem(503, "unavailable", retry_after=4)]
+    async with opened("async", scripted.url) as otp:
+        assert isinstance(otp.client, AsyncClient)
+        answer = await post(application(otp.client, how), x_otp_proof="otpp_x", x_user="ann")
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "4")
+    assert len(scripted.seen) == 1
+
+
+@both
+async def test_a_credential_of_ours_that_is_refused_is_a_fault_and_not_the_persons(
+    scripted: Scripted, how: str
+) -> None:
+    scripted.script = [problem(401, "unauthorized")]
+    async with opened("async", scripted.url) as otp:
+        assert isinstance(otp.client, AsyncClient)
+        with pytest.raises(Unauthorized):
+            await post(application(otp.client, how), x_otp_proof="otpp_x", x_user="ann")
+
+
+async def test_a_websocket_needs_a_proof_too(client: AsyncClient, prove: Prove) -> None:
+    reached: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope.get("state"))
+
+    guard = ProofMiddleware(app, client, purpose="payment", subject=None)
+    told: list[Any] = []
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    scope: dict[str, Any] = {"type": "websocket", "headers": []}
+    await guard(scope, receive, send)
+    assert (told, reached) == (
+        [{"type": "websocket.close", "code": 1008, "reason": "proof_missing"}],
+        [],
+    )
+    proof = (await prove()).encode()
+    await guard({**scope, "headers": [(b"x-otp-proof", proof)]}, receive, send)
+    await guard({"type": "lifespan"}, receive, send)
+    assert reached[0]["otp_proof"].sub == "ann"
+    assert len(reached) == 2
+
+
+async def test_fastapi_can_tell_what_the_dependency_wants(client: AsyncClient) -> None:
+    """FastAPI hands over the request to whatever parameter is annotated so."""
+    parameters = inspect.signature(require_proof(client, purpose="login", subject=None)).parameters
+
+    assert [parameter.annotation for parameter in parameters.values()] == [Request]

@@ -1,0 +1,247 @@
+"""What is sent again, how often, and until when, by both clients against a server that follows a script."""
+
+import contextlib
+import socket
+import struct
+import threading
+from typing import Any
+
+import pytest
+
+from otp_service.client import IdempotencyInProgress, Overloaded, RateLimited, Unavailable
+from otp_service.client.call import Call
+from otp_service.client.retrying import Retrying
+from otp_service.client.wire import no_answer
+from tests.client.conftest import opened
+from tests.client.scripted import DRIP, DROP, HANG, Reply, Scripted, problem
+
+CANCELED = Reply(
+    body={"challenge_id": "x", "status": "canceled", "ended_at": "2026-11-23T12:00:00.000Z"}
+)
+CONFIRMED = Reply(
+    body={"factor_id": "x", "status": "confirmed", "confirmed_at": "2026-11-23T12:00:00.000Z"}
+)
+FACTORS = Reply(body={"subject": "ann", "factors": [], "recovery_codes_remaining": 0})
+AWAY = problem(503, "unavailable", retry_after=0)
+BUSY = problem(409, "idempotency_in_progress", retry_after=0)
+both = pytest.mark.parametrize("kind", ["sync", "async"])
+
+
+async def confirm(kind: str, server: Scripted, **options: Any) -> Any:
+    """A call that takes a key."""
+    async with opened(kind, server.url, **options) as otp:
+        return await otp.confirm_totp(factor_id="x", code="123456")
+
+
+@both
+@pytest.mark.parametrize("first", [DROP, AWAY, BUSY, problem(503, "overloaded", retry_after=0)])
+async def test_a_lost_call_is_sent_again_with_the_same_key(
+    scripted: Scripted, kind: str, first: Reply | str
+) -> None:
+    scripted.script = [first, CONFIRMED]
+
+    confirmed = await confirm(kind, scripted)
+
+    assert confirmed.status == "confirmed"
+    one, two = scripted.seen
+    assert one == two
+    assert one.key
+    assert one.headers["authorization"] == "Bearer secret"
+
+
+@both
+async def test_every_call_has_a_key_of_its_own_unless_one_is_given(
+    scripted: Scripted, kind: str
+) -> None:
+    scripted.script = [CONFIRMED]
+    async with opened(kind, scripted.url) as otp:
+        for _ in range(2):
+            await otp.confirm_totp(factor_id="x", code="123456")
+        await otp.confirm_totp(factor_id="x", code="123456", idempotency_key="mine")
+
+    keys = [seen.key for seen in scripted.seen]
+    assert len(set(keys)) == 3
+    assert keys[2] == "mine"
+
+
+@both
+@pytest.mark.parametrize(("retries", "sent"), [(0, 1), (1, 2), (2, 3)])
+async def test_it_gives_up_after_as_many_retries_as_it_was_given(
+    scripted: Scripted, kind: str, retries: int, sent: int
+) -> None:
+    scripted.script = [AWAY]
+
+    with pytest.raises(Unavailable) as gone:
+        await confirm(kind, scripted, retries=retries)
+
+    assert len(scripted.seen) == sent
+    assert {seen.key for seen in scripted.seen} == {gone.value.idempotency_key}
+    assert (gone.value.status, gone.value.code) == (503, "unavailable")
+
+
+@both
+@pytest.mark.parametrize("first", [DROP, AWAY])
+async def test_a_call_without_a_key_is_never_sent_twice(
+    scripted: Scripted, kind: str, first: Reply | str
+) -> None:
+    scripted.script = [first, CANCELED]
+
+    async with opened(kind, scripted.url) as otp:
+        with pytest.raises(Unavailable) as lost:
+            await otp.cancel(challenge_id="x")
+
+    assert len(scripted.seen) == 1
+    assert lost.value.idempotency_key is None
+
+
+@both
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("redeem_proof", {"proof": "otpp_x"}),
+        ("rename_factor", {"factor_id": "x", "name": "n"}),
+        ("remove_factor", {"factor_id": "x"}),
+        ("unsubscribe", {"name": "Ann", "mobile": "+14155550123"}),
+    ],
+)
+async def test_nor_are_the_others_that_take_none(
+    scripted: Scripted, kind: str, method: str, arguments: dict[str, str]
+) -> None:
+    scripted.script = [DROP]
+
+    async with opened(kind, scripted.url) as otp:
+        with pytest.raises(Unavailable):
+            await getattr(otp, method)(**arguments)
+
+    assert [seen.key for seen in scripted.seen] == [None]
+
+
+@both
+async def test_a_question_is_asked_again(scripted: Scripted, kind: str) -> None:
+    scripted.script = [DROP, Reply(502, b"<html>", media_type="text/html"), FACTORS]
+
+    async with opened(kind, scripted.url) as otp:
+        found = await otp.factors(subject="ann")
+
+    assert found.factors == ()
+    assert [seen.path for seen in scripted.seen] == ["/factors?subject=ann"] * 3
+
+
+@both
+@pytest.mark.parametrize(
+    "answer",
+    [
+        problem(429, "rate_limited", limit="cooldown", retry_after=0),
+        problem(500, "internal"),
+        problem(400, "invalid_code", attempts_remaining=3),
+        problem(418, "of_tomorrow"),
+    ],
+)
+async def test_an_answer_is_taken_for_one(scripted: Scripted, kind: str, answer: Reply) -> None:
+    scripted.script = [answer]
+
+    with pytest.raises(Exception, match=answer.body["code"]):
+        await confirm(kind, scripted)
+
+    assert len(scripted.seen) == 1
+
+
+@both
+async def test_it_does_not_wait_longer_than_it_has_time(scripted: Scripted, kind: str) -> None:
+    scripted.script = [problem(503, "overloaded", retry_after=5)]
+
+    with pytest.raises(Overloaded) as busy:
+        await confirm(kind, scripted, timeout=3)
+
+    assert len(scripted.seen) == 1
+    assert busy.value.retry_after == 5
+
+
+@both
+@pytest.mark.parametrize("silence", [HANG, DRIP])
+async def test_the_deadline_is_for_the_whole_call(
+    scripted: Scripted, kind: str, silence: str
+) -> None:
+    scripted.script = [AWAY, silence]
+
+    with pytest.raises(Unavailable) as late:
+        await confirm(kind, scripted, timeout=0.5)
+
+    assert len(scripted.seen) == 2
+    assert (late.value.status, late.value.code) == (None, "no_answer")
+    assert late.value.idempotency_key == scripted.seen[1].key
+
+
+@both
+async def test_nobody_there_is_unavailable(kind: str) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and nobody listens
+        async with opened(kind, f"http://127.0.0.1:{silent.getsockname()[1]}") as otp:
+            with pytest.raises(Unavailable, match="ConnectError") as nobody:
+                await otp.factors(subject="ann")
+
+    assert nobody.value.retry_after is None
+
+
+@both
+async def test_a_line_that_is_reset_at_once_is_unavailable(kind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    line = server.accept()[0]
+                    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    line.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            async with opened(
+                kind, f"http://127.0.0.1:{server.getsockname()[1]}", retries=0
+            ) as otp:
+                for _ in range(30):
+                    with pytest.raises(Unavailable):
+                        await otp.factors(subject="ann")
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+
+
+@both
+async def test_wait_asks_the_service_to_wait_and_adds_to_the_deadline(
+    scripted: Scripted, kind: str
+) -> None:
+    scripted.script = [problem(429, "rate_limited", limit="cooldown", retry_after=7)]
+
+    async with opened(kind, scripted.url) as otp:
+        with pytest.raises(RateLimited):
+            await otp.request_code(to="+14155550123", purpose="login", wait=5)
+
+    [seen] = scripted.seen
+    assert seen.headers["prefer"] == "wait=5"
+    assert seen.body == {"to": "+14155550123", "purpose": "login"}
+    waiting = Call(method="POST", path="/", result=object, idempotency_key="k", wait=5)
+    assert Retrying(waiting, retries=0, timeout=10, now=100).ends_at == 115
+
+
+def test_pauses_grow_and_are_never_shorter_than_the_service_asks() -> None:
+    call = Call(method="GET", path="/", result=object)
+    retrying = Retrying(call, retries=5, timeout=100, now=0)
+
+    pauses = [retrying.pause(no_answer("dropped"), now=0) for _ in range(4)]
+    asked = retrying.pause(Overloaded({"retry_after": 30}, 503), now=0)
+
+    for pause, base in zip(pauses, (0.1, 0.2, 0.4, 0.8), strict=True):
+        assert base <= pause <= 2 * base
+    assert asked >= 30
+
+
+def test_a_call_in_progress_is_waited_for_only_in_time() -> None:
+    call = Call(method="POST", path="/", result=object, idempotency_key="k")
+    retrying = Retrying(call, retries=2, timeout=10, now=0)
+    running = IdempotencyInProgress({"retry_after": 2}, 409)
+
+    assert retrying.pause(running, now=1) >= 2
+    with pytest.raises(IdempotencyInProgress):
+        retrying.pause(running, now=8.5)

@@ -1,0 +1,165 @@
+"""The doctor looks at the server itself, and says what makes it unsafe to start."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from otp_service.app import check, open_redis
+from otp_service.cli import valkey
+from otp_service.doctor import Finding, inspect_redis, judge
+from otp_service.settings import Settings, SettingsError, load
+from otp_service.store.facts import RedisFacts
+from tests.conftest import base_environment
+
+FACTS = RedisFacts(
+    server="valkey",
+    version=(9, 0, 0),
+    policy="noeviction",
+    append_only=True,
+    replicas=1,
+    skew_seconds=0.1,
+    all_powerful=False,
+    writable=True,
+)
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[valkey.Valkey]:
+    """A server whose configuration a test may spoil."""
+    server = valkey.start(tmp_path_factory.mktemp("doctor"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(own_server: valkey.Valkey) -> Iterator[valkey.Valkey]:
+    yield own_server
+    with Redis.from_url(own_server.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("appendonly", "yes")
+        client.replicaof("NO", "ONE")
+
+
+def settings_for(server: valkey.Valkey, ring: str, **change: str) -> Settings:
+    environment = base_environment(server.url, "http://127.0.0.1:1", ring)
+    production = {"OTP_ENVIRONMENT": "production", "OTP_REGIONS": "DE"}
+    return load({**environment, **production, **change})
+
+
+async def looked(settings: Settings) -> list[Finding]:
+    connection = open_redis(settings)
+    try:
+        return await inspect_redis(connection, settings)
+    finally:
+        await connection.aclose()
+
+
+def levels(findings: Any) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for finding in findings:
+        found.setdefault(finding.level, set()).add(finding.what)
+    return found
+
+
+async def test_a_server_as_it_should_be_is_not_refused(server: valkey.Valkey, ring: str) -> None:
+    findings = await looked(settings_for(server, ring))
+
+    assert "refuse" not in levels(findings)
+    assert "redis" in levels(findings)["ok"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("maxmemory-policy", "allkeys-lru", "noeviction"),
+        ("maxmemory-policy", "volatile-ttl", "noeviction"),
+        ("appendonly", "no", "append-only"),
+    ],
+)
+async def test_a_server_that_forgets_is_refused(
+    server: valkey.Valkey, ring: str, option: str, value: str, told: str
+) -> None:
+    """H03, H05: evicted counters and a restart loosen limits."""
+    with Redis.from_url(server.url) as client:
+        client.config_set(option, value)
+    settings = settings_for(server, ring)
+    refused = [f for f in await looked(settings) if f.level == "refuse"]
+
+    assert [finding.what for finding in refused] == ["redis"]
+    assert told in refused[0].message
+    with pytest.raises(SettingsError, match=told):
+        await check(settings)
+
+
+async def test_forgetting_can_be_allowed_and_eviction_can_not(
+    server: valkey.Valkey, ring: str
+) -> None:
+    with Redis.from_url(server.url) as client:
+        client.config_set("appendonly", "no")
+        allowed = settings_for(server, ring, OTP_ALLOW_NO_PERSISTENCE="true")
+        assert "refuse" not in levels(await looked(allowed))
+        client.config_set("maxmemory-policy", "allkeys-random")
+        development = settings_for(server, ring, OTP_ENVIRONMENT="development")
+        assert levels(await looked(development))["refuse"] == {"redis"}
+
+
+async def test_a_replica_is_refused(server: valkey.Valkey, ring: str) -> None:
+    """H06."""
+    with Redis.from_url(server.url) as client:
+        client.replicaof("127.0.0.1", "1")
+    found = levels(await looked(settings_for(server, ring)))
+
+    assert "OTP_REDIS_URL" in found["refuse"]
+
+
+async def test_waiting_for_a_replica_that_is_not_there_is_refused(
+    server: valkey.Valkey, ring: str
+) -> None:
+    found = levels(await looked(settings_for(server, ring, OTP_DURABILITY="replica")))
+
+    assert "OTP_DURABILITY" in found["refuse"]
+
+
+async def test_a_server_that_does_not_answer_is_refused_without_its_password(
+    server: valkey.Valkey, ring: str
+) -> None:
+    for url in ("redis://:secret-word@127.0.0.1:1", server.url.replace(server.password, "wrong-1")):
+        settings = settings_for(server, ring, OTP_REDIS_URL=url)
+        (finding,) = await looked(settings)
+        assert (finding.level, finding.what) == ("refuse", "OTP_REDIS_URL")
+        assert "secret-word" not in finding.message
+        assert "wrong-1" not in finding.message
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "what"),
+    [
+        ({}, None, ""),
+        ({"skew_seconds": 5.1}, "refuse", "redis"),
+        ({"skew_seconds": -5.1}, "refuse", "redis"),
+        ({"skew_seconds": -4.9}, None, ""),
+        ({"server": "redis", "version": (8, 2, 1)}, "refuse", "redis"),
+        ({"server": "redis", "version": (8, 2, 2)}, None, ""),
+        ({"server": "redis", "version": (7, 4, 5)}, "refuse", "redis"),
+        ({"server": "redis", "version": (7, 4, 6)}, None, ""),
+        ({"server": "redis", "version": (7, 0, 99)}, "refuse", "redis"),
+        ({"version": (8, 1, 3)}, "refuse", "redis"),
+        ({"version": (8, 1, 4)}, None, ""),
+        ({"version": (8, 0, 6)}, None, ""),
+        ({"version": (7, 2, 10)}, "refuse", "redis"),
+        ({"all_powerful": True}, "warn", "OTP_REDIS_URL"),
+        ({"replicas": 0}, "warn", "redis"),
+        ({"policy": None, "append_only": None, "replicas": None}, "warn", "redis"),
+    ],
+)
+def test_what_a_server_says_of_itself_is_judged(
+    server: valkey.Valkey, ring: str, change: dict[str, Any], level: str | None, what: str
+) -> None:
+    """X20, X21, H10, H11."""
+    findings = judge(replace(FACTS, **change), settings_for(server, ring))
+
+    unusual = [(f.level, f.what) for f in findings if f.level != "ok"]
+    assert unusual == ([] if level is None else [(level, what)])

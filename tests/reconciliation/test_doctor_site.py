@@ -1,0 +1,106 @@
+"""What `otp-service doctor` says of the WordPress site."""
+
+import pytest
+from typer.testing import CliRunner
+
+from otp_service.cli import app
+from tests.conftest import Sandbox, Service
+from tests.reconciliation.conftest import may
+
+ALL = ("wpsms_sendsms", "wpsms_subscribers", "wpsms_outbox", "wpsms_setting")
+
+
+def doctor(environment: dict[str, str], *options: str, **changes: str) -> tuple[int, str]:
+    """Its exit code, and its words on one line."""
+    own = {**environment, "COLUMNS": "400", **changes}
+    result = CliRunner().invoke(app, ["doctor", *options], env=own)
+    return result.exit_code, " ".join(result.output.replace("│", " ").split())
+
+
+def test_a_site_that_is_set_up(environment: dict[str, str], sandbox: Sandbox) -> None:
+    code, told = doctor(environment, OTP_WSMS_SCRUB_OUTBOX="true")
+
+    assert code == 0
+    assert "Sandbox Site" in told
+    assert "OTP_WSMS_SCRUB_OUTBOX is on; the site keeps 0 messages now" in told
+    assert "refuse" not in told
+
+
+@pytest.mark.parametrize(
+    ("missing", "changes", "code", "words"),
+    [
+        ("wpsms_sendsms", {}, 1, "refuse wpsms_sendsms"),
+        ("wpsms_outbox", {}, 0, "warn wpsms_outbox"),
+        ("wpsms_outbox", {"OTP_WSMS_SCRUB_OUTBOX": "true"}, 1, "refuse wpsms_outbox"),
+        ("wpsms_outbox", {"OTP_WSMS_RECONCILE": "false"}, 0, "ok wpsms_outbox not there, and not"),
+        ("wpsms_setting", {}, 0, "ok wpsms_setting not there: the credit is known from sends only"),
+        ("wpsms_setting", {"OTP_WSMS_CREDIT_WARNING": "50"}, 0, "warn wpsms_setting"),
+        ("wpsms_subscribers", {}, 0, "warn wpsms_subscribers"),
+    ],
+)
+def test_a_missing_capability(
+    environment: dict[str, str],
+    sandbox: Sandbox,
+    capable: None,
+    missing: str,
+    changes: dict[str, str],
+    code: int,
+    words: str,
+) -> None:
+    may(sandbox, *(one for one in ALL if one != missing))
+
+    found, told = doctor(environment, **changes)
+
+    assert words in told
+    assert found == code
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"plugin_active": False}, "refuse plugin Install and activate WSMS 7.2"),
+        ({"application_passwords": False}, "refuse credential Not accepted"),
+        ({"capabilities_granted": True, "maintenance": True}, "refuse OTP_WSMS_URL"),
+        ({"database_down": True}, "refuse OTP_WSMS_URL"),
+    ],
+)
+def test_a_site_over_which_no_code_can_go_out(
+    environment: dict[str, str], sandbox: Sandbox, settings: dict[str, bool], words: str
+) -> None:
+    sandbox.settings(**settings)
+
+    code, told = doctor(environment)
+
+    assert words in told
+    assert code == 1
+
+
+def test_a_translated_site(environment: dict[str, str], sandbox: Sandbox) -> None:
+    sandbox.settings(locale="de_DE")
+
+    code, told = doctor(environment)
+
+    assert "warn English texts The plugin's texts are translated" in told
+    assert code == 0
+
+
+async def test_codes_that_stay_readable_in_wordpress(
+    environment: dict[str, str], service: Service
+) -> None:
+    import asyncio
+
+    _, before = await asyncio.to_thread(doctor, environment)
+    await service.request()
+    _, after = await asyncio.to_thread(doctor, environment)
+
+    assert "warn OTP_WSMS_SCRUB_OUTBOX is off: unless the site stores nothing" in before
+    assert "warn OTP_WSMS_SCRUB_OUTBOX is off, and the site keeps 1 message with" in after
+
+
+def test_the_site_is_left_alone_on_demand(environment: dict[str, str], sandbox: Sandbox) -> None:
+    sandbox.settings(plugin_active=False)
+
+    code, told = doctor(environment, "--no-site")
+
+    assert code == 0
+    assert "plugin" not in told

@@ -1,0 +1,503 @@
+"""
+Redis dies, freezes, fills up, forgets, turns read-only, talks nonsense: no limit is loosened, no code accepted twice.
+
+Without Redis every call is a 503 with Retry-After, within the deadline, and afterwards everything goes on by itself.
+Each test that does harm to a server starts one of its own.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from otp_service.cli import valkey
+from otp_service.cli.valkey import Valkey
+from tests.conftest import TO, Sandbox, Service, Starter, base_environment, running_service
+from tests.reliability.harness import (
+    Gate,
+    command,
+    count,
+    eventually,
+    gate_before,
+    number,
+    script,
+)
+
+Own = Callable[..., Valkey]
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Own]:
+    """Start servers that the test may harm: `own_valkey("name", "--option", "value")`."""
+    with ExitStack() as stack:
+
+        def start(name: str = "primary", *options: str, **places: Any) -> Valkey:
+            server = valkey.start(tmp_path / name, options=options, **places)
+            stack.callback(end, server)
+            return server
+
+        yield start
+
+
+def end(server: Valkey) -> None:
+    if server.process.poll() is None:
+        server.process.send_signal(signal.SIGCONT)
+        server.kill()
+
+
+@asynccontextmanager
+async def service_on(
+    url: str, sandbox: Sandbox, ring: str, **changes: str
+) -> AsyncIterator[Service]:
+    environment = {**base_environment(url, sandbox.url, ring), **changes}
+    async with running_service(environment, sandbox) as service:
+        yield service
+
+
+async def every_call(
+    service: Service, challenge: dict[str, Any], code: str
+) -> list[httpx.Response]:
+    """One of each that needs Redis, all at once."""
+    body = {"challenge_id": challenge["challenge_id"]}
+    return list(
+        await asyncio.gather(
+            service.post("/otp/request", to=number(7), purpose="login"),
+            service.verify(challenge, code),
+            service.post("/otp/resend", **body),
+            service.post("/otp/cancel", **body),
+            service.http.get(f"/otp/{challenge['challenge_id']}"),
+            service.post("/proofs/introspect", proof="otpp_00" + "A" * 43),
+        )
+    )
+
+
+def are_unavailable(answers: list[httpx.Response]) -> None:
+    for answer in answers:
+        path = answer.request.url.path
+        assert (path, answer.status_code) == (path, 503), answer.text
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert answer.json()["code"] == "unavailable"
+
+
+async def is_ready(service: Service) -> bool:
+    return (await service.http.get("/readyz")).status_code == 200
+
+
+# --- Gone, frozen, back ----------------------------------------------------------------------------------------------
+
+
+async def test_a_killed_redis_is_a_503_everywhere_and_nothing_acknowledged_is_lost(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """X01, D-6: with its append-only file Redis comes back with every count, within two seconds."""
+    server = own_valkey()
+    async with service_on(server.url, sandbox, ring) as service:
+        challenge = await service.request(subject="user-1")
+        spent = await service.request(subject="user-2", to=number(1))
+        code, used = service.code(), service.code(number(1))
+        assert (await service.verify(spent, used)).status_code == 200
+        for _ in range(2):
+            await service.verify(challenge, service.wrong_code())
+        await eventually(lambda: on_disk(server), "the append-only file")
+
+        server.kill()
+        are_unavailable(await every_call(service, challenge, code))
+        assert (await service.http.get("/healthz")).status_code == 200
+        ready = await service.http.get("/readyz")
+        assert (ready.status_code, list(ready.json()["reasons"])) == (503, ["redis"])
+
+        own_valkey("primary", port=server.port, password=server.password)
+        up = time.monotonic()
+        await eventually(lambda: is_ready(service), "ready again")
+        assert (await service.look(challenge))["attempts_remaining"] == 3
+        assert time.monotonic() - up < 2
+        assert (await service.verify(spent, used)).json()["code"] == "challenge_used"
+        assert (await service.verify(challenge, code)).status_code == 200
+        third = await service.request(to=number(2))  # and codes go out again
+        assert third["delivery"]["status"] == "accepted"
+
+
+def on_disk(server: Valkey) -> bool:
+    with redis.Redis.from_url(server.url) as client:
+        return int(client.execute_command("WAITAOF", 1, 0, 1000)[0]) == 1
+
+
+async def test_a_frozen_redis_is_a_503_within_the_deadline(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """X08."""
+    server = own_valkey()
+    async with service_on(server.url, sandbox, ring, OTP_REDIS_TIMEOUT="0.3") as service:
+        challenge = await service.request()
+        code = service.code()
+        server.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        are_unavailable(await every_call(service, challenge, code))
+        assert time.monotonic() - began < 2
+        assert (await service.http.get("/readyz")).status_code == 503
+        server.process.send_signal(signal.SIGCONT)
+
+        await eventually(lambda: is_ready(service), "ready again")
+        # What was sent while it was frozen may have run: then the code is spent or all is canceled, never both.
+        answers = [await service.verify(challenge, code) for _ in range(2)]
+        assert count(answers).get("200", 0) <= 1
+        assert answers[1].status_code == 410
+
+
+async def test_a_flushed_script_cache_is_not_noticed(
+    start_service: Starter, valkey_url: str
+) -> None:
+    """H07, X18: zero errors while the scripts are thrown away all the time."""
+    service = await start_service(OTP_HASH_QUEUE="512")
+    done = asyncio.Event()
+
+    async def flush() -> None:
+        with redis.Redis.from_url(valkey_url) as client:
+            while not done.is_set():
+                client.script_flush()
+                await asyncio.sleep(0.001)
+
+    flushing = asyncio.create_task(flush())
+    for i in range(8):
+        challenge = await service.request(to=number(i))
+        code = service.code(number(i))
+        answers = await asyncio.gather(
+            *(service.verify(challenge, code) for _ in range(10)),
+            *(service.http.get(f"/otp/{challenge['challenge_id']}") for _ in range(10)),
+        )
+        assert [a.status_code for a in answers[:10]].count(200) == 1
+        assert {a.status_code for a in answers} <= {200, 410}
+    done.set()
+    await flushing
+
+
+async def test_a_full_redis_sends_nothing_and_accepts_nothing(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """X06, H03: a guess that can't be counted is not evaluated."""
+    server = own_valkey()
+    async with service_on(server.url, sandbox, ring) as service:
+        challenge = await service.request()
+        code = service.code()
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("maxmemory", "1kb")
+            service.advance(31)
+            body = {"challenge_id": challenge["challenge_id"]}
+            are_unavailable(
+                [
+                    await service.post("/otp/request", to=number(1), purpose="login"),
+                    await service.verify(challenge, code),
+                    await service.post("/otp/resend", **body),
+                ]
+            )
+            assert (await service.http.get("/readyz")).status_code == 503
+            client.config_set("maxmemory", 0)
+        assert (await service.look(challenge))["attempts_remaining"] == 5
+        assert (await service.verify(challenge, code)).status_code == 200
+    assert sandbox.messages(number(1)) == []
+
+
+async def test_a_redis_that_became_a_replica_takes_nothing(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """X11, X14: READONLY is a 503, and readiness says so."""
+    server, other = own_valkey("one"), own_valkey("two")
+    async with service_on(server.url, sandbox, ring) as service:
+        challenge = await service.request()
+        code = service.code()
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("replica-serve-stale-data", "yes")
+            client.config_set("masterauth", "wrong, so that it keeps its data")
+            client.replicaof("127.0.0.1", other.port)
+            are_unavailable(
+                [
+                    await service.post("/otp/request", to=number(1), purpose="login"),
+                    await service.verify(challenge, code),
+                ]
+            )
+            assert (await service.http.get("/readyz")).status_code == 503
+            client.replicaof("NO", "ONE")
+        await eventually(lambda: is_ready(service), "ready again")
+        assert (await service.verify(challenge, code)).status_code == 200
+
+
+async def test_after_flushall_old_ids_are_refused_and_the_worker_finds_its_feet(
+    start_service: Starter, valkey_url: str
+) -> None:
+    """H04, X07: the ceiling in the process still bounds what is sent."""
+    service = await start_service(OTP_LIMIT_PROCESS="3/1h")
+    challenge = await service.request()
+    code = service.code()
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    service.http.headers.update(await service.caller("shop"))
+    await eventually(lambda: knows_us(service), "the new credential")
+
+    assert (await service.verify(challenge, code)).json()["code"] == "challenge_not_found"
+    second = await service.request()  # the cooldown is forgotten, which is why there is a ceiling
+    assert second["delivery"]["status"] == "accepted"
+    third = await service.request(to=number(1))
+    assert third["delivery"]["status"] == "accepted"
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    service.http.headers.update(await service.caller("shop"))
+    await eventually(lambda: knows_us(service), "the new credential")
+    fourth = await service.post("/otp/request", to=number(2), purpose="login")
+    assert (fourth.status_code, fourth.json()["code"]) == (429, "quota_exceeded")
+    assert len(service.sandbox.messages()) == 2
+
+
+async def knows_us(service: Service) -> bool:
+    answer = await service.http.get("/otp/00" + "A" * 32)
+    return answer.status_code == 404
+
+
+# --- Answers that never come, or are none ----------------------------------------------------------------------------
+
+
+async def test_an_answer_lost_after_the_count_is_a_503_and_counted_once(
+    gate: tuple[Gate, dict[str, str]], start_service: Starter, sandbox: Sandbox
+) -> None:
+    """X09: what may have run is never run again by us."""
+    door, behind = gate
+    service = await start_service(OTP_REDIS_URL=behind["OTP_REDIS_URL"])
+    challenge = await service.request()
+    code, wrong = service.code(), service.wrong_code()
+
+    seen = door.add(script("reserve_attempt"), "watch", times=0)
+    door.rules.insert(0, lost := door.add(script("reserve_attempt"), "reset_after"))
+    are_unavailable([await service.verify(challenge, wrong)])
+
+    assert lost.seen == 1
+    assert seen.seen == 0
+    assert (await service.look(challenge))["attempts_remaining"] == 4
+    assert (await service.verify(challenge, code)).status_code == 200
+
+
+async def test_an_answer_lost_after_the_code_was_spent_is_a_503_and_the_code_is_spent(
+    gate: tuple[Gate, dict[str, str]], start_service: Starter
+) -> None:
+    """X09, X35: the same call again, under its key, gets the one proof."""
+    door, behind = gate
+    service = await start_service(OTP_REDIS_URL=behind["OTP_REDIS_URL"])
+    challenge = await service.request()
+    code, key = service.code(), {"Idempotency-Key": "try-1"}
+    body = {"challenge_id": challenge["challenge_id"], "code": code, "purpose": "login"}
+
+    door.add(script("consume_challenge"), "reset_after")
+    first = await service.post("/otp/verify", headers=key, **body)
+    again = await service.post("/otp/verify", headers=key, **body)
+    other = await service.verify(challenge, code)
+
+    are_unavailable([first])
+    assert again.status_code == 200
+    assert other.json()["code"] == "challenge_used"
+
+
+async def test_an_answer_lost_after_the_request_was_counted_sends_one_sms(
+    gate: tuple[Gate, dict[str, str]], start_service: Starter
+) -> None:
+    """X09, B15: and the same call again tells of the challenge that was opened."""
+    door, behind = gate
+    service = await start_service(OTP_REDIS_URL=behind["OTP_REDIS_URL"])
+    key = {"Idempotency-Key": "login-1", "Prefer": "wait=10"}
+    door.add(script("open_challenge"), "reset_after")
+
+    first = await service.post("/otp/request", to=TO, purpose="login")
+    bare = await service.post("/otp/request", to=TO, purpose="login")
+    are_unavailable([first])
+    assert bare.json()["code"] == "rate_limited"  # it was opened, and counted
+    assert await eventually(lambda: service.sandbox.messages(), "the SMS")
+
+    door.add(script("open_challenge"), "reset_after")
+    second = await service.post("/otp/request", headers=key, to=number(1), purpose="login")
+    again = await service.post("/otp/request", headers=key, to=number(1), purpose="login")
+    are_unavailable([second])
+    assert again.status_code == 202
+    assert (await service.verify(again.json(), service.code(number(1)))).status_code == 200
+    assert [len(service.sandbox.messages(to)) for to in (TO, number(1))] == [1, 1]
+
+
+NONSENSE = {
+    "nil": b"$-1\r\n",
+    "null": b"_\r\n",
+    "a number": b":1\r\n",
+    "OK": b"+OK\r\n",
+    "an error": b"-ERR something\r\n",
+    "LOADING": b"-LOADING Redis is loading the dataset in memory\r\n",
+    "BUSY": b"-BUSY Redis is busy running a script\r\n",
+    "MISCONF": b"-MISCONF Errors writing to the AOF file\r\n",
+    "NOAUTH": b"-NOAUTH Authentication required.\r\n",
+    "MOVED": b"-MOVED 1 127.0.0.1:1\r\n",
+    "an array": b"*1\r\n:1\r\n",
+    "no JSON": b"$5\r\n{nono\r\n",
+    "other JSON": b'$4\r\n"no"\r\n',
+    "no verdict": b"$2\r\n{}\r\n",
+    "an unknown verdict": b'$16\r\n{"verdict":"yes"}\r\n'.replace(b"$16", b"$17"),
+    "a bare verdict": b'$22\r\n{"verdict":"approved"}\r\n',
+    "a bare reservation": b'$22\r\n{"verdict":"reserved"}\r\n',
+    "no protocol": b"HTTP/1.1 200 OK\r\n\r\n",
+    "no text": b"$2\r\n\xff\xfe\r\n",
+}
+
+
+@pytest.mark.parametrize("stage", ["reserve_attempt", "consume_challenge"])
+async def test_nonsense_from_redis_never_accepts_a_code(
+    stage: str, gate: tuple[Gate, dict[str, str]], start_service: Starter
+) -> None:
+    """H14: each is a 503, and none is a 200."""
+    door, behind = gate
+    service = await start_service(
+        OTP_REDIS_URL=behind["OTP_REDIS_URL"], OTP_MAX_ATTEMPTS="10", OTP_FAILURES="100/1h",
+        OTP_FAILURES_LONG="100/1d",
+    )  # fmt: skip
+    found = {}
+    for i, (name, payload) in enumerate(NONSENSE.items()):
+        if i % 9 == 0:
+            challenge = await service.request(to=number(i))
+            code = service.code(number(i))
+        door.add(script(stage), "reply", payload=payload)
+        answer = await service.verify(challenge, code)
+        door.release()
+        found[name] = answer.status_code
+    # The bare verdict is no answer of ours where it tells nothing of what was approved.
+    assert found == dict.fromkeys(NONSENSE, 503)
+
+
+async def test_nonsense_about_a_caller_never_lets_anybody_in(
+    gate: tuple[Gate, dict[str, str]], start_service: Starter
+) -> None:
+    """H14."""
+    door, behind = gate
+    found = {}
+    for name, payload in NONSENSE.items():
+        service = await start_service(OTP_REDIS_URL=behind["OTP_REDIS_URL"], OTP_DELIVER="false")
+        door.add(command("GET"), "reply", payload=payload, times=2)
+        answer = await service.post("/otp/request", to=TO, purpose="login")
+        door.release()
+        found[name] = answer.status_code
+    assert set(found.values()) <= {401, 503}, found
+    assert {name for name, status in found.items() if status == 401} <= {"nil", "null"}
+
+
+# --- Durability ------------------------------------------------------------------------------------------------------
+
+
+async def pair(own_valkey: Own) -> tuple[Valkey, Valkey]:
+    """A primary and a replica that is in step."""
+    primary = own_valkey("primary", "--repl-diskless-sync-delay", "0")
+    replica = own_valkey("replica", password=primary.password)
+    with (
+        redis.Redis.from_url(replica.url) as second,
+        redis.Redis.from_url(primary.url) as first,
+    ):
+        second.config_set("masterauth", primary.password)
+        second.replicaof("127.0.0.1", primary.port)
+
+        def in_step() -> bool:
+            first.set("otp:{00}:probe", 1, ex=1)
+            return first.wait(1, 100) == 1
+
+        await eventually(in_step, "a replica in step")
+    return primary, replica
+
+
+async def failover_while_consuming(
+    own_valkey: Own, sandbox: Sandbox, ring: str, durability: str
+) -> list[httpx.Response]:
+    """Accept a code while the replica is frozen, lose the primary, and try the code again on the replica."""
+    primary, replica = await pair(own_valkey)
+    async with gate_before(primary.url) as (door, behind):
+        async with service_on(behind, sandbox, ring, OTP_DURABILITY=durability) as service:
+            challenge = await service.request()
+            code = service.code()
+            with redis.Redis.from_url(primary.url) as client:
+                assert client.wait(1, 5000) == 1
+            held = door.add(script("consume_challenge"), "hold_before")
+            first = asyncio.create_task(service.verify(challenge, code))
+            await held.is_reached()
+            with redis.Redis.from_url(primary.url) as client:
+                # The reservation is on the replica, the link to it then breaks.
+                assert client.wait(1, 5000) == 1
+                replica.process.send_signal(signal.SIGSTOP)
+                client.client_kill_filter(_type="replica")
+            door.release()
+            answers = [await first]
+            primary.kill()
+        replica.process.send_signal(signal.SIGCONT)
+        with redis.Redis.from_url(replica.url) as client:
+            client.replicaof("NO", "ONE")
+    async with service_on(replica.url, sandbox, ring) as service:
+        answers += [await service.verify(challenge, code) for _ in range(2)]
+    return answers
+
+
+async def test_with_durability_replica_no_failover_accepts_a_code_twice(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """X13, B11: what the replica does not have was never acknowledged."""
+    answers = await failover_while_consuming(own_valkey, sandbox, ring, "replica")
+    are_unavailable(answers[:1])
+    assert count(answers[1:]).get("200", 0) == 1
+    assert answers[2].json()["code"] == "challenge_used"
+
+
+async def test_without_durability_the_same_failover_is_seen_to_accept_it_twice(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """The control of the test above, and why `replica` is there (finding 5)."""
+    answers = await failover_while_consuming(own_valkey, sandbox, ring, "none")
+    assert [answer.status_code for answer in answers] == [200, 200, 410]
+
+
+async def test_with_durability_replica_a_lost_replica_stops_counting_and_sending(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """X13, X14: a guess whose count might get lost is not evaluated."""
+    primary, replica = await pair(own_valkey)
+    async with service_on(primary.url, sandbox, ring, OTP_DURABILITY="replica") as service:
+        challenge = await service.request()
+        code = service.code()
+        replica.process.send_signal(signal.SIGSTOP)
+        are_unavailable(
+            [
+                await service.verify(challenge, code),
+                await service.post("/otp/request", to=number(1), purpose="login"),
+            ]
+        )
+        replica.process.send_signal(signal.SIGCONT)
+
+        async def caught_up() -> bool:
+            return (await service.verify(challenge, code)).status_code == 200
+
+        assert (await service.look(challenge))["status"] == "pending"
+        await eventually(caught_up, "accepted once the replica is back")
+
+
+async def test_with_durability_fsync_the_whole_flow_works(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """X02: WAITAOF before a count or a spent code is acknowledged."""
+    server = own_valkey("primary")
+    with redis.Redis.from_url(server.url) as client:
+        client.config_set("appendfsync", "always")
+    async with service_on(server.url, sandbox, ring, OTP_DURABILITY="fsync") as service:
+        challenge = await service.request()
+        code = service.code()
+        assert (await service.verify(challenge, service.wrong_code())).status_code == 400
+        server.kill()
+        own_valkey("primary", port=server.port, password=server.password)
+        await eventually(lambda: is_ready(service), "ready again")
+        assert (await service.look(challenge))["attempts_remaining"] == 4
+        assert (await service.verify(challenge, code)).status_code == 200
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("appendonly", "no")
+        other = await service.post("/otp/request", to=number(1), purpose="login")
+        are_unavailable([other])
