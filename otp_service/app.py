@@ -34,8 +34,9 @@ from otp_service.flows.live_keyring import LiveKeyring
 from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
-from otp_service.flows.reconciliation import Reconciliation, Tracing
+from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
+from otp_service.flows.tracing import Tracing
 from otp_service.flows.webhooks import WebhookWorker
 from otp_service.settings import Settings, SettingsError
 from otp_service.store import keys
@@ -140,6 +141,8 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         tracing = Tracing(reconcile=settings.wsms_reconcile, scrub=settings.wsms_scrub_outbox)
         scripts = Scripts(connection, durability=settings.durability, offset_ms=offset_ms)
 
+        listening = open_redis(settings, name="otp_service_events", block_seconds=BLOCK_MS / 1000)
+        stack.push_async_callback(listening.aclose)
         webhooks, outgoing = Webhooks(connection), Outgoing(scripts)
         events = Events(keyring=keyring, webhooks=webhooks, outgoing=outgoing)
         calling = WebhookChannel(allow_private=settings.webhooks_allow_private)
@@ -232,7 +235,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             keyring=keyring,
             streams=Streams(
                 connection,
-                blocking,
+                listening,
                 names=keys.event_streams(),
                 group=WEBHOOK_GROUP,
                 consumer=consumer,

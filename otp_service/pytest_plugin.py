@@ -59,22 +59,32 @@ class Phone:
         answer = self.sandbox.get("/sandbox/messages", params={"to": self.to})
         return [str(found["message"]) for found in answer.raise_for_status().json()["messages"]]
 
-    def code(self, *, within: float = 10.0) -> str:
+    def message(self, *, within: float = 10.0) -> str:
         """
-        Return the code of the newest message; after a resend with `wait=`, that is the new one.
+        Return the newest text; after a call with `wait=`, the one of that call.
 
         Args:
-            within: Seconds to wait for a first message.
+            within: Seconds to wait for a first one.
 
         Raises:
-            AssertionError: none came, or it holds no code.
+            AssertionError: none came.
         """
         end = time.monotonic() + within
         while not (texts := self.messages()):
             assert time.monotonic() < end, f"no message came to {self.to} within {within} s"  # noqa: S101
             time.sleep(0.02)
-        found: set[str] = set(re.findall(r"(?<!\d)\d{4,10}(?!\d)", texts[0]))
-        assert len(found) == 1, f"not one code in: {texts[0]}"  # noqa: S101
+        return texts[0]
+
+    def code(self, *, within: float = 10.0) -> str:
+        """
+        Return the code in the newest text.
+
+        Raises:
+            AssertionError: none came, or not one code is in it.
+        """
+        text = self.message(within=within)
+        found: set[str] = set(re.findall(r"(?<![\d.,])\d{4,10}(?![\d.,]*\d)", text))
+        assert len(found) == 1, f"not one code in: {text}"  # noqa: S101
         return found.pop()
 
     def wrong_code(self) -> str:

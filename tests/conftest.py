@@ -78,6 +78,15 @@ class Sandbox:
         """The code in the newest message."""
         return code_in(self.messages(to)[0]["message"])
 
+    def state(self) -> dict[str, Any]:
+        """What the site keeps: outbox, subscribers, groups."""
+        return dict(httpx.get(f"{self.url}/sandbox/state").raise_for_status().json())
+
+    def group(self, name: str) -> int:
+        """Make a group of subscribers; return its id."""
+        answer = httpx.post(f"{self.url}/sandbox/groups", json={"name": name}).raise_for_status()
+        return int(answer.json()["id"])
+
     def fail(self, **fault: Any) -> None:
         """Set a fault; see `otp_service.sandbox.faults`."""
         httpx.put(f"{self.url}/sandbox/faults", json=fault).raise_for_status()

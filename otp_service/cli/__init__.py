@@ -6,7 +6,18 @@ Exit codes: 0 done, 1 refused (bad configuration, unknown name, a check that fai
 
 import typer
 
-from otp_service.cli import callers, dev, doctor, keys, messages, sandbox, serve, webhooks, wsms
+from otp_service.cli import (
+    callers,
+    dev,
+    doctor,
+    keys,
+    messages,
+    sandbox,
+    serve,
+    subjects,
+    webhooks,
+    wsms,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,6 +31,7 @@ app.command("healthcheck")(serve.healthcheck)
 app.command("dev")(dev.dev)
 app.command("sandbox")(sandbox.sandbox)
 app.command("doctor")(doctor.doctor)
+app.command("unblock")(subjects.unblock)
 app.command("settings")(doctor.settings)
 app.command("openapi")(serve.openapi)
 app.add_typer(callers.app, name="callers")

@@ -41,10 +41,10 @@ class _Desk:
     allow_private: bool
 
     async def find(self, endpoint_id: str) -> Endpoint:
-        for endpoint in await self.webhooks.all(self.ring):
-            if endpoint.id == endpoint_id:
-                return endpoint
-        refuse([f"ID: there is no endpoint {endpoint_id}; see `otp-service webhooks list`"])
+        found = [each for each in await self.webhooks.all(self.ring) if each.id == endpoint_id]
+        if not found:
+            refuse([f"ID: there is no endpoint {endpoint_id}; see `otp-service webhooks list`"])
+        return found[0]
 
 
 @app.command()

@@ -31,7 +31,12 @@ class Status(StrEnum):
 
 
 class DeliveryStatus(StrEnum):
-    """How the delivery of the newest code stands. `accepted` is the site's word, never the phone's."""
+    """
+    How the delivery of the newest code stands.
+
+    `accepted` is the site's word, never the phone's. `unknown` may still become `accepted` or `failed`
+    (`otp_service.flows.reconciliation`).
+    """
 
     QUEUED = "queued"
     SENDING = "sending"

@@ -21,8 +21,19 @@ _PRINTABLE = re.compile(r"[!-\[\]-~]+", re.ASCII)  # no space, no control charac
 
 _GLOBAL_6 = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_TUNNELS = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("2002::/16"))
-_RELAYS = (ipaddress.IPv4Network("192.88.99.0/24"),)
+# What `is_global` of one Python or another lets pass: protocol assignments (where a cloud keeps its metadata), relays,
+# tunnels, documentation; and the one public address that is inside at a large cloud.
+_NOT_FOR_US = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "168.63.129.16/32",
+        "2001::/23",
+        "2002::/16",
+        "3fff::/20",
+    )
+)
 
 
 class TargetRefused(ValueError):
@@ -99,20 +110,19 @@ def is_public(address: str | ipaddress.IPv4Address | ipaddress.IPv6Address) -> b
         found = ipaddress.ip_address(address)
     except ValueError:
         return False
-    if isinstance(found, ipaddress.IPv4Address):
-        return (
-            found.is_global
-            and not (found.is_multicast or found.is_reserved or found.is_unspecified)
-            and not any(found in network for network in _RELAYS)
-        )
-    if found.scope_id is not None:
-        return False
-    if found.ipv4_mapped is not None:
-        return is_public(found.ipv4_mapped)
-    if found in _NAT64:
-        return is_public(ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF))
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.scope_id is not None:
+            return False
+        if found.ipv4_mapped is not None:
+            return is_public(found.ipv4_mapped)
+        if found in _NAT64:
+            return is_public(ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF))
+        if found not in _GLOBAL_6:
+            return False
     return (
-        found in _GLOBAL_6 and found.is_global and not any(found in tunnel for tunnel in _TUNNELS)
+        found.is_global
+        and not (found.is_multicast or found.is_reserved)
+        and not any(found in network for network in _NOT_FOR_US)
     )
 
 

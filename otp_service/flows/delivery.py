@@ -23,7 +23,7 @@ from otp_service.core.policy import Policy
 from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
 from otp_service.flows.hashing import HashPool
-from otp_service.flows.reconciliation import TRACE_SECONDS, Tracing
+from otp_service.flows.tracing import TRACE_SECONDS, Tracing
 from otp_service.store.deliveries import Deliveries, Dropped, InProgress, Job, NewTrace, Send
 from otp_service.telemetry import DELIVERIES, DROPPED_JOBS
 
@@ -77,9 +77,13 @@ class DeliveryWorker:
     async def stop(self) -> None:
         """Take no more jobs, finish those in flight, leave the rest for other workers."""
         self._stopping.set()
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        running = set(self._loops)
+        while (
+            running
+        ):  # on Python 3.11 a cancellation can get lost inside a Redis call (asyncio.wait_for)
+            for loop in running:
+                loop.cancel()
+            _, running = await asyncio.wait(running, timeout=0.1)
         for task in list(self._sends):
             if task.get_name() in self._unbegun:
                 task.cancel()
@@ -114,7 +118,6 @@ class DeliveryWorker:
                 log.warning(
                     "delivery.sweep_failed", error=type(error).__name__, detail=_detail(error)
                 )
-            # A cancellation can get lost inside a Redis call, so ending does not rest on it alone.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_SECONDS):
                     await self._stopping.wait()

@@ -20,7 +20,7 @@ from otp_service.core.events import Message
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
-from otp_service.flows.webhooks import WebhookWorker
+from otp_service.flows.webhooks import WebhookWorker, end
 from otp_service.store.outgoing import Outgoing, Record
 from otp_service.store.streams import Entry, Streams
 from otp_service.store.webhooks import Endpoint, Webhooks
@@ -151,10 +151,12 @@ class EventRelay:
         self._streams = streams
         self._events = events
         self._worker = worker
+        self._stopping = False
         self._loops: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to read the streams and to send."""
+        self._stopping = False
         self._loops = [
             asyncio.create_task(self._read(group)) for group in self._streams.reading_groups
         ]
@@ -163,9 +165,8 @@ class EventRelay:
 
     async def stop(self) -> None:
         """Read no more, finish what is being sent."""
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._stopping = True
+        await end(self._loops)
         await self._worker.stop()
         try:
             await self._streams.leave()
@@ -200,7 +201,7 @@ class EventRelay:
 
     async def _read(self, names: Sequence[str]) -> None:
         prepared = False
-        while True:
+        while not self._stopping:
             try:
                 if not prepared:
                     await self._streams.prepare()
@@ -216,7 +217,7 @@ class EventRelay:
                 await asyncio.sleep(0.5)
 
     async def _sweep(self) -> None:
-        while True:
+        while not self._stopping:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
                 for entry in await self._streams.claim_idle(idle_ms=IDLE_MS):

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -25,53 +24,19 @@ from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
 from otp_service.flows.hashing import HashPool
+from otp_service.flows.tracing import TRACE_SECONDS, Tracing
 from otp_service.store.traces import OpenTrace, Sending, Trace, Traces
 from otp_service.telemetry import OUTBOX_UNAVAILABLE, RECONCILED, SCRUBBED
 
 log = structlog.get_logger()
 
-TRACE_SECONDS = (
-    1800  # for which a message is looked for; what WordPress' own queue takes at most, and some
-)
 LEASE_SECONDS = 150  # longer than looking at one trace takes: four calls of 30 s at most
 SWEEP_SECONDS = 2.0
-FIRST_LOOK_SECONDS = (
-    2.0  # after a send that ended nobody knows how; the site may still be busy with it
-)
 _LONGEST_WAIT_MS = 300_000
-_PATIENCE_MS = (
-    600_000  # with the row of a message that the site says it has sent: it may store none
-)
+_PATIENCE_MS = 600_000  # with the row of a message that was accepted: the site may store none
 _FORBIDDEN_WAIT_MS = 60_000  # while a capability is missing: somebody has to do something first
 _CANDIDATES = 12  # codes that are compared with a digest in one look
 _DIGITS = re.compile(r"(?<![0-9])[0-9]{4,10}(?![0-9])")
-
-
-@dataclass(frozen=True, slots=True)
-class Tracing:
-    """
-    What is done after a send.
-
-    Attributes:
-        reconcile: Whether to find out what became of those that ended `unknown`.
-        scrub: Whether to delete the row of each message.
-    """
-
-    reconcile: bool
-    scrub: bool
-
-    @property
-    def on(self) -> bool:
-        """Whether a send leaves a trace at all."""
-        return self.reconcile or self.scrub
-
-    def look_ms(self, delivery: DeliveryStatus) -> int | None:
-        """Return after how long to look for a message that ended so; None: there is nothing to look for."""
-        if delivery is DeliveryStatus.FAILED:
-            return None  # it never reached the gateway, which writes the rows (contract 3.1)
-        if delivery is DeliveryStatus.UNKNOWN:
-            return int(FIRST_LOOK_SECONDS * 1000) if self.on else None
-        return 0 if self.scrub else None
 
 
 class Reconciliation:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import structlog
 
@@ -39,6 +39,14 @@ def pause_ms(tries: int) -> int | None:
     if tries > len(RETRY_SECONDS):
         return None
     return int(RETRY_SECONDS[tries - 1] * 1000 * (1 + JITTER * random.random()))  # noqa: S311
+
+
+async def end(loops: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have ended: a cancellation that meets an answer of Redis may get lost (Python 3.11)."""
+    while any(not loop.done() for loop in loops):
+        for loop in loops:
+            loop.cancel()
+        await asyncio.wait(loops, timeout=1)
 
 
 class WebhookWorker:
@@ -80,9 +88,8 @@ class WebhookWorker:
     async def stop(self) -> None:
         """Begin no more turns, finish the messages that are being sent."""
         self._stopping = True
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, *self._turns, return_exceptions=True)
+        await end(self._loops)
+        await asyncio.gather(*self._turns, return_exceptions=True)
 
     async def run_due(self) -> int:
         """Give every endpoint that is due its turn, and wait for them; return how many. Raises Unavailable."""
@@ -112,7 +119,7 @@ class WebhookWorker:
         self._woken.set()
 
     async def _measure(self) -> None:
-        while True:
+        while not self._stopping:
             with contextlib.suppress(Unavailable):
                 WEBHOOKS_WAITING.set(await self._outgoing.waiting())
             await asyncio.sleep(GAUGE_SECONDS)

@@ -51,7 +51,8 @@ class Callers:
         await self._command("SET", keys.caller(record.name), _write(record))
 
     async def remove(self, name: str) -> bool:
-        """Remove a caller with all its credentials; False if there was none. Raises Unavailable."""
+        """Remove a caller, its credentials and its webhooks; False if there was none. Raises Unavailable."""
+        await self._command("DEL", keys.webhooks(name))
         return bool(await self._command("DEL", keys.caller(name)))
 
     async def all(self) -> list[CallerRecord]:

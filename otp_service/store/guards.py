@@ -3,8 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from otp_service.core.challenge import SubjectAddress
 from otp_service.core.limits import FailureBudget
 from otp_service.errors import SubjectBlocked
+from otp_service.store import keys
+from otp_service.store.scripts import Scripts
+
+FACTORS = ("sms", "totp", "recovery")
+UNBLOCKED_TRIES = 5
 
 _UNTIL_FREED = (
     86_400  # seconds told to a caller whose subject's factor is disabled: waiting alone won't help
@@ -30,3 +36,20 @@ def blocked(answer: Mapping[str, Any]) -> SubjectBlocked:
     until, now = int(answer["until_ms"]), int(answer["now"])
     wait = _UNTIL_FREED if until < 0 else max(1, -(-(until - now) // 1000))
     return SubjectBlocked("failures", wait)
+
+
+async def unblock(
+    scripts: Scripts, subject: SubjectAddress, *, factor: str, budget: FailureBudget
+) -> bool:
+    """
+    Give a blocked subject five more tries with one factor; False if it is not blocked.
+
+    Nothing is forgotten: the long counts go on. Raises Unavailable.
+    """
+    answer = await scripts.run(
+        "unblock_subject",
+        [keys.guard(subject, factor)],
+        {"tries": UNBLOCKED_TRIES, "budget": budget_fields(budget)},
+        durable=True,
+    )
+    return bool(answer["verdict"] == "unblocked")

@@ -1,6 +1,6 @@
 """Streams of one kind, one in each bucket, read together by one consumer group: each entry by one worker at a time."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,12 +55,12 @@ class Streams:
     async def prepare(self) -> None:
         """Create the consumer group where it is missing. Raises Unavailable."""
         async with _faults("prepare"):
-            for name in self._names:
-                try:
-                    await self._client.xgroup_create(name, self._group, id="0", mkstream=True)
-                except ResponseError as error:
-                    if "BUSYGROUP" not in str(error):
-                        raise
+            answers = await self._each(
+                lambda calls, name: calls.xgroup_create(name, self._group, id="0", mkstream=True)
+            )
+            for answer in answers:
+                if isinstance(answer, Exception) and "BUSYGROUP" not in str(answer):
+                    raise answer
 
     async def read(self, names: Sequence[str], *, count: int, block_ms: int) -> list[Entry]:
         """
@@ -96,10 +96,14 @@ class Streams:
         """Return entries that another worker took and left for `idle_ms`. Raises Unavailable."""
         found: list[Entry] = []
         async with _faults("claim"):
-            for name in self._names:
-                answer = await self._client.xautoclaim(
+            answers = await self._each(
+                lambda calls, name: calls.xautoclaim(
                     name, self._group, self._consumer, idle_ms, start_id="0", count=16
                 )
+            )
+            for name, answer in zip(self._names, answers, strict=True):
+                if isinstance(answer, Exception):
+                    raise answer
                 found += _entries(name, answer[1])
         return found
 
@@ -114,12 +118,16 @@ class Streams:
     async def leave(self) -> None:
         """Take this consumer out of the groups where nothing is pending for it. Raises Unavailable."""
         async with _faults("leave"):
-            for name in self._names:
-                pending = await self._client.xpending_range(
+            pending = await self._each(
+                lambda calls, name: calls.xpending_range(
                     name, self._group, "-", "+", 1, consumername=self._consumer
                 )
-                if not pending:
-                    await self._client.xgroup_delconsumer(name, self._group, self._consumer)
+            )
+            free = [name for name, left in zip(self._names, pending, strict=True) if left == []]
+            await self._each(
+                lambda calls, name: calls.xgroup_delconsumer(name, self._group, self._consumer),
+                free,
+            )
 
     async def waiting(self) -> int:
         """Return how many entries there are, pending ones included. Raises Unavailable."""
@@ -131,6 +139,15 @@ class Streams:
         async with _faults("take_out"):
             await self._client.xack(name, self._group, entry_id)
             await self._client.xdel(name, entry_id)
+
+    async def _each(
+        self, call: Callable[[Any, str], Any], names: Sequence[str] | None = None
+    ) -> list[Any]:
+        """Do one command on every stream in one round trip; a failed one's answer is its exception."""
+        pipeline = self._client.pipeline(transaction=False)
+        for name in self._names if names is None else names:
+            call(pipeline, name)
+        return list(await pipeline.execute(raise_on_error=False))
 
     @property
     def _client(self) -> Any:  # noqa: ANN401

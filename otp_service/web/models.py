@@ -494,8 +494,10 @@ class Delivery(Given):
     status: Annotated[
         DeliveryStatus,
         Field(
-            description="`accepted`: the site took it, which is no receipt of the phone. `failed`: it provably never "
-            "left; resend. `unknown`: it may or may not have gone out; nothing is sent again by itself."
+            description="`accepted`: the site took it, which is no receipt of the phone, or the person had the code. "
+            "`failed`: it provably never left, or (reason `reported_by_site`) the site says later that its gateway "
+            "failed; resend. `unknown`: it may or may not have gone out; nothing is sent again by itself, and the "
+            "site's outbox may still tell."
         ),
     ]
     reason: Annotated[str | None, Field(description="Why, where known.", examples=["timeout"])] = (

@@ -339,6 +339,8 @@ def _example_of(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:  # 
             for name, member in members.items()
             if name not in optional
         }
+    if schema.get("type") == "array":
+        return [_example_of(schema["items"], definitions)]
     return {"boolean": True, "integer": 0, "string": "", "null": None}.get(
         schema.get("type", "null")
     )

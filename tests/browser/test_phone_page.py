@@ -22,7 +22,11 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     assert path is not None, "the browser tests need chromium; see .ci/run"
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
@@ -57,7 +61,9 @@ def send(sandbox: Sandbox, to: str, message: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
-def test_a_message_appears_as_it_arrives_in_the_thread_of_its_number(page: Page, sandbox: Sandbox) -> None:
+def test_a_message_appears_as_it_arrives_in_the_thread_of_its_number(
+    page: Page, sandbox: Sandbox
+) -> None:
     page.goto(sandbox.url)
     page.get_by_text("no real site").first.wait_for()
 
@@ -73,7 +79,11 @@ def test_a_message_is_text_and_never_markup(page: Page, sandbox: Sandbox) -> Non
     """J04: what a message says can do nothing to the page."""
     page.goto(sandbox.url)
 
-    send(sandbox, "+14155550123", "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>")
+    send(
+        sandbox,
+        "+14155550123",
+        "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>",
+    )
 
     page.get_by_text("onerror").first.wait_for()
     assert page.title() != "owned"

@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from otp_service.client import InvalidCode, NotAnOtpService, Refused, Unavailable, wire
+from otp_service.client import (
+    ChallengeNotFound,
+    InvalidCode,
+    NotAnOtpService,
+    Refused,
+    Unavailable,
+    wire,
+)
 from otp_service.client.code_calls import cancel, redeem_proof
 from otp_service.client.factor_calls import remove_factor
 from tests.client.conftest import opened
@@ -136,3 +143,16 @@ async def test_a_service_behind_a_path_is_found(scripted: Scripted, kind: str) -
         await otp.cancel(challenge_id="x")
 
     assert scripted.seen[0].path == "/second/factor/otp/cancel"
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_an_id_stays_one_segment_of_the_path(scripted: Scripted, kind: str) -> None:
+    scripted.script = [problem(404, "challenge_not_found")]
+
+    async with opened(kind, f"{scripted.url}/otp-service") as otp:
+        for odd in ("..", "../x", "a?b#c"):
+            with pytest.raises(ChallengeNotFound):
+                await otp.challenge(challenge_id=odd)
+
+    paths = [seen.path for seen in scripted.seen]
+    assert paths == [f"/otp-service/otp/{s}" for s in ("%2E%2E", "%2E%2E%2Fx", "a%3Fb%23c")]

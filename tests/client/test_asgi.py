@@ -25,6 +25,7 @@ from otp_service.pytest_plugin import RunningService
 from tests.client.conftest import confirm, opened
 from tests.client.scripted import Scripted, problem
 
+PAYMENT = {"amount": "19.90 EUR", "payee": "Acme Books"}
 Prove = Callable[..., Awaitable[str]]
 
 
@@ -151,6 +152,22 @@ async def test_a_proof_of_something_else_is_forbidden(
     headers = {"x_otp_proof": await prove(subject, purpose)} | ({"x_user": user} if user else {})
 
     answer = await post(application(client, how, **options), **headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "proof_mismatch")
+
+
+@both
+async def test_a_proof_of_nobody_in_particular_is_not_that_of_nobody_logged_in(
+    client: AsyncClient, otp_service: RunningService, how: str
+) -> None:
+    phone = otp_service.phone()
+    challenge = await client.request_code(to=phone.to, purpose="payment", wait=10, context=PAYMENT)
+    verified = await client.verify_code(
+        challenge_id=challenge.challenge_id, code=phone.code(), purpose="payment"
+    )
+    assert verified.subject is None
+
+    answer = await post(application(client, how), x_otp_proof=verified.proof)
 
     assert (answer.status_code, answer.json()["code"]) == (403, "proof_mismatch")
 

@@ -113,6 +113,22 @@ def explained(builder: Callable[..., Call[Any]]) -> set[str]:
     return found
 
 
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_argument_goes_out_under_its_own_name(name: str) -> None:
+    names = inspect.signature(BUILDERS[name]).parameters
+    sent = {n: {n: "1"} if n in ("context", "custom_fields") else f"the-{n}" for n in names}
+    call = BUILDERS[name](**sent)
+
+    found = {**(call.body or {}), **(call.query or {})}
+    if call.idempotency_key is not None:
+        found["idempotency_key"] = call.idempotency_key
+    if call.wait is not None:
+        found["wait"] = call.wait
+    [*segment] = (n for n in names if f"the-{n}" in call.path)
+    found |= {n: f"the-{n}" for n in segment}
+    assert found == sent
+
+
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_both_clients_have_every_call_with_its_signature_and_words(kind: type[Any]) -> None:
     for name, builder in BUILDERS.items():

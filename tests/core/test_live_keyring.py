@@ -84,7 +84,9 @@ def test_keys_by_which_limits_are_found_are_not_rotated(ring_file: Path, kind: s
 
 
 def test_an_active_key_is_not_retired(ring_file: Path) -> None:
-    result = CliRunner().invoke(app, ["retire", active(ring_file, "pepper"), "--file", str(ring_file)])
+    result = CliRunner().invoke(
+        app, ["retire", active(ring_file, "pepper"), "--file", str(ring_file)]
+    )
 
     assert result.exit_code == 1
 
@@ -98,7 +100,9 @@ def test_the_file_keeps_its_mode_and_lists_no_secret(ring_file: Path) -> None:
     assert not any(e["secret"] in listed for e in json.loads(ring_file.read_text())["keys"])
 
 
-async def test_codes_sent_before_a_rotation_verify_after_it(start_service: Starter, ring_file: Path) -> None:
+async def test_codes_sent_before_a_rotation_verify_after_it(
+    start_service: Starter, ring_file: Path
+) -> None:
     """K04: pepper and seal rotated while a code is on its way; removing the pepper then voids it."""
     service = await start_service(OTP_KEYRING=ring_file.read_text())
     first, second = [await service.request(to=to) for to in ("+14155550123", "+14155550145")]

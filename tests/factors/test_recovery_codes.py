@@ -67,7 +67,10 @@ async def test_a_new_set_voids_the_old_one(service: Service) -> None:
     assert (await redeem(service, new[0])).status_code == 200
 
 
-@pytest.mark.parametrize("spell", [str.lower, lambda c: c.replace("-", " "), lambda c: c.replace("0", "O").replace("1", "l")])
+@pytest.mark.parametrize(
+    "spell",
+    [str.lower, lambda c: c.replace("-", " "), lambda c: c.replace("0", "O").replace("1", "l")],
+)
 async def test_a_code_is_read_as_people_type_it(service: Service, spell: Any) -> None:
     code = (await issue(service))[0]
 
@@ -90,7 +93,9 @@ async def test_nothing_in_redis_is_a_code(service: Service, valkey_url: str) -> 
         kept = b" ".join(client.dump(key) or b"" for key in client.scan_iter())
 
     assert b"argon2id" in kept
-    assert not any(code.replace("-", "").encode() in kept or code.encode() in kept for code in codes)
+    assert not any(
+        code.replace("-", "").encode() in kept or code.encode() in kept for code in codes
+    )
 
 
 async def test_the_same_idempotency_key_shows_the_codes_once(service: Service) -> None:

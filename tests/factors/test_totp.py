@@ -14,7 +14,9 @@ from tests.conftest import Service
 USER = "user-1"
 
 
-async def enroll(service: Service, subject: str = USER, **more: Any) -> tuple[dict[str, Any], pyotp.TOTP]:
+async def enroll(
+    service: Service, subject: str = USER, **more: Any
+) -> tuple[dict[str, Any], pyotp.TOTP]:
     answer = await service.post("/factors/totp", subject=subject, account_name="ann", **more)
     assert answer.status_code == 201, answer.text
     return answer.json(), pyotp.parse_uri(answer.json()["provisioning_uri"])
@@ -37,7 +39,9 @@ async def confirmed(service: Service, subject: str = USER) -> tuple[str, pyotp.T
 
 
 async def verify(service: Service, code: str, subject: str = USER, **more: Any) -> httpx.Response:
-    return await service.post("/factors/totp/verify", subject=subject, code=code, purpose="login", **more)
+    return await service.post(
+        "/factors/totp/verify", subject=subject, code=code, purpose="login", **more
+    )
 
 
 async def test_a_code_of_the_app_is_accepted_once(service: Service) -> None:
@@ -102,7 +106,9 @@ async def test_a_pending_authenticator_is_gone_after_five_wrong_codes(service: S
     wrong = f"{(int(right) + 1) % 1_000_000:06d}"
     path = f"/factors/totp/{enrolled['factor_id']}/confirm"
 
-    left = [(await service.post(path, code=wrong)).json().get("attempts_remaining") for _ in range(5)]
+    left = [
+        (await service.post(path, code=wrong)).json().get("attempts_remaining") for _ in range(5)
+    ]
 
     assert left == [4, 3, 2, 1, 0]
     assert (await service.post(path, code=right)).json()["code"] == "factor_not_found"
@@ -178,7 +184,9 @@ async def test_a_caller_cannot_bring_its_own_time(service: Service, at: Any) -> 
     assert answer.json()["errors"][0]["field"] == "at"
 
 
-@pytest.mark.parametrize("weak", [{"digits": 1}, {"digits": 7}, {"algorithm": "MD5"}, {"period": 86400}, {"secret": "A"}])
+@pytest.mark.parametrize(
+    "weak", [{"digits": 1}, {"digits": 7}, {"algorithm": "MD5"}, {"period": 86400}, {"secret": "A"}]
+)
 async def test_weak_parameters_are_refused(service: Service, weak: dict[str, Any]) -> None:
     """B31."""
     answer = await service.post("/factors/totp", subject=USER, account_name="ann", **weak)
@@ -193,14 +201,18 @@ async def test_a_clock_that_is_off_is_told_only_with_the_scope(service: Service)
 
     told = (await verify(service, ahead)).json()
     untold = (
-        await service.post("/factors/totp/verify", headers=plain, subject=USER, code=ahead, purpose="login")
+        await service.post(
+            "/factors/totp/verify", headers=plain, subject=USER, code=ahead, purpose="login"
+        )
     ).json()
 
     assert told["hint"] == "clock_off"
     assert "hint" not in untold
 
 
-async def test_the_same_idempotency_key_shows_no_secret_twice(service: Service, valkey_url: str) -> None:
+async def test_the_same_idempotency_key_shows_no_secret_twice(
+    service: Service, valkey_url: str
+) -> None:
     """B17."""
     body = {"subject": USER, "account_name": "ann"}
     headers = {"Idempotency-Key": "enrol-1"}

@@ -1,5 +1,6 @@
 """The story of a sign-up form: double opt-in, with the site's code or with ours."""
 
+import asyncio
 import hashlib
 import json
 from typing import Any
@@ -23,8 +24,7 @@ def verifying(sandbox: Sandbox) -> Sandbox:
 
 def active(sandbox: Sandbox) -> dict[str, bool]:
     """The subscribers by number, and whether each is active."""
-    state = httpx.get(f"{sandbox.url}/sandbox/state").json()
-    return {row["mobile"]: row["active"] for row in state["subscribers"]}
+    return {row["mobile"]: row["active"] for row in sandbox.state()["subscribers"]}
 
 
 async def ask(service: Service, **more: Any) -> httpx.Response:
@@ -40,7 +40,12 @@ async def test_the_activation_of_the_site_confirms_the_subscription_once(
 ) -> None:
     asked = await ask(service)
     assert asked.status_code == 202
-    assert asked.json() == {"status": "pending", "mobile": "+1•••••23", "expires_in": 1800, "resend_in": 30}
+    assert asked.json() == {
+        "status": "pending",
+        "mobile": "+1•••••23",
+        "expires_in": 1800,
+        "resend_in": 30,
+    }
     assert active(verifying) == {TO: False}
 
     first = await confirm(service, service.code())
@@ -55,10 +60,17 @@ async def test_the_activation_of_the_site_confirms_the_subscription_once(
 async def test_a_site_that_subscribes_at_once_is_reported_as_such(service: Service) -> None:
     asked = await ask(service)
 
-    assert asked.json() == {"status": "subscribed", "mobile": "+1•••••23", "expires_in": None, "resend_in": None}
+    assert asked.json() == {
+        "status": "subscribed",
+        "mobile": "+1•••••23",
+        "expires_in": None,
+        "resend_in": None,
+    }
 
 
-async def test_tries_are_limited_before_the_site_is_asked(verifying: Sandbox, service: Service) -> None:
+async def test_tries_are_limited_before_the_site_is_asked(
+    verifying: Sandbox, service: Service
+) -> None:
     """The site itself takes 300 wrong codes and then the right one [037]."""
     await ask(service)
     wrong = service.wrong_code()
@@ -79,7 +91,9 @@ async def test_an_activation_expires(verifying: Sandbox, service: Service) -> No
 
 
 @pytest.mark.parametrize("typed", ["+946", "3700e0", "54.0", "12 345", "0x1F", ""])
-async def test_only_four_digits_reach_the_site(verifying: Sandbox, service: Service, typed: str) -> None:
+async def test_only_four_digits_reach_the_site(
+    verifying: Sandbox, service: Service, typed: str
+) -> None:
     """The site compares loosely: "+9464", "5401.0" and "3700e0" pass there [035]."""
     await ask(service)
 
@@ -101,14 +115,13 @@ async def test_asking_again_inside_a_group_leaves_only_the_new_code_valid(
     verifying: Sandbox, service: Service
 ) -> None:
     """The site would add a second row, and then the old code is the valid one [039]."""
-    group = httpx.post(f"{verifying.url}/sandbox/groups", json={"name": "News"}).json()["id"]
+    group = verifying.group("News")
     await ask(service, group_id=group)
     service.advance(30)
     assert (await ask(service, group_id=group)).status_code == 202
     newest, oldest = [m["message"][-4:] for m in verifying.messages()]
 
-    rows = httpx.get(f"{verifying.url}/sandbox/state").json()["subscribers"]
-    assert len(rows) == 1
+    assert verifying.state()["subscribers_total"] == 1
     if newest != oldest:
         assert (await confirm(service, oldest, group_id=group)).json()["code"] == "invalid_code"
     assert (await confirm(service, newest, group_id=group)).status_code == 200
@@ -125,7 +138,9 @@ async def test_a_group_is_one_integer(verifying: Sandbox, service: Service, grou
     assert active(verifying) == {TO: False}
 
 
-async def test_an_unknown_group_is_the_callers_mistake(verifying: Sandbox, service: Service) -> None:
+async def test_an_unknown_group_is_the_callers_mistake(
+    verifying: Sandbox, service: Service
+) -> None:
     answer = await ask(service, group_id=99)
 
     assert answer.status_code == 422
@@ -146,11 +161,15 @@ async def test_one_person_is_one_subscriber_however_the_number_is_typed(
     assert active(verifying) == {TO: True}
 
 
-async def test_a_code_of_one_caller_does_not_confirm_for_another(verifying: Sandbox, service: Service) -> None:
+async def test_a_code_of_one_caller_does_not_confirm_for_another(
+    verifying: Sandbox, service: Service
+) -> None:
     await ask(service)
     stranger = await service.caller("stranger")
 
-    answer = await service.post("/optin/verify", headers=stranger, **PERSON, activation=service.code())
+    answer = await service.post(
+        "/optin/verify", headers=stranger, **PERSON, activation=service.code()
+    )
 
     assert answer.json()["code"] == "challenge_not_found"
 
@@ -165,7 +184,9 @@ async def test_asking_is_limited_as_every_send_is(verifying: Sandbox, service: S
     assert len(verifying.messages()) == 1
 
 
-async def test_the_receipt_can_be_checked_with_the_published_key(verifying: Sandbox, service: Service) -> None:
+async def test_the_receipt_can_be_checked_with_the_published_key(
+    verifying: Sandbox, service: Service
+) -> None:
     await ask(service, consent_text="Yes, send me news.", consent_version="2026-11", locale="en")
     answer = await confirm(service, service.code())
 
@@ -206,7 +227,9 @@ async def test_when_the_answer_to_the_right_code_is_lost_the_same_code_confirms_
     assert active(verifying) == {TO: True}
 
 
-async def test_with_our_own_code_only_its_confirmation_adds_the_subscriber(start_service: Starter) -> None:
+async def test_with_our_own_code_only_its_confirmation_adds_the_subscriber(
+    start_service: Starter,
+) -> None:
     service = await start_service(OTP_OPTIN_MODE="service")
     asked = await service.post("/optin/request", **PERSON)
     assert asked.json()["status"] == "pending"
@@ -248,8 +271,6 @@ async def test_a_get_confirms_nothing(verifying: Sandbox, service: Service) -> N
 
 async def until_message(service: Service) -> None:
     """Wait until the phone has got one."""
-    import asyncio
-
     async with asyncio.timeout(10):
-        while not service.sandbox.messages():
+        while not service.sandbox.messages():  # noqa: ASYNC110: another process's state
             await asyncio.sleep(0)

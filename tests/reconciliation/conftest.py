@@ -72,6 +72,12 @@ def may(sandbox: Sandbox, *capabilities: str) -> None:
     httpx.put(f"{sandbox.url}/sandbox/users", json=user).raise_for_status()
 
 
+def passwords(sandbox: Sandbox, *application_passwords: str) -> None:
+    """Give the service's WordPress user these application passwords and no others."""
+    user = {"login": "otp", "application_passwords": list(application_passwords)}
+    httpx.put(f"{sandbox.url}/sandbox/users", json=user).raise_for_status()
+
+
 @pytest.fixture
 def capable(sandbox: Sandbox) -> Any:
     """All capabilities again afterwards: a reset of the sandbox keeps its accounts."""

@@ -2,9 +2,19 @@
 
 import pytest
 
-from otp_service.flows.reconciliation import LEASE_SECONDS, TRACE_SECONDS
-from tests.conftest import TO, Sandbox, Service
-from tests.reconciliation.conftest import Traced, faults, look, may, metric, outbox, traces
+from otp_service.flows.reconciliation import LEASE_SECONDS
+from otp_service.flows.tracing import TRACE_SECONDS
+from tests.conftest import PASSWORD, TO, Sandbox, Service
+from tests.reconciliation.conftest import (
+    Traced,
+    faults,
+    look,
+    may,
+    metric,
+    outbox,
+    passwords,
+    traces,
+)
 from tests.reliability.harness import age_jobs, eventually, gate_before, script, work
 
 LONG_ENOUGH = LEASE_SECONDS + 1
@@ -104,7 +114,6 @@ async def test_what_else_the_site_sends_to_the_number_stays(
     scrubbing: Service, sandbox: Sandbox
 ) -> None:
     from otp_service.wsms import WsmsClient
-    from tests.conftest import PASSWORD
 
     async with WsmsClient(sandbox.url, "otp", PASSWORD) as wsms:
         await wsms.send(message="Your parcel 123456 is on its way, ref 99887766", numbers=TO)
@@ -237,6 +246,23 @@ async def test_a_site_that_is_off_meanwhile(
     sandbox.settings(**dict.fromkeys(trouble, not next(iter(trouble.values()))))
     assert len(outbox(sandbox)) == 1
     await look(scrubbing, after=600)
+
+    assert outbox(sandbox) == []
+    assert traces(valkey_url) == []
+
+
+async def test_a_credential_that_is_revoked_and_given_back(
+    scrubbing: Service, sandbox: Sandbox, valkey_url: str
+) -> None:
+    await scrubbing.request()
+    before = metric("otp_outbox_unavailable_total", why="not_authorized")
+    try:
+        passwords(sandbox, "another one entirely")
+        await look(scrubbing, after=0)
+        assert metric("otp_outbox_unavailable_total", why="not_authorized") == before + 1
+    finally:
+        passwords(sandbox, PASSWORD)
+    await look(scrubbing, after=120)
 
     assert outbox(sandbox) == []
     assert traces(valkey_url) == []

@@ -35,7 +35,7 @@ from otp_service.store import keys
 from otp_service.store.callers import CallerRecord, Callers
 from otp_service.store.deliveries import GROUP
 from otp_service.store.scripts import source
-from tests.conftest import Sandbox, Service, code_in
+from tests.conftest import Sandbox, code_in
 
 Command = list[bytes]
 
@@ -254,7 +254,10 @@ class Gate:
         assert task is not None
         self._links.add(task)
         task.add_done_callback(self._links.discard)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with (
+            contextlib.closing(writer),
+            contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError),
+        ):
             upstream_reader, upstream = await asyncio.open_connection(*self._target)
             link = _Link(reader, writer, upstream_reader, upstream)
             try:

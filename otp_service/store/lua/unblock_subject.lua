@@ -1,0 +1,32 @@
+-- Give a blocked subject a few more tries with one factor. Nothing is forgotten: the failures leave the short window
+-- and stay in the long one, and the row of failures without a success goes on where `tries` are left.
+--
+-- KEYS[1]    guard       see _guard.lua
+-- ARGV[1]    JSON: offset, tries, budget
+--
+-- Returns JSON {verdict, …}
+--   unblocked     streak: failures without a success, as it counts on
+--   not_blocked   there was nothing to do
+--- include: _clock.lua
+--- include: _guard.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+if not blocked_until(KEYS[1], a.budget, now) then return cjson.encode({verdict = 'not_blocked'}) end
+local failures = cjson.decode(redis.call('HGET', KEYS[1], 'failures') or '[]')
+local moved = {}
+for _, at in ipairs(failures) do
+  local recent = at > now - a.budget.short_ms
+  moved[#moved + 1] = recent and at - a.budget.short_ms or at
+end
+-- The long window must leave room for the tries too: its oldest entries go.
+while #moved > math.max(0, a.budget.long_count - a.tries) do table.remove(moved, 1) end
+local streak = tonumber(redis.call('HGET', KEYS[1], 'streak') or 0)
+streak = math.min(streak, math.max(0, a.budget.in_a_row - a.tries))
+if #moved > 0 then
+  redis.call('HSET', KEYS[1], 'failures', cjson.encode(moved))
+else
+  redis.call('HDEL', KEYS[1], 'failures')
+end
+redis.call('HSET', KEYS[1], 'blocked_until', 0, 'streak', streak)
+return cjson.encode({verdict = 'unblocked', streak = streak})
