@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
         --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup format lint unit bench lock openapi clean
+.PHONY: help run test setup format lint unit bench lock docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-9s %s\n", $$1, $$2}'
@@ -47,8 +47,10 @@ format: $(TEST)  ## put the code into shape
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-openapi: $(DEV)  ## write openapi.json
+docs: $(TEST)  ## write what is generated: openapi.json, the tables and outputs in the documents
 	$(BIN)/otp-service openapi > openapi.json
+	$(BIN)/python -m tests.docs.tables
+	$(BIN)/python -m tests.docs.wordpress
 
 lock: $(TEST)  ## resolve the dependencies anew
 	$(LOCK) --upgrade pyproject.toml -o requirements/runtime.lock

@@ -15,6 +15,7 @@ from otp_service.errors import Unavailable
 from otp_service.settings import Settings
 from otp_service.store.connection import Connection
 from otp_service.store.facts import RedisFacts, ask
+from otp_service.store.opt_ins import SUBSCRIBES_AT_ONCE, VERIFIES_TOO, OptIns
 from otp_service.store.scripts import Durability
 from otp_service.wsms import advice
 from otp_service.wsms.client import WsmsClient
@@ -134,6 +135,24 @@ def _count(kept: int | None) -> str:
     if kept is None:
         return "an unknown number of messages"
     return "1 message" if kept == 1 else f"{kept} messages"
+
+
+async def inspect_opt_in(opt_ins: OptIns, settings: Settings) -> list[Finding]:
+    """Return what was seen of the site's own verification: no call of its API tells it beforehand."""
+    try:
+        at_once = await opt_ins.remembers(SUBSCRIBES_AT_ONCE)
+        too = await opt_ins.remembers(VERIFIES_TOO)
+    except Unavailable:
+        return []  # told of by inspect_redis
+    if settings.optin_mode == "service":
+        message = (
+            "the site sends an activation of its own: switch its verification off, or set wsms"
+        )
+        return [Finding("refuse", "OTP_OPTIN_MODE", message)] if too else []
+    message = (
+        "the site subscribes without asking for a code: switch its verification on, or set service"
+    )
+    return [Finding("warn", "OTP_OPTIN_MODE", message)] if at_once else []
 
 
 def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:

@@ -1,5 +1,5 @@
 """
-The client for Python callers: `Client` for threads, `AsyncClient` for asyncio and trio.
+The client for Python callers: `Client` for threads, `AsyncClient` for asyncio.
 
     with Client("https://otp.internal", credential) as otp:
         challenge = otp.request_code(to="+14155550123", purpose="login", subject="user-1")
@@ -24,7 +24,6 @@ from otp_service.client.errors import (
     CodeNotSent,
     DestinationRefused,
     FactorNotFound,
-    FieldError,
     IdempotencyInProgress,
     IdempotencyKeyReused,
     InsufficientScope,
@@ -57,6 +56,7 @@ from otp_service.client.results import (
     Challenge,
     ChallengeStanding,
     Delivery,
+    FieldError,
     OptInAsked,
     OptInSubscribed,
     OptInUnsubscribed,

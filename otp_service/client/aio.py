@@ -1,4 +1,4 @@
-"""The client for asyncio and trio."""
+"""The client for asyncio."""
 
 from collections.abc import Callable, Coroutine
 from types import TracebackType

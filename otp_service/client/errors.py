@@ -35,9 +35,10 @@ A code that is not known here is a plain `Refused`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from otp_service.client.results import FieldError
 
 
 class OtpServiceError(Exception):
@@ -195,14 +196,6 @@ class AlreadyIssued(Refused):
 
 class ProofInactive(Refused):
     """Unknown, spent, expired, or meant for another caller: one answer for all."""
-
-
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """What is wrong with one field: its name, dotted where nested, and a sentence for the developer."""
-
-    field: str
-    reason: str
 
 
 class InvalidRequest(Refused):

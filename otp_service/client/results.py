@@ -179,3 +179,11 @@ class OptInUnsubscribed:
 
     status: Literal["unsubscribed"]
     mobile: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field: its name, dotted where nested, and a sentence for the developer."""
+
+    field: str
+    reason: str

@@ -29,7 +29,7 @@ from otp_service.errors import (
 )
 from otp_service.flows.one_time_code import CodeRequest, OneTimeCodes
 from otp_service.flows.send_limits import send_limits
-from otp_service.store.opt_ins import OptIns, ReservedTry
+from otp_service.store.opt_ins import SUBSCRIBES_AT_ONCE, VERIFIES_TOO, OptIns, ReservedTry
 from otp_service.wsms.errors import (
     InvalidParameter,
     NewsletterRefusal,
@@ -327,6 +327,7 @@ class OptIn:
             raise _refusal(error) from None
         if subscription.status is SubscriptionStatus.SUBSCRIBED:
             log.warning("optin.site_does_not_verify")
+            await self._opt_ins.remember(SUBSCRIBES_AT_ONCE)
         return subscription.status is SubscriptionStatus.SUBSCRIBED
 
     async def _verify_at_site(
@@ -372,6 +373,7 @@ class OptIn:
             log.error(
                 "optin.site_verifies_too", hint="switch off newsletter_form_verify on the site"
             )
+            await self._opt_ins.remember(VERIFIES_TOO)
             raise Unavailable(
                 "the site sends an activation of its own: OTP_OPTIN_MODE=wsms fits it"
             )

@@ -19,6 +19,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:credit                    hash    what the SMS gateway said last is left         a week from then
     otp:turn:<what>               text    until when one process has done something      its interval
     otp:{00}:probe                string  that Redis takes writes                        1 s
+    otp:opt-in-seen:<what>        string  what the site does that the mode does not fit  a day
     otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
@@ -104,6 +105,10 @@ def factors(address: SubjectAddress) -> str:
 
 def recovery(address: SubjectAddress) -> str:
     return f"{_tag(address.bucket)}recovery:{address.tag}"
+
+
+def opt_in_seen(what: str) -> str:
+    return f"{_P}opt-in-seen:{what}"
 
 
 def opt_in(address: SubjectAddress) -> str:

@@ -40,8 +40,13 @@ class ReservedTry:
     unsure: bool
 
 
+SUBSCRIBES_AT_ONCE = "subscribes_at_once"
+VERIFIES_TOO = "verifies_too"
+_REMEMBERED_SECONDS = 86_400
+
+
 class OptIns:
-    """One record for each caller, number and group."""
+    """One record for each caller, number and group; and what was seen of the site, for the doctor."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
@@ -144,3 +149,11 @@ class OptIns:
             "settle_opt_in", [keys.opt_in(address)], arguments, durable=True
         )
         return int(answer["ended_at"]) if answer["verdict"] == "settled" else None
+
+    async def remember(self, seen: str) -> None:
+        """Keep for a day that the site does what the mode does not fit. Raises Unavailable."""
+        await self._scripts.mark(keys.opt_in_seen(seen), _REMEMBERED_SECONDS)
+
+    async def remembers(self, seen: str) -> bool:
+        """Whether that was seen within a day. Raises Unavailable."""
+        return await self._scripts.exists(keys.opt_in_seen(seen))

@@ -140,6 +140,22 @@ class Scripts:
         except (*FAULTS, TypeError, ValueError):
             return False
 
+    async def mark(self, key: str, seconds: int) -> None:
+        """Write a key that says only that it is there, for so long. Raises Unavailable."""
+        client: Any = self.connection.client
+        try:
+            await client.set(key, "1", ex=seconds)
+        except FAULTS as error:
+            raise Unavailable(f"redis: {type(error).__name__}") from error
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is such a key. Raises Unavailable."""
+        client: Any = self.connection.client
+        try:
+            return bool(await client.exists(key))
+        except FAULTS as error:
+            raise Unavailable(f"redis: {type(error).__name__}") from error
+
     async def length(self, key: str) -> int:
         """Return how many fields a hash has. Raises Unavailable."""
         client: Any = self.connection.client

@@ -12,14 +12,12 @@ import pytest
 
 from otp_service.client import (
     AsyncClient,
-    IdempotencyInProgress,
     Overloaded,
     RateLimited,
     Unavailable,
 )
 from otp_service.client.call import Call
 from otp_service.client.retrying import Retrying
-from otp_service.client.wire import no_answer
 from tests.client.conftest import opened
 from tests.client.scripted import DRIP, DROP, HANG, Reply, Scripted, problem
 
@@ -246,25 +244,3 @@ async def test_wait_asks_the_service_to_wait_and_adds_to_the_deadline(
     assert seen.body == {"to": "+14155550123", "purpose": "login"}
     waiting = Call(method="POST", path="/", result=object, idempotency_key="k", wait=5)
     assert Retrying(waiting, retries=0, timeout=10, now=100).ends_at == 115
-
-
-def test_pauses_grow_and_are_never_shorter_than_the_service_asks() -> None:
-    call = Call(method="GET", path="/", result=object)
-    retrying = Retrying(call, retries=5, timeout=100, now=0)
-
-    pauses = [retrying.pause(no_answer("dropped"), now=0) for _ in range(4)]
-    asked = retrying.pause(Overloaded({"retry_after": 30}, 503), now=0)
-
-    for pause, base in zip(pauses, (0.1, 0.2, 0.4, 0.8), strict=True):
-        assert base <= pause <= 2 * base
-    assert asked >= 30
-
-
-def test_a_call_in_progress_is_waited_for_only_in_time() -> None:
-    call = Call(method="POST", path="/", result=object, idempotency_key="k")
-    retrying = Retrying(call, retries=2, timeout=10, now=0)
-    running = IdempotencyInProgress({"retry_after": 2}, 409)
-
-    assert retrying.pause(running, now=1) >= 2
-    with pytest.raises(IdempotencyInProgress):
-        retrying.pause(running, now=8.5)

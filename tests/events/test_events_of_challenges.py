@@ -195,7 +195,7 @@ def test_every_type_is_documented(root) -> None:
 async def settled(desk: Desk) -> None:
     """Whatever was told has been handed over."""
     async with asyncio.timeout(10):
-        while await desk.outgoing.waiting() or await entries(desk):  # noqa: ASYNC110
+        while await desk.outgoing.waiting() or await entries(desk):
             await asyncio.sleep(0.02)
 
 

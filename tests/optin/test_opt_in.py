@@ -10,6 +10,8 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import KeySet
 
+from otp_service.doctor import inspect_opt_in
+from otp_service.store.opt_ins import OptIns
 from tests.conftest import TO, Sandbox, Service, Starter
 
 PERSON = {"name": "Ann Lee", "mobile": TO}
@@ -66,6 +68,32 @@ async def test_a_site_that_subscribes_at_once_is_reported_as_such(service: Servi
         "expires_in": None,
         "resend_in": None,
     }
+
+
+async def test_the_doctor_is_told_what_the_site_was_seen_to_do(start_service: Starter) -> None:
+    service = await start_service()
+    await ask(service)
+    seen = OptIns(service.rooms.scripts)
+
+    warned = await inspect_opt_in(seen, service.settings)
+
+    assert [(f.level, f.what) for f in warned] == [("warn", "OTP_OPTIN_MODE")]
+
+
+async def test_our_own_code_and_a_site_that_sends_another_do_not_go_together(
+    start_service: Starter,
+) -> None:
+    service = await start_service(OTP_OPTIN_MODE="service")
+    service.sandbox.settings(newsletter_form_verify=True)
+    await service.post("/optin/request", **PERSON)
+    await until_message(service)
+
+    answer = await confirm(service, service.code())
+    refused = await inspect_opt_in(OptIns(service.rooms.scripts), service.settings)
+
+    assert answer.status_code == 503
+    assert active(service.sandbox) == {TO: False}
+    assert [(f.level, f.what) for f in refused] == [("refuse", "OTP_OPTIN_MODE")]
 
 
 async def test_tries_are_limited_before_the_site_is_asked(
@@ -272,5 +300,5 @@ async def test_a_get_confirms_nothing(verifying: Sandbox, service: Service) -> N
 async def until_message(service: Service) -> None:
     """Wait until the phone has got one."""
     async with asyncio.timeout(10):
-        while not service.sandbox.messages():  # noqa: ASYNC110: another process's state
+        while not service.sandbox.messages():
             await asyncio.sleep(0)

@@ -123,7 +123,7 @@ async def running_live(
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn has no event
+    while not server.started and not serving.done():
         await asyncio.sleep(0.005)
     if serving.done():
         await serving

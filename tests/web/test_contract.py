@@ -49,9 +49,9 @@ def test_openapi_json_is_what_the_routes_say(root: Path) -> None:
     assert printed.exit_code == 0
     stored = (root / "openapi.json").read_text("utf-8")
     assert json.loads(stored) == json.loads(printed.output), (
-        "openapi.json is stale: run `make openapi`"
+        "openapi.json is stale: run `make docs`"
     )
-    assert stored == printed.output, "openapi.json was edited by hand: run `make openapi`"
+    assert stored == printed.output, "openapi.json was edited by hand: run `make docs`"
 
 
 def test_openapi_json_is_valid_openapi_3_1() -> None:

@@ -1,5 +1,5 @@
--- Give a blocked subject a few more tries with one factor. Nothing is forgotten: the failures leave the short window
--- and stay in the long one, and the row of failures without a success goes on where `tries` are left.
+-- Give a blocked subject `tries` more tries with one factor. Nothing is forgotten: so many failures leave the short
+-- window and stay in the long one, and the row of failures without a success goes on where `tries` are left.
 --
 -- KEYS[1]    guard       see _guard.lua
 -- ARGV[1]    JSON: offset, tries, budget
@@ -13,11 +13,12 @@
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 if not blocked_until(KEYS[1], a.budget, now) then return cjson.encode({verdict = 'not_blocked'}) end
-local failures = cjson.decode(redis.call('HGET', KEYS[1], 'failures') or '[]')
-local moved = {}
-for _, at in ipairs(failures) do
-  local recent = at > now - a.budget.short_ms
-  moved[#moved + 1] = recent and at - a.budget.short_ms or at
+local moved, recent = cjson.decode(redis.call('HGET', KEYS[1], 'failures') or '[]'), 0
+for i = #moved, 1, -1 do
+  if moved[i] > now - a.budget.short_ms then
+    recent = recent + 1
+    if recent > a.budget.short_count - a.tries then moved[i] = moved[i] - a.budget.short_ms end
+  end
 end
 -- The long window must leave room for the tries too: its oldest entries go.
 while #moved > math.max(0, a.budget.long_count - a.tries) do table.remove(moved, 1) end

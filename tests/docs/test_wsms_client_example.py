@@ -1,0 +1,31 @@
+"""The example of docs/wsms-client.md does what it says, on the sandbox."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import PASSWORD, Sandbox
+
+
+def test_the_example_sends_lists_and_subscribes(sandbox: Sandbox, root: Path) -> None:
+    text = (root / "docs" / "wsms-client.md").read_text("utf-8")
+    [example] = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    environment = {
+        **os.environ,
+        "OTP_WSMS_URL": sandbox.url,
+        "OTP_WSMS_USERNAME": "otp",
+        "OTP_WSMS_APPLICATION_PASSWORD": PASSWORD,
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", example], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
+    sent, row, people = done.stdout.splitlines()
+    assert sent.startswith("the gateway took it; left:")
+    assert "success ('+14155550123',)" in row
+    assert people == "['+14155550123']"
+    assert sandbox.messages()[0]["message"] == "Hello"
