@@ -79,28 +79,29 @@ BREAKER_OPEN = Gauge(
 
 def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
     """Send every log of the process, ours and the libraries', to one stream as JSON lines."""
+    out = stream or sys.stdout
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
     ]
+    last: list[structlog.typing.Processor] = [
+        # Types and places only: a local variable or a message may hold what must not be written.
+        _exception_without_values,
+        structlog.processors.JSONRenderer(ensure_ascii=True),
+    ]
+    # Ours go straight to the stream: by way of the standard library each line costs four times as much.
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream or sys.stdout)
+    handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                # Types and places only: a local variable or a message may hold what must not be written.
-                _exception_without_values,
-                structlog.processors.JSONRenderer(ensure_ascii=True),
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
     root = logging.getLogger()

@@ -13,6 +13,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -210,12 +211,11 @@ def _kept(path: Path, fresh: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write for the owner's eyes only, at no moment readable by others."""
-    with open(
-        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
-    ) as file:
-        os.fchmod(file.fileno(), 0o600)
+    """Write for the owner's eyes only, in one step: nobody reads it half written, and at no moment can others."""
+    handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
+    with open(handle, "w", encoding="utf-8") as file:  # mkstemp made it with mode 0600
         file.write(text)
+    Path(name).replace(path)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
