@@ -272,10 +272,10 @@ class Settings(BaseModel):
         description="Sends of one process, counted in its memory: the ceiling if Redis lost all counts.",
     )
     queue_limit: int = Field(
-        200,
+        500,
         ge=10,
         le=100_000,
-        description="Jobs waiting in one of 64 queues before requests are shed.",
+        description="Jobs waiting in one of 16 queues before requests are shed.",
     )
 
     locale: str = Field("en", description="Language of messages when a request names none.")

@@ -64,7 +64,7 @@ class Policy:
     per_block: tuple[Window, ...] = (Window(20, 600),)
     per_caller: tuple[Window, ...] = (Window(10_000, 86_400),)
     per_process: Window = field(default=Window(6_000, 60))
-    queue_limit: int = 200
+    queue_limit: int = 500
     regions: frozenset[str] | None = frozenset()
     hash_cost: HashCost = field(default_factory=HashCost)
     locale: str = "en"

@@ -340,7 +340,7 @@ NONSENSE = {
     "no JSON": b"$5\r\n{nono\r\n",
     "other JSON": b'$4\r\n"no"\r\n',
     "no verdict": b"$2\r\n{}\r\n",
-    "an unknown verdict": b'$16\r\n{"verdict":"yes"}\r\n'.replace(b"$16", b"$17"),
+    "an unknown verdict": b'$17\r\n{"verdict":"yes"}\r\n',
     "a bare verdict": b'$22\r\n{"verdict":"approved"}\r\n',
     "a bare reservation": b'$22\r\n{"verdict":"reserved"}\r\n',
     "no protocol": b"HTTP/1.1 200 OK\r\n\r\n",

@@ -20,8 +20,8 @@ WIDE = {
     "OTP_QUEUE_LIMIT": "100000",
 }
 
-# Where the schema says all, what fits it is never a 422. Elsewhere it can't: what is the right code (400 if not), a number or
-# a code of the right length, which purpose takes a context, which group the site has, which Idempotency-Key came before.
+# Where the schema says all, what fits it is never a 400 or 422. Elsewhere it can't: which code is the right one, what
+# is a number, which purpose takes a context, which group the site has, which Idempotency-Key came before.
 CONFIGURATION = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "404", "409", "410", "422", "429"]

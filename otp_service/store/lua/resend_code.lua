@@ -37,6 +37,7 @@ if not again then
 
   local generation = c.generation + 1
   charge(a.limits, now, a.id .. ':' .. generation)
+  local old_expires_at = tonumber(c.expires_at)
   c.sends, c.expires_at = c.sends + 1, now + c.ttl_ms
   redis.call('HSET', KEYS[1], 'generation', generation, 'sends', c.sends, 'expires_at', c.expires_at,
     'delivery', 'queued', 'delivery_reason', '', 'resend_id', a.resend_id)
@@ -45,7 +46,7 @@ if not again then
     local current = redis.call('HMGET', KEYS[2], 'digest', 'kid')
     if current[1] then
       redis.call('HSET', KEYS[2], 'old_digest', current[1], 'old_kid', current[2], 'old_generation', c.generation,
-        'old_until', now + c.grace_ms)
+        'old_until', math.min(now + c.grace_ms, old_expires_at))
     end
   end
   redis.call('HDEL', KEYS[2], 'digest', 'kid')
