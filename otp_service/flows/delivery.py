@@ -23,6 +23,7 @@ from otp_service.core.policy import Policy
 from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
 from otp_service.flows.hashing import HashPool
+from otp_service.flows.loops import end
 from otp_service.flows.tracing import TRACE_SECONDS, Tracing
 from otp_service.store.deliveries import Deliveries, Dropped, InProgress, Job, NewTrace, Send
 from otp_service.telemetry import DELIVERIES, DROPPED_JOBS
@@ -77,13 +78,7 @@ class DeliveryWorker:
     async def stop(self) -> None:
         """Take no more jobs, finish those in flight, leave the rest for other workers."""
         self._stopping.set()
-        running = set(self._loops)
-        while (
-            running
-        ):  # on Python 3.11 a cancellation can get lost inside a Redis call (asyncio.wait_for)
-            for loop in running:
-                loop.cancel()
-            _, running = await asyncio.wait(running, timeout=0.1)
+        await end(self._loops)
         for task in list(self._sends):
             if task.get_name() in self._unbegun:
                 task.cancel()

@@ -20,7 +20,8 @@ from otp_service.core.events import Message
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
-from otp_service.flows.webhooks import WebhookWorker, end
+from otp_service.flows.loops import end
+from otp_service.flows.webhooks import WebhookWorker
 from otp_service.store.outgoing import Outgoing, Record
 from otp_service.store.streams import Entry, Streams
 from otp_service.store.webhooks import Endpoint, Webhooks

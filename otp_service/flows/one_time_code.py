@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from otp_service.channels.channel import Channel
-from otp_service.core import codes, proofs, recipients
+from otp_service.core import codes, proofs
 from otp_service.core.challenge import (
     ChallengeAddress,
     DeliveryStatus,
@@ -30,11 +30,10 @@ from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.limits import Ceiling
 from otp_service.core.messages import Catalogue, resolve_locale
 from otp_service.core.policy import Policy
-from otp_service.core.recipients import Recipient, RecipientRefused
+from otp_service.core.recipients import Recipient
 from otp_service.errors import (
     ChallengeExhausted,
     ChallengeNotFound,
-    DestinationRefused,
     InvalidCode,
     Overloaded,
     QuotaExceeded,
@@ -42,7 +41,7 @@ from otp_service.errors import (
     Unavailable,
 )
 from otp_service.flows.hashing import HashPool
-from otp_service.flows.send_limits import send_limits
+from otp_service.flows.send_limits import send_limits, served_recipient
 from otp_service.store import keys
 from otp_service.store.challenges import (
     Approved,
@@ -180,7 +179,7 @@ class OneTimeCodes:
             Overloaded, Unavailable.
         """
         policy, keyring = self._policy, self._keyring()
-        recipient = self._recipient(ask.to)
+        recipient = served_recipient(self._policy, ask.to)
         self._require_channel()
         subject = subject_address(keyring, caller, _subject(ask, recipient))
         challenge_id = challenge_id_for(keyring, subject, handle)
@@ -233,7 +232,7 @@ class OneTimeCodes:
         if sealed is None:
             raise ended(Status.EXPIRED, view.expires_at)
         destination = Destination.open(keyring, sealed, challenge_id)
-        recipient = self._recipient(destination.to)
+        recipient = served_recipient(self._policy, destination.to)
         limits = self._limits(caller, recipient, destination.client_ip)
         with self._headroom():
             opened = await self._challenges.resend(address, limits, caller=caller, resend_id=handle)
@@ -348,12 +347,6 @@ class OneTimeCodes:
                 return view.delivery, view.delivery_reason
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, 0.4)
-
-    def _recipient(self, typed: str) -> Recipient:
-        try:
-            return recipients.parse_recipient(typed, regions=self._policy.regions)
-        except RecipientRefused as error:
-            raise DestinationRefused(error.reason.value, str(error)) from None
 
     def _require_channel(self) -> None:
         if wait := self._channel.unavailable_for:

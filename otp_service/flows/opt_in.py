@@ -16,7 +16,7 @@ from otp_service.core.challenge import Status, SubjectAddress, fingerprint, subj
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
 from otp_service.core.receipts import Confirmed, Consent, receipt
-from otp_service.core.recipients import Recipient, RecipientRefused, parse_recipient
+from otp_service.core.recipients import Recipient
 from otp_service.core.seal import seal, unseal
 from otp_service.errors import (
     ChallengeExhausted,
@@ -28,7 +28,7 @@ from otp_service.errors import (
     Unavailable,
 )
 from otp_service.flows.one_time_code import CodeRequest, OneTimeCodes
-from otp_service.flows.send_limits import send_limits
+from otp_service.flows.send_limits import send_limits, served_recipient
 from otp_service.store.opt_ins import SUBSCRIBES_AT_ONCE, VERIFIES_TOO, OptIns, ReservedTry
 from otp_service.wsms.errors import (
     InvalidParameter,
@@ -147,7 +147,7 @@ class OptIn:
             RateLimited, QuotaExceeded: and nothing was counted.
             SubjectBlocked, Overloaded, Unavailable.
         """
-        recipient = self._recipient(wish.mobile)
+        recipient = served_recipient(self._policy, wish.mobile)
         address = self._address(caller, recipient, wish.group_id)
         if self._codes is not None:
             return await self._request_own(self._codes, caller, wish, recipient, address, handle)
@@ -194,7 +194,7 @@ class OptIn:
             InvalidCode, ChallengeExhausted: a try was spent.
             Unavailable: a try may have been spent; the same code may be tried again.
         """
-        recipient = self._recipient(mobile)
+        recipient = served_recipient(self._policy, mobile)
         address = self._address(caller, recipient, group_id)
         if self._codes is None and len(activation) != 4:
             raise InvalidRequest(FieldError("activation", "must have 4 digits"))
@@ -243,7 +243,7 @@ class OptIn:
         Raises:
             DestinationRefused, InvalidRequest, Unavailable.
         """
-        recipient = self._recipient(mobile)
+        recipient = served_recipient(self._policy, mobile)
         await self._remove(name, recipient.e164, group_id)
         address = self._address(caller, recipient, group_id)
         await self._opt_ins.settle(address, Status.CANCELED, handle="")
@@ -399,12 +399,6 @@ class OptIn:
         except WsmsError as error:
             raise _refusal(error) from None
         return all(row.mobile != e164 for row in rows)
-
-    def _recipient(self, typed: str) -> Recipient:
-        try:
-            return parse_recipient(typed, regions=self._policy.regions)
-        except RecipientRefused as error:
-            raise DestinationRefused(error.reason.value, str(error)) from None
 
     def _address(self, caller: str, recipient: Recipient, group_id: int | None) -> SubjectAddress:
         return subject_address(self._keyring(), caller, f"opt-in:{recipient.e164}:{group_id or 0}")

@@ -4,7 +4,8 @@ from otp_service.core.challenge import fingerprint
 from otp_service.core.keyring import Key
 from otp_service.core.limits import network
 from otp_service.core.policy import Policy
-from otp_service.core.recipients import Recipient
+from otp_service.core.recipients import Recipient, RecipientRefused, parse_recipient
+from otp_service.errors import DestinationRefused
 from otp_service.store import keys
 from otp_service.store.limits import ChargedLimit
 
@@ -53,3 +54,11 @@ def send_limits(
             )
         )
     return limits
+
+
+def served_recipient(policy: Policy, typed: str) -> Recipient:
+    """Return the recipient that a typed number means. Raises DestinationRefused when it is none we send to."""
+    try:
+        return parse_recipient(typed, regions=policy.regions)
+    except RecipientRefused as error:
+        raise DestinationRefused(error.reason.value, str(error)) from None

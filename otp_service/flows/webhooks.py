@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import structlog
 
@@ -19,6 +19,7 @@ from otp_service.core.events import Message
 from otp_service.core.keyring import Keyring
 from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
+from otp_service.flows.loops import end
 from otp_service.store.outgoing import Outgoing, Record
 from otp_service.store.webhooks import Endpoint, Webhooks
 from otp_service.telemetry import WEBHOOKS, WEBHOOKS_WAITING
@@ -39,14 +40,6 @@ def pause_ms(tries: int) -> int | None:
     if tries > len(RETRY_SECONDS):
         return None
     return int(RETRY_SECONDS[tries - 1] * 1000 * (1 + JITTER * random.random()))  # noqa: S311
-
-
-async def end(loops: Collection[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they have ended: a cancellation that meets an answer of Redis may get lost (Python 3.11)."""
-    while any(not loop.done() for loop in loops):
-        for loop in loops:
-            loop.cancel()
-        await asyncio.wait(loops, timeout=1)
 
 
 class WebhookWorker:

@@ -19,13 +19,11 @@ from otp_service.errors import (
     FieldError,
     InvalidRequest,
     Overloaded,
-    QuotaExceeded,
-    RateLimited,
     Unavailable,
 )
 from otp_service.store import keys
 from otp_service.store.guards import blocked, budget_fields
-from otp_service.store.limits import ChargedLimit, Limits, WindowState
+from otp_service.store.limits import ChargedLimit, Limits, WindowState, limited
 from otp_service.store.scripts import Scripts
 
 FACTOR = "sms"
@@ -444,10 +442,8 @@ def _refusal(answer: Mapping[str, Any]) -> Exception:
             return CodeNotSent(_RETRY_NOT_SENT)
         case "blocked":
             return blocked(answer)
-        case "limited" if answer["limit"] == "caller_budget":
-            return QuotaExceeded(answer["limit"], seconds(answer["wait_ms"]))
         case "limited":
-            return RateLimited(answer["limit"], seconds(answer["wait_ms"]))
+            return limited(answer)
         case "overloaded":
             return Overloaded("the delivery queue is full", retry_after=5)
         case other:
@@ -457,8 +453,3 @@ def _refusal(answer: Mapping[str, Any]) -> Exception:
 def ended(status: Status, at: int) -> ChallengeEnded:
     """Return the refusal that tells how a challenge ended. `at` in Unix milliseconds; not for `pending`."""
     return _ENDED[status](at)
-
-
-def seconds(ms: float) -> int:
-    """Return whole seconds, at least 1, after which `ms` milliseconds are over."""
-    return max(1, -(-int(ms) // 1000))

@@ -7,7 +7,7 @@ id when a later one refuses. A crash in between leaves a charge too much, never 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -126,8 +126,7 @@ class Limits:
             raise failed[0]
         if refused:
             worst = max(refused, key=lambda answer: int(answer["wait_ms"]))
-            kind = QuotaExceeded if worst["limit"] == "caller_budget" else RateLimited
-            raise kind(worst["limit"], max(1, -(-int(worst["wait_ms"]) // 1000)))
+            raise limited(worst)
         return charge
 
     async def release_far(self, charge: FarCharge) -> None:
@@ -139,3 +138,14 @@ class Limits:
         return await self._scripts.run(
             "charge_limits", [limit.key], {"member": member, "limits": [limit.spec(1)]}
         )
+
+
+def limited(answer: Mapping[str, Any]) -> RateLimited:
+    """Return the refusal for a script's verdict `limited`."""
+    kind = QuotaExceeded if answer["limit"] == "caller_budget" else RateLimited
+    return kind(answer["limit"], seconds(answer["wait_ms"]))
+
+
+def seconds(ms: float) -> int:
+    """Return whole seconds, at least 1, after which `ms` milliseconds are over."""
+    return max(1, -(-int(ms) // 1000))

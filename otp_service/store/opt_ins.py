@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from otp_service.core.challenge import Status, SubjectAddress
-from otp_service.errors import ChallengeNotFound, QuotaExceeded, RateLimited, Unavailable
+from otp_service.errors import ChallengeNotFound, Unavailable
 from otp_service.store import keys
-from otp_service.store.challenges import ended, seconds
-from otp_service.store.limits import ChargedLimit, Limits
+from otp_service.store.challenges import ended
+from otp_service.store.limits import ChargedLimit, Limits, limited
 from otp_service.store.scripts import Scripts
 
 
@@ -88,8 +88,7 @@ class OptIns:
                 durable=True,
             )
             if answer["verdict"] == "limited":
-                kind = QuotaExceeded if answer["limit"] == "caller_budget" else RateLimited
-                raise kind(answer["limit"], seconds(answer["wait_ms"]))
+                raise limited(answer)
         except Unavailable:
             raise  # it may have been opened all the same: then it must stay charged
         except Exception:
