@@ -278,6 +278,10 @@ class Settings(BaseModel):
         description="Jobs waiting in one of 16 queues before requests are shed.",
     )
 
+    audit_days: int = Field(
+        400, ge=1, le=3650, description="Days for which the audit log keeps its entries."
+    )
+
     locale: str = Field("en", description="Language of messages when a request names none.")
     brand: str = Field("", description="Your name in messages, at most 20 characters.")
     origin: str | None = Field(

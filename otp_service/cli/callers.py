@@ -12,8 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from otp_service.cli.audit import record
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core import credentials
+from otp_service.core.audit import Act, Detail
 from otp_service.core.credentials import CALLER_NAME, MAX_LIVE, SCOPES, StoredCredential
 from otp_service.errors import Unavailable
 from otp_service.settings import Settings
@@ -45,8 +47,11 @@ def create(
         refuse([f"--scope {word}: there are {', '.join(SCOPES)}" for word in unknown])
     settings, now = load_settings(), int(time.time())
     text, stored = credentials.issue(settings.ring(), name, now=now, expires_in=seconds(expires_in))
-    record = CallerRecord(name, frozenset(scope), now, (stored,))
-    if not _with_callers(settings, lambda callers: callers.create(record)):
+    new = CallerRecord(name, frozenset(scope), now, (stored,))
+    scopes = " ".join(sorted(new.scopes))
+    about = {Detail.SCOPES: scopes, Detail.CREDENTIAL: stored.id}
+    record(settings, Act.CALLER_CREATED, caller=name, details=about)
+    if not _with_callers(settings, lambda callers: callers.create(new)):
         refuse([f"NAME: there is a caller {name} already; see `otp-service callers rotate {name}`"])
     typer.echo(text)
 
@@ -55,10 +60,10 @@ def create(
 def list_callers() -> None:
     """List callers, scopes and credentials; never a secret."""
     table = Table("caller", "scopes", "credential", "created", "expires")
-    for record in _with_callers(load_settings(), lambda callers: callers.all()):
-        scopes = ", ".join(sorted(record.scopes))
-        for number, stored in enumerate(record.credentials or (None,)):
-            shown = (record.name, scopes) if number == 0 else ("", "")
+    for found in _with_callers(load_settings(), lambda callers: callers.all()):
+        scopes = ", ".join(sorted(found.scopes))
+        for number, stored in enumerate(found.credentials or (None,)):
+            shown = (found.name, scopes) if number == 0 else ("", "")
             table.add_row(*shown, *_row(stored))
     Console().print(table)
 
@@ -67,12 +72,13 @@ def list_callers() -> None:
 def rotate(name: Name, expires_in: ExpiresIn = None) -> None:
     """Print a second credential, once; the older one stays valid until it is revoked."""
     settings, now = load_settings(), int(time.time())
-    record = _existing(settings, name)
-    live = [c for c in record.credentials if c.expires_at is None or c.expires_at > now]
+    known = _existing(settings, name)
+    live = [c for c in known.credentials if c.expires_at is None or c.expires_at > now]
     if len(live) >= MAX_LIVE:
         refuse([f"{name} has {MAX_LIVE} live credentials; revoke {live[0].id} first"])
     text, stored = credentials.issue(settings.ring(), name, now=now, expires_in=seconds(expires_in))
-    changed = replace(record, credentials=(*live, stored))
+    changed = replace(known, credentials=(*live, stored))
+    record(settings, Act.CALLER_ROTATED, caller=name, details={Detail.CREDENTIAL: stored.id})
     _with_callers(settings, lambda callers: callers.replace(changed))
     typer.echo(text)
 
@@ -87,16 +93,18 @@ def revoke(
 ) -> None:
     """Revoke one credential, or a caller with all of them; refused everywhere within 5 seconds."""
     settings = load_settings()
-    record = _existing(settings, name)
+    known = _existing(settings, name)
     if credential is None:
+        record(settings, Act.CALLER_REVOKED, caller=name)
         _with_callers(settings, lambda callers: callers.remove(name))
         typer.echo(f"{name} is gone")
         return
-    left = tuple(stored for stored in record.credentials if stored.id != credential)
-    if len(left) == len(record.credentials):
-        known = ", ".join(stored.id for stored in record.credentials)
-        refuse([f"--credential: {name} has {known or 'none'}"])
-    _with_callers(settings, lambda callers: callers.replace(replace(record, credentials=left)))
+    left = tuple(stored for stored in known.credentials if stored.id != credential)
+    if len(left) == len(known.credentials):
+        ids = ", ".join(stored.id for stored in known.credentials)
+        refuse([f"--credential: {name} has {ids or 'none'}"])
+    record(settings, Act.CALLER_REVOKED, caller=name, details={Detail.CREDENTIAL: credential})
+    _with_callers(settings, lambda callers: callers.replace(replace(known, credentials=left)))
     typer.echo(f"{credential} of {name} is revoked")
 
 
@@ -111,10 +119,10 @@ def seconds(duration: str | None) -> int | None:
 
 
 def _existing(settings: Settings, name: str) -> CallerRecord:
-    record = _with_callers(settings, lambda callers: callers.find(name))
-    if record is None:
+    found = _with_callers(settings, lambda callers: callers.find(name))
+    if found is None:
         refuse([f"NAME: there is no caller {name}"])
-    return record
+    return found
 
 
 def _row(stored: StoredCredential | None) -> tuple[str, str, str]:

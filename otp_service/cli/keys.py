@@ -16,7 +16,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from otp_service.cli.audit import record_where_configured
 from otp_service.cli.configured import refuse
+from otp_service.core.audit import Act, Detail
 from otp_service.core.keyring import Keyring, KeyringError, Kind, State, generate, new_entry
 
 app = typer.Typer(no_args_is_help=True, help="The ring of secret keys.")
@@ -61,6 +63,7 @@ def add(kind: Annotated[Kind, typer.Argument(help="What the key is for.")], file
     ring = _read(file)
     entry = new_entry(kind, State.VERIFY, created_at=_now().isoformat(timespec="seconds"))
     ring["keys"].append(entry)
+    _record(Act.KEY_ADDED, entry)
     _write(file, ring)
     typer.echo(f"{entry['kid']} is added; promote it after {PUBLISHED_SECONDS} s")
 
@@ -81,6 +84,7 @@ def promote(
     age = (_now() - datetime.fromisoformat(entry["created_at"])).total_seconds()
     if age < PUBLISHED_SECONDS and not now:
         refuse([f"{kid} is {age:.0f} s old; wait until it is {PUBLISHED_SECONDS}, or say --now"])
+    _record(Act.KEY_PROMOTED, entry)
     for other in ring["keys"]:
         if other["kind"] == entry["kind"] and other["state"] == State.ACTIVE:
             other["state"] = State.VERIFY.value
@@ -101,9 +105,14 @@ def retire(kid: Kid, file: RingFile) -> None:
     entry = _find(ring, kid)
     if entry["state"] == State.ACTIVE:
         refuse([f"{kid} is active; promote another key of kind {entry['kind']} first"])
+    _record(Act.KEY_RETIRED, entry)
     entry["state"] = State.RETIRED.value
     _write(file, ring)
     typer.echo(f"{kid} is retired")
+
+
+def _record(act: Act, entry: dict[str, str]) -> None:
+    record_where_configured(act, {Detail.KEY: entry["kid"], Detail.KIND: entry["kind"]})
 
 
 def _now() -> datetime:

@@ -24,6 +24,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
     otp:webhooks:<caller>         hash    endpoints, their addresses and secrets sealed  permanent
+    otp-audit                     stream  what operators and help desks did              OTP_AUDIT_DAYS
     otp:{outgoing}:due            zset    endpoints by when they have their next turn    30 days after the last message
     otp:{outgoing}:waiting:<e>    zset    messages for an endpoint by when they are due  the same
     otp:{outgoing}:records:<e>    hash    the messages, sealed, and how they fared       the same
@@ -37,6 +38,7 @@ from otp_service.core.challenge import BUCKETS, ChallengeAddress, SubjectAddress
 PERMANENT = (
     re.compile(r"otp:\{[0-9a-f]{2}\}:(queue|events|factors:[0-9a-f]{16}|recovery:[0-9a-f]{16})"),
     re.compile(r"otp:(caller|webhooks):[a-z0-9-]+"),
+    re.compile(r"otp-audit"),
 )
 
 _P = "otp:"
@@ -143,3 +145,4 @@ CALLERS = f"{_P}caller:*"
 WEBHOOKS = f"{_P}webhooks:*"
 DUE = f"{_OUTGOING}due"
 CREDIT = f"{_P}credit"
+AUDIT = "otp-audit"  # not below `otp:`: there our own user may delete, and here it may not
