@@ -42,7 +42,9 @@ def audit(
     """List the audit log, the oldest entry first. People are in it as fingerprints."""
     if context.invoked_subcommand is not None:
         return
-    table, start = Table("at", "act", "by", "caller", "subject", "details", "reason"), _start(since)
+    table, start = Table(), _start(since)
+    for column in ("at", "act", "by", "about", "reason"):
+        table.add_column(column, overflow="fold")
 
     def show(entry: Entry) -> None:
         if act and entry.act not in act:
@@ -50,9 +52,10 @@ def audit(
         if as_json:
             typer.echo(json.dumps({"at": rfc3339(entry.at), **asdict(entry)}))
             return
-        details = ", ".join(f"{name} {value}" for name, value in entry.details.items())
+        details = [f"{name} {value}" for name, value in entry.details.items()]
+        about = ", ".join(part for part in (entry.caller, entry.subject, *details) if part)
         at = datetime.fromtimestamp(entry.at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        table.add_row(at, entry.act, entry.by, entry.caller, entry.subject, details, entry.reason)
+        table.add_row(at, entry.act, entry.by, about, entry.reason)
 
     async def work(log: Audit) -> None:
         async for entry in log.entries(since=start):

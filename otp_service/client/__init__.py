@@ -64,15 +64,23 @@ from otp_service.client.results import (
     Verification,
     Verified,
 )
+from otp_service.client.support_results import (
+    Block,
+    Timeline,
+    TimelineEntry,
+    Timelines,
+    Unblocked,
+)
 from otp_service.client.sync import Client
 
 __all__ = [
-    "AlreadyIssued", "AsyncClient", "Canceled", "Challenge", "ChallengeCanceled", "ChallengeEnded",
+    "AlreadyIssued", "AsyncClient", "Block", "Canceled", "Challenge", "ChallengeCanceled", "ChallengeEnded",
     "ChallengeExhausted", "ChallengeExpired", "ChallengeMismatch", "ChallengeNotFound", "ChallengeReplaced",
     "ChallengeStanding", "ChallengeUsed", "Client", "CodeNotSent", "Delivery", "DestinationRefused", "Factor",
     "FactorNotFound", "Factors", "FieldError", "IdempotencyInProgress", "IdempotencyKeyReused", "InsufficientScope",
     "InvalidCode", "InvalidRequest", "MalformedRequest", "NotAnOtpService", "OptInAsked", "OptInSubscribed",
     "OptInUnsubscribed", "OtpServiceError", "Overloaded", "ProofInactive", "Proven", "QuotaExceeded", "RateLimited",
-    "RecoveryCodes", "RecoveryVerification", "Refused", "SubjectBlocked", "TooManyFactors", "TotpConfirmed",
-    "TotpEnrolled", "TotpVerification", "Unauthorized", "Unavailable", "Verification", "Verified",
+    "RecoveryCodes", "RecoveryVerification", "Refused", "SubjectBlocked", "Timeline", "TimelineEntry", "Timelines",
+    "TooManyFactors", "TotpConfirmed", "TotpEnrolled", "TotpVerification", "Unauthorized", "Unavailable", "Unblocked",
+    "Verification", "Verified",
 ]  # fmt: skip

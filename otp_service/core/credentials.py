@@ -23,6 +23,8 @@ SCOPES = {
     "factors:manage": "enrol, list, rename and remove authenticators, issue recovery codes",
     "factors:verify": "verify authenticator codes and redeem recovery codes",
     "factors:diagnose": "be told when a person's clock is off",
+    "support:read": "look at timelines: what happened to a person or a challenge",
+    "support:unblock": "free people whom wrong codes have blocked",
     "optin": "double opt-in: request, verify and unsubscribe",
 }
 

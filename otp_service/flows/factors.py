@@ -25,8 +25,9 @@ from otp_service.core.policy import Policy
 from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.core.totp import Algorithm, Authenticator
 from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode, Unavailable
+from otp_service.flows.events import Events
 from otp_service.store import keys
-from otp_service.store.factors import Factor, Factors
+from otp_service.store.factors import Factor, Factors, TriedFactors
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.telemetry import CHALLENGES
 
@@ -73,11 +74,13 @@ class AuthenticatorApps:
         keyring: Callable[[], Keyring],
         factors: Factors,
         recovery: RecoveryCodes,
+        events: Events,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
         self._factors = factors
         self._recovery = recovery
+        self._events = events
 
     async def enroll(
         self,
@@ -107,6 +110,7 @@ class AuthenticatorApps:
             caller=caller,
             name=name,
             seed=seal(keyring, authenticator.seed, belongs_to=_seed_of(caller, address, factor_id)),
+            about=About(subject=subject, client_ref=None).seal(keyring, factor_id),
             algorithm=algorithm,
             digits=digits,
         )
@@ -138,7 +142,10 @@ class AuthenticatorApps:
         if matched is None:
             raise InvalidCode(tried.attempts_left)
         factor, step = matched
-        at = await self._factors.confirm(address.subject, factor, caller=caller, step=step)
+        events = await self._events.wanted(caller)
+        at = await self._factors.confirm(
+            address.subject, factor, caller=caller, step=step, events=events
+        )
         if at is None:
             raise InvalidCode(tried.attempts_left)
         log.info("factor.confirmed", caller=caller, factor_id=factor_id)
@@ -174,6 +181,7 @@ class AuthenticatorApps:
         """
         keyring = self._keyring()
         address = _own(keyring, caller, subject)
+        proof_id = challenge_id_for(keyring, address, handle)
         tried = await self._factors.try_to_verify(address, caller=caller)
         matched = self._match(keyring, caller, address, tried.factors, code, tried.now)
         if matched is None:
@@ -184,9 +192,9 @@ class AuthenticatorApps:
                 for factor in tried.factors
             )
             CHALLENGES.labels(purpose, "wrong_code").inc()
+            await self._tell_if_blocked(caller, subject, address, tried, proof_id)
             raise InvalidCode(tried.attempts_left, clock_off=off)
         factor, step = matched
-        proof_id = challenge_id_for(keyring, address, handle)
         proof = proofs.derive(keyring, caller=caller, challenge_id=proof_id, attempt_id=handle)
         at = await self._factors.accept(
             address,
@@ -207,6 +215,7 @@ class AuthenticatorApps:
             proof_ttl_ms=self._policy.proof_ttl * 1000,
         )
         if at is None:
+            await self._tell_if_blocked(caller, subject, address, tried, proof_id)
             raise InvalidCode(tried.attempts_left)
         CHALLENGES.labels(purpose, "approved").inc()
         log.info("factor.verified", caller=caller, factor_id=factor.factor_id)
@@ -230,8 +239,17 @@ class AuthenticatorApps:
     async def remove(self, caller: str, factor_id: str) -> None:
         """Remove an authenticator; its codes are refused from this moment. Raises FactorNotFound, Unavailable."""
         address = _address(self._keyring(), factor_id)
-        await self._factors.remove(address, caller=caller)
+        events = await self._events.wanted(caller)
+        await self._factors.remove(address, caller=caller, events=events)
         log.info("factor.removed", caller=caller, factor_id=factor_id)
+
+    async def _tell_if_blocked(
+        self, caller: str, subject: str, address: SubjectAddress, tried: TriedFactors, event_id: str
+    ) -> None:
+        if tried.blocks:
+            log.info("factor.blocked", caller=caller, factor=METHOD)
+            event = await self._events.of_subject(caller, subject, event_id)
+            await self._factors.tell_blocked(address, event=event)
 
     def _match(
         self,

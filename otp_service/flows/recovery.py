@@ -7,14 +7,20 @@ from dataclasses import dataclass, field
 import structlog
 
 from otp_service.core import proofs, recovery_codes
-from otp_service.core.challenge import challenge_id_for, subject_address
+from otp_service.core.challenge import (
+    SubjectAddress,
+    challenge_id_for,
+    new_handle,
+    subject_address,
+)
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
 from otp_service.errors import InvalidCode
+from otp_service.flows.events import Events
 from otp_service.flows.factors import proof_fields
 from otp_service.flows.hashing import HashPool
 from otp_service.store import keys
-from otp_service.store.recovery_codes import RecoveryCodes
+from otp_service.store.recovery_codes import RecoveryCodes, TriedCode
 from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
@@ -45,8 +51,10 @@ class Recovery:
         keyring: Callable[[], Keyring],
         codes: RecoveryCodes,
         hashes: HashPool,
+        events: Events,
     ) -> None:
         self._policy = policy
+        self._events = events
         self._keyring = keyring
         self._codes = codes
         self._hashes = hashes
@@ -75,7 +83,10 @@ class Recovery:
         indexes = [
             recovery_codes.index(pepper, caller=caller, tag=tag, code=code) for code in plain
         ]
-        at = await self._codes.replace(address, dict(zip(indexes, digests, strict=True)))
+        event_id = challenge_id_for(keyring, address, new_handle())
+        event = await self._events.of_subject(caller, subject, event_id)
+        codes = dict(zip(indexes, digests, strict=True))
+        at = await self._codes.replace(address, codes, event=event)
         log.info("recovery_codes.issued", caller=caller)
         return shown, at
 
@@ -104,15 +115,16 @@ class Recovery:
             recovery_codes.index(key, caller=caller, tag=address.tag, code=code): key
             for key in keyring.live(Kind.PEPPER)
         }
+        proof_id = challenge_id_for(keyring, address, handle)
         async with self._hashes.admit() as hashing:
             tried = await self._codes.reserve(address, list(peppers))
             if tried.index is None or tried.phc is None:
-                raise InvalidCode(tried.attempts_left)
+                raise await self._wrong(caller, subject, address, tried, proof_id)
             pepper = peppers[tried.index]
             message = recovery_codes.message(pepper, caller=caller, tag=address.tag, code=code)
             if not await hashing.matches(tried.phc, message):
-                raise InvalidCode(tried.attempts_left)
-        proof_id = challenge_id_for(keyring, address, handle)
+                raise await self._wrong(caller, subject, address, tried, proof_id)
+        event = await self._events.of_subject(caller, subject, proof_id)
         proof = proofs.derive(keyring, caller=caller, challenge_id=proof_id, attempt_id=handle)
         redeemed = await self._codes.redeem(
             address,
@@ -130,9 +142,10 @@ class Recovery:
                 amr=AMR,
             ),
             proof_ttl_ms=self._policy.proof_ttl * 1000,
+            event=event,
         )
         if redeemed is None:
-            raise InvalidCode(tried.attempts_left)
+            raise await self._wrong(caller, subject, address, tried, proof_id)
         verified_at, remaining = redeemed
         CHALLENGES.labels(purpose, "approved").inc()
         log.info("recovery_code.used", caller=caller, remaining=remaining)
@@ -142,3 +155,12 @@ class Recovery:
             proof=proof,
             proof_expires_in=self._policy.proof_ttl,
         )
+
+    async def _wrong(
+        self, caller: str, subject: str, address: SubjectAddress, tried: TriedCode, event_id: str
+    ) -> InvalidCode:
+        if tried.blocks:
+            log.info("factor.blocked", caller=caller, factor=METHOD)
+            event = await self._events.of_subject(caller, subject, event_id)
+            await self._codes.tell_blocked(address, event=event)
+        return InvalidCode(tried.attempts_left)

@@ -24,9 +24,18 @@ class Audit:
 
     Args:
         days: How long entries are kept.
+        witness: Is told of each entry that was written.
     """
 
-    def __init__(self, scripts: Scripts, keyring: Callable[[], Keyring], *, days: int) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        keyring: Callable[[], Keyring],
+        *,
+        days: int,
+        witness: Callable[[Entry], None] = lambda entry: None,
+    ) -> None:
+        self._witness = witness
         self._scripts = scripts
         self._keyring = keyring
         self._keep_ms = days * _DAY_MS
@@ -81,6 +90,7 @@ class Audit:
                 durable=True,
             )
             if answer["verdict"] == "appended":
+                self._witness(entry)
                 return entry
             now, tip = _tip(answer)
         raise Unavailable("the audit log is too busy")

@@ -231,7 +231,7 @@ class Challenges:
         """
         answer = await self._scripts.run(
             "reserve_attempt",
-            [*_base(address), keys.guard(address.subject, FACTOR)],
+            [*_base(address), keys.guard(address.subject, FACTOR), keys.timeline(address.subject)],
             {
                 "id": address.challenge_id,
                 "caller": caller,
@@ -294,6 +294,7 @@ class Challenges:
                 keys.guard(address.subject, FACTOR),
                 proof_key,
                 keys.events(address.subject.bucket),
+                keys.timeline(address.subject),
             ],
             {
                 "id": address.challenge_id,
@@ -316,6 +317,7 @@ class Challenges:
                 keys.challenge(address),
                 keys.guard(address.subject, FACTOR),
                 keys.events(address.subject.bucket),
+                keys.timeline(address.subject),
             ],
             {"id": address.challenge_id, "budget": self._budget},
         )
@@ -331,7 +333,7 @@ class Challenges:
         """
         answer = await self._scripts.run(
             "end_challenge",
-            _base(address),
+            [*_base(address), keys.timeline(address.subject)],
             {"id": address.challenge_id, "caller": caller, "status": status},
             durable=True,
         )
@@ -387,6 +389,7 @@ class Challenges:
             keys.guard(address.subject, FACTOR),
             keys.queue(address.subject.bucket),
             keys.events(address.subject.bucket),
+            keys.timeline(address.subject),
         ]
         near, far = self._limits.split(own[0], limits)
         charge = await self._limits.charge_far(far, member)

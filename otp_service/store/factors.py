@@ -8,7 +8,7 @@ from otp_service.core.challenge import ChallengeAddress, SubjectAddress
 from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound, TooManyFactors
 from otp_service.store import keys
-from otp_service.store.guards import blocked, budget_fields
+from otp_service.store.guards import blocked, budget_fields, tell_blocked
 from otp_service.store.scripts import Scripts
 
 FACTOR = "totp"
@@ -38,19 +38,32 @@ class Factor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedFactors:
-    """One try is spent. `now` is Redis' clock in Unix seconds: the only one that counts."""
+    """
+    One try is spent.
+
+    Attributes:
+        now: Redis' clock in Unix seconds: the only one that counts.
+        blocks: Unless this try succeeds, the subject is blocked.
+    """
 
     factors: tuple[Factor, ...]
     now: int
     attempts_left: int
+    blocks: bool = False
 
 
 class Factors:
-    """One hash for each subject."""
+    """
+    One hash for each subject.
 
-    def __init__(self, scripts: Scripts, *, budget: FailureBudget) -> None:
+    Args:
+        history_ms: How long its timeline is kept.
+    """
+
+    def __init__(self, scripts: Scripts, *, budget: FailureBudget, history_ms: int) -> None:
         self._scripts = scripts
         self._budget = budget_fields(budget)
+        self._history_ms = history_ms
 
     async def enroll(
         self,
@@ -59,11 +72,14 @@ class Factors:
         caller: str,
         name: str,
         seed: str,
+        about: str,
         algorithm: str,
         digits: int,
     ) -> int | None:
         """
         Write a pending authenticator; return until when it can be confirmed, or None if its id is there already.
+
+        `seed` and `about` are sealed.
 
         Raises:
             TooManyFactors, Unavailable.
@@ -73,17 +89,19 @@ class Factors:
             "caller": caller,
             "name": name,
             "seed": seed,
+            "about": about,
             "algorithm": algorithm,
             "digits": digits,
         }
         answer = await self._scripts.run(
             "enroll_factor",
-            [keys.factors(address.subject)],
+            [keys.factors(address.subject), keys.timeline(address.subject)],
             {
                 "id": address.challenge_id,
                 "factor": factor,
                 "ttl_ms": PENDING_MS,
                 "max_factors": MAX_FACTORS,
+                "life_ms": self._history_ms,
             },
             durable=True,
         )
@@ -105,14 +123,14 @@ class Factors:
         """
         return await self._change(address, {"caller": caller, "name": name})
 
-    async def remove(self, address: ChallengeAddress, *, caller: str) -> Factor:
+    async def remove(self, address: ChallengeAddress, *, caller: str, events: bool) -> Factor:
         """
-        Remove one; it is refused from this moment.
+        Remove one; it is refused from this moment. `events`: whether webhooks are told.
 
         Raises:
             FactorNotFound, Unavailable.
         """
-        return await self._change(address, {"caller": caller})
+        return await self._change(address, {"caller": caller, "events": events})
 
     async def try_to_confirm(self, address: ChallengeAddress, *, caller: str) -> TriedFactors:
         """
@@ -136,18 +154,24 @@ class Factors:
         return await self._reserve(subject, {"caller": caller})
 
     async def confirm(
-        self, subject: SubjectAddress, factor: Factor, *, caller: str, step: int
+        self, subject: SubjectAddress, factor: Factor, *, caller: str, step: int, events: bool
     ) -> int | None:
         """
-        Accept the first code; return when.
+        Accept the first code; return when. `events`: whether webhooks are told.
 
         Raises:
             FactorNotFound, Unavailable.
         """
         answer = await self._scripts.run(
             "accept_step",
-            [keys.factors(subject), keys.guard(subject, FACTOR)],
-            {"id": factor.factor_id, "caller": caller, "step": step, "confirm": True},
+            _accepting(subject),
+            {
+                "id": factor.factor_id,
+                "caller": caller,
+                "step": step,
+                "confirm": True,
+                "events": events,
+            },
             durable=True,
         )
         return _accepted(answer)
@@ -171,7 +195,7 @@ class Factors:
         """
         answer = await self._scripts.run(
             "accept_step",
-            [keys.factors(subject), keys.guard(subject, FACTOR), proof_key],
+            [*_accepting(subject), proof_key],
             {
                 "id": factor.factor_id,
                 "caller": caller,
@@ -184,11 +208,21 @@ class Factors:
         )
         return _accepted(answer)
 
+    async def tell_blocked(
+        self, subject: SubjectAddress, *, event: Mapping[str, str] | None
+    ) -> None:
+        """Tell that wrong codes have blocked the subject's authenticators, if they have. Raises Unavailable."""
+        await tell_blocked(self._scripts, subject, factor=FACTOR, budget=self._budget, event=event)
+
     async def _change(self, address: ChallengeAddress, fields: Mapping[str, Any]) -> Factor:
         answer = await self._scripts.run(
             "change_factor",
-            [keys.factors(address.subject)],
-            {"id": address.challenge_id, **fields},
+            [
+                keys.factors(address.subject),
+                keys.timeline(address.subject),
+                keys.events(address.subject.bucket),
+            ],
+            {"id": address.challenge_id, "life_ms": self._history_ms, **fields},
             durable=True,
         )
         if answer["verdict"] != "changed":
@@ -198,8 +232,8 @@ class Factors:
     async def _reserve(self, subject: SubjectAddress, fields: Mapping[str, Any]) -> TriedFactors:
         answer = await self._scripts.run(
             "reserve_factor",
-            [keys.factors(subject), keys.guard(subject, FACTOR)],
-            {"budget": self._budget, **fields},
+            [keys.factors(subject), keys.guard(subject, FACTOR), keys.timeline(subject)],
+            {"budget": self._budget, "life_ms": self._history_ms, **fields},
             durable=True,
         )
         match answer["verdict"]:
@@ -208,11 +242,21 @@ class Factors:
                     factors=tuple(_factors(answer)),
                     now=int(answer["now"]) // 1000,
                     attempts_left=int(answer["attempts_left"]),
+                    blocks=bool(answer.get("blocks")),
                 )
             case "blocked":
                 raise blocked(answer)
             case _:
                 raise FactorNotFound
+
+
+def _accepting(subject: SubjectAddress) -> list[str]:
+    return [
+        keys.factors(subject),
+        keys.guard(subject, FACTOR),
+        keys.timeline(subject),
+        keys.events(subject.bucket),
+    ]
 
 
 def _accepted(answer: Mapping[str, Any]) -> int | None:

@@ -8,6 +8,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:secret:<id>           hash    sealed recipient, digest of the code           until its expiry or end
     otp:{b}:subject:<tag>         hash    pointers to the live challenges                until the last one's end
     otp:{b}:guard:<tag>:<factor>  hash    wrong codes of the subject                     a year after the last
+    otp:{b}:timeline:<tag>        list    what happened to the subject, for the help desk  retention after the last
     otp:{b}:queue                 stream  delivery jobs, ids only                        permanent
     otp:{b}:trace:<id>:<n>        hash    sealed number and digest of a sent code        half an hour; row ids a day
     otp:{b}:events                stream  what webhooks are told of challenges           permanent, bounded
@@ -63,6 +64,10 @@ def subject(address: SubjectAddress) -> str:
 
 def guard(address: SubjectAddress, factor: str) -> str:
     return f"{_tag(address.bucket)}guard:{address.tag}:{factor}"
+
+
+def timeline(address: SubjectAddress) -> str:
+    return f"{_tag(address.bucket)}timeline:{address.tag}"
 
 
 def queue(bucket: int) -> str:

@@ -7,7 +7,7 @@ from otp_service.core.challenge import SubjectAddress
 from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound, Unavailable
 from otp_service.store import keys
-from otp_service.store.guards import blocked, budget_fields
+from otp_service.store.guards import blocked, budget_fields, tell_blocked
 from otp_service.store.scripts import Scripts
 
 FACTOR = "recovery"
@@ -15,26 +15,47 @@ FACTOR = "recovery"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedCode:
-    """One try is spent; the candidate's index and PHC string, or None when there is none."""
+    """
+    One try is spent; the candidate's index and PHC string, or None when there is none.
+
+    `blocks`: unless this try succeeds, the subject is blocked.
+    """
 
     index: str | None
     phc: str | None
     attempts_left: int
+    blocks: bool = False
 
 
 class RecoveryCodes:
-    """One set for each subject."""
+    """
+    One set for each subject. `event`: see `flows.events.Events.of_subject`.
 
-    def __init__(self, scripts: Scripts, *, budget: FailureBudget) -> None:
+    Args:
+        history_ms: How long the subject's timeline is kept.
+    """
+
+    def __init__(self, scripts: Scripts, *, budget: FailureBudget, history_ms: int) -> None:
         self._scripts = scripts
         self._budget = budget_fields(budget)
+        self._history_ms = history_ms
 
-    async def replace(self, subject: SubjectAddress, codes: Mapping[str, str]) -> int:
+    async def replace(
+        self,
+        subject: SubjectAddress,
+        codes: Mapping[str, str],
+        *,
+        event: Mapping[str, str] | None,
+    ) -> int:
         """Store a set, index to PHC string; every older code is void. Return when. Raises Unavailable."""
         answer = await self._scripts.run(
             "replace_recovery_codes",
-            [keys.recovery(subject)],
-            {"codes": [part for code in codes.items() for part in code]},
+            [keys.recovery(subject), keys.timeline(subject), keys.events(subject.bucket)],
+            {
+                "codes": [part for code in codes.items() for part in code],
+                "life_ms": self._history_ms,
+                "event": event,
+            },
             durable=True,
         )
         return int(answer["at"])
@@ -53,8 +74,8 @@ class RecoveryCodes:
         """
         answer = await self._scripts.run(
             "reserve_recovery_code",
-            [keys.recovery(subject), keys.guard(subject, FACTOR)],
-            {"indexes": list(indexes), "budget": self._budget},
+            [keys.recovery(subject), keys.guard(subject, FACTOR), keys.timeline(subject)],
+            {"indexes": list(indexes), "budget": self._budget, "life_ms": self._history_ms},
             durable=True,
         )
         match answer["verdict"]:
@@ -63,6 +84,7 @@ class RecoveryCodes:
                     index=answer.get("index"),
                     phc=answer.get("phc"),
                     attempts_left=int(answer["attempts_left"]),
+                    blocks=bool(answer.get("blocks")),
                 )
             case "blocked":
                 raise blocked(answer)
@@ -80,6 +102,7 @@ class RecoveryCodes:
         proof_key: str,
         proof: Mapping[str, str],
         proof_ttl_ms: int,
+        event: Mapping[str, str] | None,
     ) -> tuple[int, int] | None:
         """
         Burn a code and write the proof; return when, and how many are left. One winner; None for everybody else.
@@ -89,15 +112,28 @@ class RecoveryCodes:
         """
         answer = await self._scripts.run(
             "redeem_recovery_code",
-            [keys.recovery(subject), keys.guard(subject, FACTOR), proof_key],
+            [
+                keys.recovery(subject),
+                keys.guard(subject, FACTOR),
+                proof_key,
+                keys.timeline(subject),
+                keys.events(subject.bucket),
+            ],
             {
                 "index": index,
                 "phc": phc,
                 "proof": [part for field in proof.items() for part in field],
                 "proof_ttl_ms": proof_ttl_ms,
+                "event": event,
             },
             durable=True,
         )
         if answer["verdict"] != "redeemed":
             return None
         return int(answer["at"]), int(answer["remaining"])
+
+    async def tell_blocked(
+        self, subject: SubjectAddress, *, event: Mapping[str, str] | None
+    ) -> None:
+        """Tell that wrong codes have blocked the subject's recovery codes, if they have. Raises Unavailable."""
+        await tell_blocked(self._scripts, subject, factor=FACTOR, budget=self._budget, event=event)

@@ -13,6 +13,7 @@ from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
 from otp_service.flows.recovery import Recovery
+from otp_service.flows.support import Support
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Service:
     opt_in: OptIn
     apps: AuthenticatorApps
     recovery: Recovery
+    support: Support
     key_set: Callable[[], dict[str, Any]]
     hints: Hints
     is_hook_token: Callable[[str], bool]

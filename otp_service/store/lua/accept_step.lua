@@ -2,15 +2,20 @@
 --
 -- KEYS[1]    factors     see _factors.lua
 -- KEYS[2]    guard       cleared by success
--- KEYS[3]    proof       hash, born here with its own end; absent when a factor is confirmed
--- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof (flat list), proof_ttl_ms
+-- KEYS[3]    timeline    see _timeline.lua
+-- KEYS[4]    events      stream, see _event.lua
+-- KEYS[5]    proof       hash, born here with its own end; absent when a factor is confirmed
+-- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof (flat list), proof_ttl_ms,
+--            events (whether webhooks are told of a confirmed factor)
 --
 -- Returns JSON {verdict, …}
 --   accepted      at
 --   replayed      this step or a later one was accepted before
 --   not_found     the factor is gone
 --- include: _clock.lua
+--- include: _event.lua
 --- include: _factors.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -24,9 +29,11 @@ if a.confirm then factor.status, factor.confirmed_at, factor.expires_at = 'confi
 redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
 keep(KEYS[1], now)
 redis.call('DEL', KEYS[2])
-if KEYS[3] then
-  redis.call('HSET', KEYS[3], unpack(a.proof))
-  redis.call('HSET', KEYS[3], 'verified_at', now, 'expires_at', now + a.proof_ttl_ms)
-  redis.call('PEXPIRE', KEYS[3], a.proof_ttl_ms)
+go_on(KEYS[3], now, a.confirm and 'confirmed' or 'approved', a.id, 'factor=' .. factor.type)
+if a.confirm then tell_of_factor(KEYS[4], a.events, factor, a.id, 'factor.confirmed', now) end
+if KEYS[5] then
+  redis.call('HSET', KEYS[5], unpack(a.proof))
+  redis.call('HSET', KEYS[5], 'verified_at', now, 'expires_at', now + a.proof_ttl_ms)
+  redis.call('PEXPIRE', KEYS[5], a.proof_ttl_ms)
 end
 return cjson.encode({verdict = 'accepted', at = now})

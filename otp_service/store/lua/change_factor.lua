@@ -1,13 +1,17 @@
 -- Rename or remove a factor.
 --
 -- KEYS[1]    factors     see _factors.lua
--- ARGV[1]    JSON: offset, id, caller, name (the new one; absent to remove)
+-- KEYS[2]    timeline    see _timeline.lua
+-- KEYS[3]    events      stream, see _event.lua
+-- ARGV[1]    JSON: offset, id, caller, name (the new one; absent to remove), life_ms, events (whether webhooks are told)
 --
 -- Returns JSON {verdict, …}
 --   changed       factor: its fields as they are now, or were
 --   not_found     no such factor of this caller
 --- include: _clock.lua
+--- include: _event.lua
 --- include: _factors.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -19,5 +23,7 @@ if a.name then
 else
   redis.call('HDEL', KEYS[1], a.id)
   keep(KEYS[1], now)
+  begin(KEYS[2], now, a.life_ms, line(now, 'removed', a.id, 'factor=' .. factor.type))
+  tell_of_factor(KEYS[3], a.events, factor, a.id, 'factor.removed', now)
 end
 return cjson.encode({verdict = 'changed', factor = factor})

@@ -6,6 +6,7 @@
 -- KEYS[4]    guard
 -- KEYS[5]    proof       hash, born here with its own end
 -- KEYS[6]    events      stream, see _event.lua
+-- KEYS[7]    timeline    see _timeline.lua
 -- ARGV[1]    JSON: offset, id, generation (of the digest that matched), attempt_id, proof (flat list of fields),
 --            proof_ttl_ms
 --
@@ -16,6 +17,7 @@
 --- include: _clock.lua
 --- include: _ending.lua
 --- include: _event.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -37,11 +39,13 @@ redis.call('DEL', KEYS[2], KEYS[4])
 if a.generation == tonumber(c.generation) and (c.delivery == 'unknown' or c.delivery == 'failed') then
   -- Who has the code got the message, whatever the provider said of it.
   redis.call('HSET', KEYS[1], 'delivery', 'accepted', 'delivery_reason', '')
+  go_on(KEYS[7], now, 'accepted', a.id, 'generation=' .. a.generation)
   tell(KEYS[6], c, a.id, 'delivery.accepted', now, 'reason', '', 'generation', a.generation)
 end
 redis.call('HDEL', KEYS[3], own)
 redis.call('HSET', KEYS[5], unpack(a.proof))
 redis.call('HSET', KEYS[5], 'verified_at', now, 'expires_at', now + a.proof_ttl_ms)
 redis.call('PEXPIRE', KEYS[5], a.proof_ttl_ms)
+go_on(KEYS[7], now, 'approved', a.id)
 tell(KEYS[6], c, a.id, 'challenge.approved', now, 'attempts', c.attempts)
 return cjson.encode({verdict = 'approved', ended_at = now})

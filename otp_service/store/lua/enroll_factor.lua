@@ -1,7 +1,8 @@
 -- Write a pending factor; it counts for nothing until one code has confirmed it.
 --
 -- KEYS[1]    factors     see _factors.lua
--- ARGV[1]    JSON: offset, id, factor (its fields), ttl_ms, max_factors
+-- KEYS[2]    timeline    see _timeline.lua
+-- ARGV[1]    JSON: offset, id, factor (its fields), ttl_ms, max_factors, life_ms
 --
 -- Returns JSON {verdict, …}
 --   enrolled      expires_at
@@ -9,6 +10,7 @@
 --   full          the subject has as many as it may
 --- include: _clock.lua
 --- include: _factors.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -20,4 +22,6 @@ a.factor.status, a.factor.attempts, a.factor.last_step = 'pending', 0, -1
 a.factor.created_at, a.factor.expires_at = now, now + a.ttl_ms
 redis.call('HSET', KEYS[1], a.id, cjson.encode(a.factor))
 keep(KEYS[1], now)
+begin(KEYS[2], now, a.life_ms,
+  line(now, 'enrolled', a.id, 'factor=' .. a.factor.type, 'until=' .. a.factor.expires_at))
 return cjson.encode({verdict = 'enrolled', expires_at = now + a.ttl_ms})

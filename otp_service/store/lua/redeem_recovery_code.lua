@@ -3,12 +3,17 @@
 -- KEYS[1]    recovery    hash of index to PHC string
 -- KEYS[2]    guard       cleared by success
 -- KEYS[3]    proof       hash, born here with its own end
--- ARGV[1]    JSON: offset, index, phc (as handed out: a new set in between voids it), proof (flat list), proof_ttl_ms
+-- KEYS[4]    timeline    see _timeline.lua
+-- KEYS[5]    events      stream, see _event.lua
+-- ARGV[1]    JSON: offset, index, phc (as handed out: a new set in between voids it), proof (flat list), proof_ttl_ms,
+--            event (see _event.lua)
 --
 -- Returns JSON {verdict, …}
 --   redeemed      at, remaining
 --   gone          somebody else was first, or the set was replaced
 --- include: _clock.lua
+--- include: _event.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -18,4 +23,7 @@ redis.call('DEL', KEYS[2])
 redis.call('HSET', KEYS[3], unpack(a.proof))
 redis.call('HSET', KEYS[3], 'verified_at', now, 'expires_at', now + a.proof_ttl_ms)
 redis.call('PEXPIRE', KEYS[3], a.proof_ttl_ms)
-return cjson.encode({verdict = 'redeemed', at = now, remaining = redis.call('HLEN', KEYS[1])})
+local remaining = redis.call('HLEN', KEYS[1])
+go_on(KEYS[4], now, 'approved', '-', 'factor=recovery', 'remaining=' .. remaining)
+tell_of_subject(KEYS[5], a.event, 'recovery_code.used', now, 'remaining', remaining)
+return cjson.encode({verdict = 'redeemed', at = now, remaining = remaining})
