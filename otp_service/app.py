@@ -24,6 +24,7 @@ from otp_service.doctor import inspect_messages, inspect_redis
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.credit import CreditWatch
 from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
+from otp_service.flows.devices import RememberedDevices
 from otp_service.flows.events import GROUP as WEBHOOK_GROUP
 from otp_service.flows.events import EventRelay, Events
 from otp_service.flows.factors import AuthenticatorApps
@@ -45,6 +46,7 @@ from otp_service.store.challenges import Challenges
 from otp_service.store.connection import Connection, Timeouts, connect
 from otp_service.store.credit import CreditStore
 from otp_service.store.deliveries import Deliveries
+from otp_service.store.devices import Devices
 from otp_service.store.factors import Factors
 from otp_service.store.idempotency import Idempotency
 from otp_service.store.opt_ins import OptIns
@@ -194,12 +196,13 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             hashes=hashes,
             outbox=WsmsOutbox(beside),
         )
+        proofs = ProofRedemption(Proofs(scripts), keyring)
         service = Service(
             policy=policy,
             authentication=Authentication(Callers(connection), keyring),
             idempotent=IdempotentCalls(Idempotency(scripts), keyring),
             codes=codes,
-            proofs=ProofRedemption(Proofs(scripts), keyring),
+            proofs=proofs,
             opt_in=OptIn(
                 policy=policy,
                 keyring=keyring,
@@ -216,6 +219,9 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 recovery=recovery_codes,
             ),
             recovery=Recovery(policy=policy, keyring=keyring, codes=recovery_codes, hashes=hashes),
+            devices=RememberedDevices(
+                policy=policy, keyring=keyring, devices=Devices(scripts), proofs=proofs
+            ),
             key_set=lambda: key_set(keyring()),
             hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
             is_hook_token=lambda token: is_hook_token(keyring(), token),

@@ -198,6 +198,19 @@ class Settings(BaseModel):
         description="Seconds for which one can ask how a challenge ended.",
     )
 
+    device_ttl: int = Field(
+        30 * 86_400,
+        ge=300,
+        le=90 * 86_400,
+        description="Seconds for which a device is remembered, at most; using it does not prolong that.",
+    )
+    device_leeway: int = Field(
+        10,
+        ge=0,
+        le=60,
+        description="Seconds in which the token before the newest is refused as that of a call beside another; later "
+        "it is taken for a copy, and the device is forgotten.",
+    )
     totp_past_steps: int = Field(
         1,
         ge=0,
@@ -481,6 +494,8 @@ class Settings(BaseModel):
             max_bindings=self.max_bindings,
             retention=self.retention,
             proof_ttl=self.proof_ttl,
+            device_ttl=self.device_ttl,
+            device_leeway=self.device_leeway,
             totp_past_steps=self.totp_past_steps,
             optin_ttl=self.optin_ttl,
             optin_attempts=self.optin_attempts,

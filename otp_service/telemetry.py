@@ -20,6 +20,11 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 1, 2.5, 10, 30),
 )
 CHALLENGES = Counter("otp_challenges_total", "Challenges opened and ended.", ("purpose", "event"))
+DEVICES = Counter(
+    "otp_devices_total",
+    "Remembered devices: remembered, verified, forgotten, or reused (a token was copied, or its successor got lost).",
+    ("event",),
+)
 REFUSALS = Counter("otp_refusals_total", "Refusals and faults by code.", ("code",))
 DELIVERIES = Counter("otp_deliveries_total", "Settled deliveries.", ("channel", "status", "reason"))
 DELIVERY_SECONDS = Histogram(

@@ -11,6 +11,12 @@ still not let anybody in. Nothing here knows the rest of otp_service.
 """
 
 from otp_service.client.aio import AsyncClient
+from otp_service.client.device_results import (
+    Device,
+    DeviceRemembered,
+    Devices,
+    DeviceVerification,
+)
 from otp_service.client.errors import (
     AlreadyIssued,
     ChallengeCanceled,
@@ -23,17 +29,23 @@ from otp_service.client.errors import (
     ChallengeUsed,
     CodeNotSent,
     DestinationRefused,
+    DeviceMismatch,
+    DeviceNotFound,
+    DeviceReused,
+    DeviceRotated,
     FactorNotFound,
     IdempotencyInProgress,
     IdempotencyKeyReused,
     InsufficientScope,
     InvalidCode,
+    InvalidDevice,
     InvalidRequest,
     MalformedRequest,
     NotAnOtpService,
     OtpServiceError,
     Overloaded,
     ProofInactive,
+    ProofNotAccepted,
     QuotaExceeded,
     RateLimited,
     Refused,
@@ -69,10 +81,12 @@ from otp_service.client.sync import Client
 __all__ = [
     "AlreadyIssued", "AsyncClient", "Canceled", "Challenge", "ChallengeCanceled", "ChallengeEnded",
     "ChallengeExhausted", "ChallengeExpired", "ChallengeMismatch", "ChallengeNotFound", "ChallengeReplaced",
-    "ChallengeStanding", "ChallengeUsed", "Client", "CodeNotSent", "Delivery", "DestinationRefused", "Factor",
-    "FactorNotFound", "Factors", "FieldError", "IdempotencyInProgress", "IdempotencyKeyReused", "InsufficientScope",
-    "InvalidCode", "InvalidRequest", "MalformedRequest", "NotAnOtpService", "OptInAsked", "OptInSubscribed",
-    "OptInUnsubscribed", "OtpServiceError", "Overloaded", "ProofInactive", "Proven", "QuotaExceeded", "RateLimited",
-    "RecoveryCodes", "RecoveryVerification", "Refused", "SubjectBlocked", "TooManyFactors", "TotpConfirmed",
-    "TotpEnrolled", "TotpVerification", "Unauthorized", "Unavailable", "Verification", "Verified",
+    "ChallengeStanding", "ChallengeUsed", "Client", "CodeNotSent", "Delivery", "DestinationRefused", "Device",
+    "DeviceMismatch", "DeviceNotFound", "DeviceRemembered", "DeviceReused", "DeviceRotated", "DeviceVerification",
+    "Devices", "Factor", "FactorNotFound", "Factors", "FieldError", "IdempotencyInProgress", "IdempotencyKeyReused",
+    "InsufficientScope", "InvalidCode", "InvalidDevice", "InvalidRequest", "MalformedRequest", "NotAnOtpService",
+    "OptInAsked", "OptInSubscribed", "OptInUnsubscribed", "OtpServiceError", "Overloaded", "ProofInactive",
+    "ProofNotAccepted", "Proven", "QuotaExceeded", "RateLimited", "RecoveryCodes", "RecoveryVerification",
+    "Refused", "SubjectBlocked", "TooManyFactors", "TotpConfirmed", "TotpEnrolled", "TotpVerification",
+    "Unauthorized", "Unavailable", "Verification", "Verified",
 ]  # fmt: skip

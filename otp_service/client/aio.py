@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import anyio
 import httpx
 
-from otp_service.client import code_calls, factor_calls, opt_in_calls, wire
+from otp_service.client import code_calls, device_calls, factor_calls, opt_in_calls, wire
 from otp_service.client.call import Call
 from otp_service.client.connecting import Connecting, method_of
 from otp_service.client.errors import OtpServiceError
@@ -96,6 +96,11 @@ class AsyncClient:
     remove_factor = _method(factor_calls.remove_factor)
     issue_recovery_codes = _method(factor_calls.issue_recovery_codes)
     redeem_recovery_code = _method(factor_calls.redeem_recovery_code)
+    remember_device = _method(device_calls.remember_device)
+    verify_device = _method(device_calls.verify_device)
+    devices = _method(device_calls.devices)
+    forget_device = _method(device_calls.forget_device)
+    forget_devices = _method(device_calls.forget_devices)
 
     async def _send(self, call: Call[T]) -> T:
         retrying = Retrying(

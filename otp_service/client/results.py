@@ -122,7 +122,7 @@ class Proven:
         client_id: The caller that verified.
         sub: That caller's id of the person, if it gave one.
         challenge_id: Of a code that was sent; None for other methods.
-        method: `sms`, `totp` or `recovery_code`.
+        method: `sms`, `totp`, `recovery_code` or `device`.
         auth_time: When the person showed the factor.
         exp: When the proof would have ended.
     """

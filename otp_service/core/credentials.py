@@ -23,6 +23,8 @@ SCOPES = {
     "factors:manage": "enrol, list, rename and remove authenticators, issue recovery codes",
     "factors:verify": "verify authenticator codes and redeem recovery codes",
     "factors:diagnose": "be told when a person's clock is off",
+    "devices:manage": "remember devices after a proof, list and forget them",
+    "devices:verify": "verify the tokens of remembered devices",
     "optin": "double opt-in: request, verify and unsubscribe",
 }
 

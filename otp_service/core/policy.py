@@ -24,6 +24,8 @@ class Policy:
         max_bindings: Challenges of one subject and purpose that may live side by side, each under its own binding.
         retention: How long it can be asked how a challenge ended.
         proof_ttl: A proof's life.
+        device_ttl: For how long a device is remembered at most.
+        device_leeway: For how long the token before the newest is taken for a call beside another, and not for a copy.
         totp_past_steps: Steps before the current one whose codes count; 0 or 1.
         optin_ttl: How long an activation that the site drew may be confirmed.
         optin_attempts: Wrong tries of it.
@@ -53,6 +55,8 @@ class Policy:
     max_bindings: int = 3
     retention: int = 86_400
     proof_ttl: int = 120
+    device_ttl: int = 30 * 86_400
+    device_leeway: int = 10
     totp_past_steps: int = 1
     optin_ttl: int = 1800
     optin_attempts: int = 5

@@ -15,7 +15,7 @@ class Proven:
 
     Attributes:
         challenge_id: Of a code that was sent; None for other methods.
-        method: `sms`, `totp` or `recovery_code`.
+        method: `sms`, `totp`, `recovery_code` or `device`.
         subject: The caller's id of the person, if it gave one.
         amr: Method references of RFC 8176.
         verified_at: Unix milliseconds.

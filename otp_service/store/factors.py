@@ -107,7 +107,7 @@ class Factors:
 
     async def remove(self, address: ChallengeAddress, *, caller: str) -> Factor:
         """
-        Remove one; it is refused from this moment.
+        Remove one; it is refused from this moment, and with a confirmed one every remembered device of the subject.
 
         Raises:
             FactorNotFound, Unavailable.
@@ -187,7 +187,7 @@ class Factors:
     async def _change(self, address: ChallengeAddress, fields: Mapping[str, Any]) -> Factor:
         answer = await self._scripts.run(
             "change_factor",
-            [keys.factors(address.subject)],
+            [keys.factors(address.subject), keys.devices(address.subject)],
             {"id": address.challenge_id, **fields},
             durable=True,
         )

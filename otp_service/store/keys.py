@@ -16,6 +16,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:opt-in:<tag>          hash    an opt-in whose code the site drew             until end + retention
     otp:{b}:factors:<tag>         hash    authenticators, their seeds sealed             permanent once confirmed
     otp:{b}:recovery:<tag>        hash    digests of recovery codes                      permanent
+    otp:{b}:devices:<tag>         hash    remembered devices: generations, sealed names  until the last one's end
     otp:credit                    hash    what the SMS gateway said last is left         a week from then
     otp:turn:<what>               text    until when one process has done something      its interval
     otp:{00}:probe                string  that Redis takes writes                        1 s
@@ -105,6 +106,10 @@ def factors(address: SubjectAddress) -> str:
 
 def recovery(address: SubjectAddress) -> str:
     return f"{_tag(address.bucket)}recovery:{address.tag}"
+
+
+def devices(address: SubjectAddress) -> str:
+    return f"{_tag(address.bucket)}devices:{address.tag}"
 
 
 def opt_in_seen(what: str) -> str:

@@ -579,7 +579,7 @@ class Introspection(Given):
     purpose: Annotated[str | None, Field(examples=["login"])] = None
     challenge_id: Annotated[str | None, Field(examples=[EXAMPLE_ID])] = None
     method: Annotated[
-        str | None, Field(description="sms, totp or recovery_code.", examples=["sms"])
+        str | None, Field(description="sms, totp, recovery_code or device.", examples=["sms"])
     ] = None
     amr: Annotated[list[str] | None, Field(examples=[["sms"]])] = None
     auth_time: Annotated[int | None, Field(description="Unix seconds.", examples=[1795435200])] = (

@@ -35,6 +35,8 @@ _EXAMPLES: dict[type[OtpError], OtpError] = {
     errors.InsufficientScope: errors.InsufficientScope("otp:request"),
     errors.InvalidCode: errors.InvalidCode(4),
     errors.AlreadyIssued: errors.AlreadyIssued(models.EXAMPLE_ID),
+    errors.ProofNotAccepted: errors.ProofNotAccepted("inactive"),
+    errors.DeviceReused: errors.DeviceReused(models.EXAMPLE_ID, 1_795_435_200_000),
     errors.CodeNotSent: errors.CodeNotSent(2),
     errors.RateLimited: errors.RateLimited("cooldown", 30),
     errors.SubjectBlocked: errors.SubjectBlocked("failures", 1800),
@@ -63,7 +65,10 @@ _PROBLEM = {
                 "properties": {"field": {"type": "string"}, "reason": {"type": "string"}},
             },
         },
-        "reason": {"type": "string", "description": "Of destination_refused."},
+        "reason": {
+            "type": "string",
+            "description": "Of destination_refused, and of proof_not_accepted: inactive, subject or method.",
+        },
         "limit": {"type": "string", "description": "Of rate_limited and its kin: which."},
         "attempts_remaining": {"type": "integer", "minimum": 0},
         "hint": {
@@ -72,6 +77,7 @@ _PROBLEM = {
             "time, so the person's clock is off.",
         },
         "factor_id": {"type": ["string", "null"], "description": "Of already_issued."},
+        "device_id": {"type": "string", "description": "Of device_reused, and of already_issued."},
         "ended_at": {"type": "string", "format": "date-time"},
         "retry_after": {"type": "integer", "minimum": 0, "description": "Seconds; as Retry-After."},
     },

@@ -129,7 +129,7 @@ class Operation:
                 REFUSALS.labels(error.code).inc()
                 status, members, headers = problems.problem(error)
                 members["instance"] = request.scope["request_id"]
-                kept = isinstance(error, InvalidCode | ChallengeExhausted | AlreadyIssued)
+                kept = isinstance(error, COUNTED)
                 return {"status": status, "body": members, "headers": headers}, kept
             found: dict[str, Any] = {
                 "status": self.status,
@@ -139,7 +139,8 @@ class Operation:
             if self.shows_secret and key is not None:
                 # Shown once: what is kept is that it was shown. The caller gets the real answer below.
                 shown.append(found)
-                issued = AlreadyIssued(found["body"].get("factor_id"))
+                made = found["body"]
+                issued = AlreadyIssued(made.get("factor_id"), made.get("device_id"))
                 status, members, headers = problems.problem(issued)
                 members["instance"] = request.scope["request_id"]
                 return {"status": status, "body": members, "headers": headers}, True

@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 
 from otp_service.core.policy import Policy
 from otp_service.flows.authentication import Authentication
+from otp_service.flows.devices import RememberedDevices
 from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hints import Hints
 from otp_service.flows.idempotency import IdempotentCalls
@@ -33,6 +34,7 @@ class Service:
     opt_in: OptIn
     apps: AuthenticatorApps
     recovery: Recovery
+    devices: RememberedDevices
     key_set: Callable[[], dict[str, Any]]
     hints: Hints
     is_hook_token: Callable[[str], bool]

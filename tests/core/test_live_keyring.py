@@ -83,6 +83,27 @@ def test_keys_by_which_limits_are_found_are_not_rotated(ring_file: Path, kind: s
     assert "would be lost" in result.output
 
 
+@pytest.mark.parametrize("kind", ["device", "route"])
+def test_a_kind_that_an_older_ring_lacks_is_listed_as_nothing_and_added_at_once(
+    ring_file: Path, kind: str
+) -> None:
+    """Nothing else can be active, so there is nothing to wait for; what others need the whole ring for is refused."""
+    ring = json.loads(ring_file.read_text())
+    ring["keys"] = [entry for entry in ring["keys"] if entry["kind"] != kind]
+    ring_file.write_text(json.dumps(ring))
+    arguments = ["promote", active(ring_file, "pepper"), "--file", str(ring_file)]
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 1
+    assert f"keys add {kind}" in " ".join(refused.output.split())
+    assert f"{kind}-" not in keys("list", file=ring_file)
+
+    added = keys("add", kind, file=ring_file)
+
+    assert "and active" in added
+    assert active(ring_file, kind) == added.split()[0]
+    Keyring.from_json(ring_file.read_text())
+
+
 def test_an_active_key_is_not_retired(ring_file: Path) -> None:
     result = CliRunner().invoke(
         app, ["retire", active(ring_file, "pepper"), "--file", str(ring_file)]
@@ -108,7 +129,7 @@ async def test_codes_sent_before_a_rotation_verify_after_it(
     first, second = [await service.request(to=to) for to in ("+14155550123", "+14155550145")]
     codes = [service.code(to) for to in ("+14155550123", "+14155550145")]
     old = active(ring_file, "pepper")
-    for kind in ("pepper", "seal", "proof", "credential", "signing"):
+    for kind in ("pepper", "seal", "proof", "device", "credential", "signing"):
         added = keys("add", kind, file=ring_file).split()[0]
         keys("promote", added, "--now", file=ring_file)
 

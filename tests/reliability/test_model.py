@@ -14,7 +14,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from hashlib import sha1
 from typing import Any, TypeVar
 
 import pytest
@@ -61,7 +60,8 @@ from otp_service.store.challenges import (
 from otp_service.store.connection import Timeouts, connect
 from otp_service.store.deliveries import Deliveries, Dropped, InProgress, Job, Send
 from otp_service.store.limits import ChargedLimit
-from otp_service.store.scripts import Scripts, source
+from otp_service.store.scripts import Scripts
+from tests.reliability.harness import Mutant
 
 T = TypeVar("T")
 
@@ -138,7 +138,7 @@ class Dying(Challenges):
 
 class ChallengeLife(RuleBasedStateMachine):
     url = ""
-    mutant: "Mutant | None" = None
+    mutant: Mutant | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -629,7 +629,7 @@ class ChallengeLife(RuleBasedStateMachine):
                 assert secret.get("digest") == life.digest
 
 
-def run(url: str, *, examples: int, mutant: "Mutant | None" = None) -> None:
+def run(url: str, *, examples: int, mutant: Mutant | None = None) -> None:
     class Machine(ChallengeLife):
         pass
 
@@ -652,23 +652,6 @@ def run(url: str, *, examples: int, mutant: "Mutant | None" = None) -> None:
 def test_a_challenge_lives_as_the_model_says(valkey_url: str) -> None:
     """I1-I5, A03-A05, A15, A17, A20, B01, B03, B04: see the module."""
     run(valkey_url, examples=120)
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A script with one defence taken out."""
-
-    what: str
-    script: str
-    line: str
-    instead: str
-
-    def put_into(self, scripts: Scripts) -> None:
-        text = source(self.script)
-        assert text.count(self.line) == 1, f"{self.script}: {self.line}"
-        text = text.replace(self.line, self.instead)
-        scripts._sources[self.script] = text
-        scripts._shas[self.script] = sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 MUTANTS = [
