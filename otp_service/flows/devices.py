@@ -184,7 +184,6 @@ class RememberedDevices:
         proof = proofs.derive(keyring, caller=caller, challenge_id=proof_id, attempt_id=handle)
         rotated = await self._devices.rotate(
             genuine,
-            caller=caller,
             purpose=purpose,
             binding=_bound(keyring, caller, binding),
             run=handle,

@@ -101,7 +101,6 @@ class Devices:
         self,
         genuine: Genuine,
         *,
-        caller: str,
         purpose: str,
         binding: str,
         run: str,
@@ -125,7 +124,6 @@ class Devices:
             [keys.devices(genuine.device.subject), proof_key],
             {
                 "id": genuine.device.challenge_id,
-                "caller": caller,
                 "generation": genuine.generation,
                 "purpose": purpose,
                 "binding": binding,

@@ -76,8 +76,7 @@ class DeviceVerifyBody(Sent):
     token: Annotated[
         str,
         Field(
-            min_length=1,
-            max_length=256,
+            max_length=4096,
             description="As the person's browser gave it, whatever that is: what is none is `invalid_device`.",
             examples=[_EXAMPLE_TOKEN],
         ),

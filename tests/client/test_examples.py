@@ -85,6 +85,34 @@ def test_an_authenticator_counts_from_its_first_code(
         assert not example["confirm"](otp, "none", "123456")
 
 
+def test_a_browser_is_known_until_its_cookie_was_copied(
+    otp_service: RunningService, load: Load
+) -> None:
+    example, warned, phone = load("devices"), list[str](), otp_service.phone()
+    cookies: dict[str, str] = {}
+    with otp_service.client() as otp:
+
+        def is_known(jar: dict[str, str]) -> bool:
+            return bool(example["is_known"](otp, "user-4", jar, warned.append))
+
+        assert not is_known(cookies)
+        challenge = otp.request_code(to=phone.to, purpose="login", subject="user-4", wait=10)
+        verified = otp.verify_code(
+            challenge_id=challenge.challenge_id, code=phone.code(), purpose="login"
+        )
+        example["remember"](otp, "user-4", verified.proof, cookies)
+        stolen = dict(cookies)
+
+        assert is_known(cookies)
+        tab = dict(stolen)
+        assert not is_known(tab)
+        assert (tab, warned) == (stolen, [])
+        assert is_known(cookies)
+        assert not is_known(stolen)
+        assert (stolen, warned) == ({}, ["user-4"])
+        assert not is_known(cookies)
+
+
 def test_a_call_repeated_later_is_the_same_call(otp_service: RunningService, load: Load) -> None:
     phone, request_once = otp_service.phone(), load("later")["request_once"]
     with otp_service.client() as otp:

@@ -182,6 +182,18 @@ async def test_a_proof_of_another_caller_remembers_nothing_and_is_not_spent(peop
     assert (await people.ask(proof=proof)).status_code == 201
 
 
+async def test_a_proof_by_another_caller_remembers_nothing_though_it_is_meant_for_this_one(
+    people: People, valkey_url: str
+) -> None:
+    """F17: what it calls user-1 is somebody else."""
+    proof = await people.proof()
+    with redis.Redis.from_url(valkey_url) as client:
+        [record] = client.scan_iter("otp:*:proof:*")
+        client.hset(record, "caller", "stranger")
+
+    assert (await people.ask(proof=proof)).json()["reason"] == "inactive"
+
+
 async def test_it_stands_in_for_its_purpose_and_binding_only(people: People) -> None:
     device = await people.remembered(binding="key-1")
     token = device["token"]
@@ -252,7 +264,17 @@ async def test_whatever_is_no_token_of_this_person_is_one_answer(people: People)
     people.service.advance(61)
     token = mine["token"]
     tried = [
-        *("x", "otpd_", "otpp_" + token[5:], token + "A", token[:-1], token.upper(), "’" * 90),
+        *(
+            "",
+            "x",
+            "otpd_",
+            "x" * 4096,
+            "otpp_" + token[5:],
+            token + "A",
+            token[:-1],
+            token.upper(),
+            "’" * 90,
+        ),
         *(changed(token, at) for at in (5, 7, 20, 38, 40, 46, 60, len(token) - 1)),
         *(hers["token"], gone["token"], short["token"]),
     ]

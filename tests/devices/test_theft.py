@@ -166,10 +166,9 @@ async def race(service: Service, token: str) -> tuple[Counter[str], list[str]]:
 
 
 async def test_of_fifty_at_once_one_wins_and_the_device_stays_two_hundred_times(
-    start_service: Starter,
+    people: People,
 ) -> None:
     """B24's race for devices: parallel tabs are no theft, and a replay afterwards is."""
-    people = People(await start_service(OTP_REDIS_TIMEOUT="10"))
     first = token = (await people.remembered())["token"]
     for _ in range(200):
         outcomes, given = await race(people.service, token)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ CREDENTIAL = "otp_shop_0123abcd_" + "A" * 43
 
 
 def concrete(path: str) -> str:
-    return path.replace("{challenge_id}", EXAMPLE_ID).replace("{factor_id}", EXAMPLE_ID)
+    return re.sub(r"\{[^}]+\}", EXAMPLE_ID, path)
 
 
 # Credentials that are none

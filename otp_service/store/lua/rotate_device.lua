@@ -3,7 +3,7 @@
 --
 -- KEYS[1]    devices     see _devices.lua
 -- KEYS[2]    proof       hash, born here with its own end
--- ARGV[1]    JSON: offset, id, caller, generation (of the token), purpose, binding, run (what makes the call repeatable),
+-- ARGV[1]    JSON: offset, id, generation (of the token), purpose, binding, run (what makes the call repeatable),
 --            leeway_ms, proof (flat list of fields), proof_ttl_ms
 --
 -- Returns JSON {verdict, …}
@@ -11,14 +11,14 @@
 --   superseded    its successor is younger than the leeway: a call beside this one was first; nothing changed
 --   reused        at: when an older token was shown; found: whether that was just now
 --   mismatch      purpose or binding differ; nothing changed
---   not_found     forgotten, expired, another caller's, or of a generation that Redis has lost
+--   not_found     forgotten, expired, or of a generation that Redis has lost
 --- include: _clock.lua
 --- include: _devices.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 local d = devices(KEYS[1], now)[a.id]
-if not d or d.caller ~= a.caller then return cjson.encode({verdict = 'not_found'}) end
+if not d then return cjson.encode({verdict = 'not_found'}) end
 if d.reused_at then return cjson.encode({verdict = 'reused', at = d.reused_at, found = false}) end
 
 if a.generation > d.generation then
