@@ -81,13 +81,18 @@ class _Gate:
             raise ProofRefused(503, "unavailable", told, wait) from error
         if (
             proven.purpose != self.purpose
-            or (self.methods is not None and proven.method not in self.methods)
+            or not self._is_by_a_method_that_does(proven)
             or not self._is_of_the_person(proven, request)
         ):
             raise ProofRefused(403, "proof_mismatch", "The proof is for something else")
         if self.max_age is not None and self.clock() - proven.auth_time.timestamp() > self.max_age:
             raise self._ask_again("proof_too_old", "The proof is too old")
         return proven
+
+    def _is_by_a_method_that_does(self, proven: Proven) -> bool:
+        if self.methods is None:
+            return proven.method != "device"  # nobody showed anything just now
+        return proven.method in self.methods
 
     def _is_of_the_person(self, proven: Proven, request: HTTPConnection) -> bool:
         if self.subject is None:
@@ -120,7 +125,8 @@ def require_proof(
         purpose: What the code must have been for.
         subject: Tells who is logged in, as the `subject` of the verification; None takes anybody's proof: only where
             the proof itself is the login.
-        methods: Of `sms`, `totp` and `recovery_code` those that do here; all by default.
+        methods: Of `sms`, `totp`, `recovery_code` and `device` those that do here; all but `device` by default, for
+            behind a remembered device nobody has shown a factor just now.
         max_age: Seconds since the person showed the factor.
         header: Where the proof comes in.
         clock: Unix seconds.

@@ -37,7 +37,7 @@ from otp_service.flows.factors import proof_fields
 from otp_service.flows.proofs import ProofRedemption
 from otp_service.store import keys
 from otp_service.store.devices import Device, Devices, Reused
-from otp_service.telemetry import CHALLENGES, DEVICES
+from otp_service.telemetry import DEVICES
 
 log = structlog.get_logger()
 
@@ -204,9 +204,10 @@ class RememberedDevices:
         if isinstance(rotated, Reused):
             if rotated.found:
                 DEVICES.labels("reused").inc()
-            log.warning("device.reused", caller=caller, device_id=device_id, found=rotated.found)
+            log.warning(
+                "device.reused", caller=caller, device_id=device_id, again=not rotated.found
+            )
             raise DeviceReused(device_id, rotated.at)
-        CHALLENGES.labels(purpose, "approved").inc()
         DEVICES.labels("verified").inc()
         log.info("device.verified", caller=caller, device_id=device_id)
         following = genuine.generation + 1

@@ -63,6 +63,24 @@ async def test_a_proof_of_the_person_for_the_purpose_opens_once(
 
 
 @both
+async def test_a_remembered_device_opens_only_where_it_is_said_to(
+    client: AsyncClient, prove: Prove, how: str
+) -> None:
+    """Whoever asks for a factor just now, by `max_age` or not, must not get a cookie of last month for it."""
+    device = await client.remember_device(subject="ann", proof=await prove())
+    token, answers = device.token, []
+    for options in ({}, {"methods": ("totp", "device")}, {"methods": ("totp",)}):
+        login = await client.verify_device(subject="ann", token=token, purpose="payment")
+        token = login.token
+        app = application(client, how, **options)
+        answers.append(await post(app, x_otp_proof=login.proof, x_user="ann"))
+
+    assert [answer.status_code for answer in answers] == [403, 200, 403]
+    assert answers[0].json()["code"] == "proof_mismatch"
+    assert answers[1].json()["method"] == "device"
+
+
+@both
 async def test_without_one_the_answer_is_a_problem_that_says_what_is_missing(
     client: AsyncClient, how: str
 ) -> None:
