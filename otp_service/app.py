@@ -19,7 +19,7 @@ from otp_service.channels.webhooks import WebhookChannel
 from otp_service.channels.wsms import WsmsChannel
 from otp_service.core.hook_tokens import is_hook_token
 from otp_service.core.messages import Catalogue, MessagesInvalid
-from otp_service.core.signing import key_set
+from otp_service.core.signing import Algorithm, key_set
 from otp_service.doctor import inspect_messages, inspect_redis
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.credit import CreditWatch
@@ -34,7 +34,7 @@ from otp_service.flows.idempotency import IdempotentCalls
 from otp_service.flows.live_keyring import LiveKeyring
 from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
-from otp_service.flows.proofs import ProofRedemption
+from otp_service.flows.proofs import ProofMaking, ProofRedemption
 from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
 from otp_service.flows.tracing import Tracing
@@ -179,6 +179,12 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 warnings["credit"] = low
             return reasons, warnings
 
+        proofs = ProofMaking(
+            keyring,
+            ttl=policy.proof_ttl,
+            issuer=settings.issuer,
+            algorithm=Algorithm(settings.proof_jwt_algorithm),
+        )
         codes = OneTimeCodes(
             policy=policy,
             keyring=keyring,
@@ -186,6 +192,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             hashes=hashes,
             catalogue=catalogue,
             channel=channel,
+            proofs=proofs,
             wanted=events.wanted,
         )
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures)
@@ -196,13 +203,13 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             hashes=hashes,
             outbox=WsmsOutbox(beside),
         )
-        proofs = ProofRedemption(Proofs(scripts), keyring)
+        redemption = ProofRedemption(Proofs(scripts), keyring, issuer=settings.issuer)
         service = Service(
             policy=policy,
             authentication=Authentication(Callers(connection), keyring),
             idempotent=IdempotentCalls(Idempotency(scripts), keyring),
             codes=codes,
-            proofs=proofs,
+            proofs=redemption,
             opt_in=OptIn(
                 policy=policy,
                 keyring=keyring,
@@ -217,11 +224,16 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 keyring=keyring,
                 factors=Factors(scripts, budget=policy.failures),
                 recovery=recovery_codes,
+                proofs=proofs,
             ),
-            recovery=Recovery(policy=policy, keyring=keyring, codes=recovery_codes, hashes=hashes),
             devices=RememberedDevices(
-                policy=policy, keyring=keyring, devices=Devices(scripts), proofs=proofs
+                policy=policy,
+                keyring=keyring,
+                devices=Devices(scripts),
+                proofs=proofs,
+                redemption=redemption,
             ),
+            recovery=Recovery(keyring=keyring, codes=recovery_codes, hashes=hashes, proofs=proofs),
             key_set=lambda: key_set(keyring()),
             hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
             is_hook_token=lambda token: is_hook_token(keyring(), token),

@@ -191,6 +191,10 @@ class Settings(BaseModel):
         description="Seconds that the old code still works after a resend; 0: it is dead at once.",
     )
     proof_ttl: int = Field(120, ge=30, le=600, description="Seconds that a proof lives.")
+    proof_jwt_algorithm: Literal["ES256", "EdDSA"] = Field(
+        "ES256",
+        description="How proofs of format `jwt` are signed: `ES256`, or `EdDSA` (Ed25519). Keys of both are published.",
+    )
     retention: int = Field(
         86_400,
         ge=3600,

@@ -1,8 +1,9 @@
 """
 `otp-service keys`: the ring of secret keys, in the file that OTP_KEYRING_FILE names.
 
-A new key goes through three states, with time between for every process to read the file again (5 seconds): added, it
-only checks; promoted, it makes new things and the one before only checks; retired, it does nothing.
+A new key goes through three states, with time between for every process to read the file again (5 seconds), and for
+everybody who keeps our key set to fetch it again where the key signs: added, it only checks, and is published;
+promoted, it makes new things and the one before only checks; retired, it does nothing.
 """
 
 import json
@@ -26,12 +27,12 @@ from otp_service.core.keyring import (
     generate,
     new_entry,
 )
+from otp_service.core.signing import CACHE_SECONDS
 
 app = typer.Typer(no_args_is_help=True, help="The ring of secret keys.")
 
-PUBLISHED_SECONDS = (
-    30  # between adding and promoting, so that no process meets a key it does not know
-)
+READ_SECONDS = 30  # between adding and promoting, so that no process meets a key it does not know
+_SIGNS = (Kind.SIGNING, Kind.PROOF)
 
 # Their fingerprints are where limits, subjects and live challenges are found: another key would not find them.
 _FIXED = {
@@ -66,7 +67,7 @@ def list_keys(file: RingFile) -> None:
 @app.command()
 def add(kind: Annotated[Kind, typer.Argument(help="What the key is for.")], file: RingFile) -> None:
     """
-    Add a key that only checks, for now; promote it once every process has read the file.
+    Add a key that only checks, for now; promote it once everybody who checks knows it.
 
     The first of its kind, in a ring of an earlier version, is active at once: nothing else can be.
     """
@@ -78,7 +79,7 @@ def add(kind: Annotated[Kind, typer.Argument(help="What the key is for.")], file
     entry = new_entry(kind, state, created_at=_now().isoformat(timespec="seconds"))
     ring["keys"].append(entry)
     _write(file, ring)
-    then = "and active" if first else f"promote it after {PUBLISHED_SECONDS} s"
+    then = "and active" if first else f"promote it after {_wait(kind)} s"
     typer.echo(f"{entry['kid']} is added; {then}")
 
 
@@ -87,17 +88,23 @@ def promote(
     kid: Kid,
     file: RingFile,
     now: Annotated[
-        bool, typer.Option("--now", help="Although processes may not have read it yet.")
+        bool, typer.Option("--now", help="Although not everybody who checks may know it yet.")
     ] = False,
 ) -> None:
-    """Let a key make new things; the active one of its kind only checks from then on."""
+    """
+    Let a key make new things; the active one of its kind only checks from then on.
+
+    A key that was added too recently is refused: what it makes would be refused by processes that have not read it, and
+    what it signs by consumers whose copy of /.well-known/jwks.json is older than the key.
+    """
     ring = _read(file)
     entry = _find(ring, kid)
     if entry["state"] != State.VERIFY:
         refuse([f"{kid} is {entry['state']}, not {State.VERIFY}"])
     age = (_now() - datetime.fromisoformat(entry["created_at"])).total_seconds()
-    if age < PUBLISHED_SECONDS and not now:
-        refuse([f"{kid} is {age:.0f} s old; wait until it is {PUBLISHED_SECONDS}, or say --now"])
+    wait = _wait(Kind(entry["kind"]))
+    if age < wait and not now:
+        refuse([f"{kid} is {age:.0f} s old; wait until it is {wait}, or say --now"])
     for other in ring["keys"]:
         if other["kind"] == entry["kind"] and other["state"] == State.ACTIVE:
             other["state"] = State.VERIFY.value
@@ -122,6 +129,11 @@ def retire(kid: Kid, file: RingFile) -> None:
     entry["state"] = State.RETIRED.value
     _write(file, ring)
     typer.echo(f"{kid} is retired")
+
+
+def _wait(kind: Kind) -> int:
+    """Return the seconds for which a key must have been there before it makes anything."""
+    return READ_SECONDS + (CACHE_SECONDS if kind in _SIGNS else 0)
 
 
 def _now() -> datetime:

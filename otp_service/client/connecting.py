@@ -36,14 +36,7 @@ class Connecting:
         Raises:
             ValueError: what can't be one; never says a credential.
         """
-        try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL:
-            parsed = httpx.URL("")
-        if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
-            raise ValueError("the URL must be http:// or https:// with a host and no user name")
-        if parsed.query or parsed.fragment:
-            raise ValueError("the URL must have no query and no fragment")
+        url = checked_url(url)
         credential = credential.strip()  # the line break of a file
         if not credential.isascii() or not credential.isprintable() or " " in credential:
             raise ValueError("the credential must be printable ASCII without spaces")
@@ -57,7 +50,20 @@ class Connecting:
             "Authorization": f"Bearer {credential}",
             "User-Agent": f"otp-service-client/{version('otp-service')}",
         }
-        return cls(url=url.rstrip("/"), headers=headers, timeout=timeout, retries=retries)
+        return cls(url=url, headers=headers, timeout=timeout, retries=retries)
+
+
+def checked_url(url: str) -> str:
+    """Return the service's URL without its last slash. Raises ValueError where it can be none."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
+        raise ValueError("the URL must be http:// or https:// with a host and no user name")
+    if parsed.query or parsed.fragment:
+        raise ValueError("the URL must have no query and no fragment")
+    return url.rstrip("/")
 
 
 def method_of(build: Callable[..., Any], method: Callable[P, T]) -> Callable[P, T]:

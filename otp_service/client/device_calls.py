@@ -8,6 +8,7 @@ def remember_device(
     *,
     subject: str,
     proof: str,
+    proof_binding: str | None = None,
     name: str | None = None,
     expires_in: int | None = None,
     binding: str | None = None,
@@ -18,6 +19,7 @@ def remember_device(
 
     Args:
         proof: Of that verification, of a code or an authenticator, for this subject; it is spent.
+        proof_binding: The `binding` of that verification, if it had one.
         name: What the person calls the device.
         expires_in: Seconds, if it shall be less than the service's own.
         binding: Something that stays with the device and is not in the token; each verification must give it again.
@@ -26,7 +28,14 @@ def remember_device(
         ProofNotAccepted: see its `reason`; verify anew.
         AlreadyIssued: the first answer got lost, and tokens are shown once: forget `device_id`.
     """
-    body = given(subject=subject, proof=proof, name=name, expires_in=expires_in, binding=binding)
+    body = given(
+        subject=subject,
+        proof=proof,
+        proof_binding=proof_binding,
+        name=name,
+        expires_in=expires_in,
+        binding=binding,
+    )
     return Call(
         method="POST",
         path="/devices",
@@ -42,10 +51,17 @@ def verify_device(
     token: str,
     purpose: str,
     binding: str | None = None,
+    audience: str | None = None,
+    proof_format: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[DeviceVerification]:
     """
     Check a device's token, once; the result holds the next one, which must take its place.
+
+    Args:
+        binding: As it was given when the device was remembered.
+        audience: The caller that the proof is for; yourself by default, others with the scope `proof:vouch`.
+        proof_format: `opaque` (the default), or `jwt` for a `ProofVerifier`.
 
     Raises:
         InvalidDevice: not remembered: ask for the second factor, and drop the token.
@@ -57,7 +73,14 @@ def verify_device(
         method="POST",
         path="/devices/verify",
         result=DeviceVerification,
-        body=given(subject=subject, token=token, purpose=purpose, binding=binding),
+        body=given(
+            subject=subject,
+            token=token,
+            purpose=purpose,
+            binding=binding,
+            audience=audience,
+            proof_format=proof_format,
+        ),
         idempotency_key=key(idempotency_key),
     )
 

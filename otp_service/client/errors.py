@@ -248,7 +248,11 @@ class DeviceReused(Refused):
 
 
 class ProofInactive(Refused):
-    """Unknown, spent, expired, or meant for another caller: one answer for all."""
+    """
+    Unknown, spent, expired, for another purpose or binding, or meant for another caller: one answer for all.
+
+    Where a `ProofVerifier` says it, `detail` has the reason, for your log and nobody else.
+    """
 
 
 class InvalidRequest(Refused):

@@ -35,9 +35,9 @@ class Kind(StrEnum):
     PHONE = "phone"  # numbers, addresses and idempotency keys, where Redis must recognise them
     SEAL = "seal"  # what must be read again: AES-256-GCM
     CREDENTIAL = "credential"  # callers' credentials
-    PROOF = "proof"  # proofs of success
+    PROOF = "proof"  # proofs of success, opaque and signed
     DEVICE = "device"  # tokens of remembered devices
-    SIGNING = "signing"  # what others must be able to check: ES256
+    SIGNING = "signing"  # receipts, which others check for years
 
 
 class State(StrEnum):

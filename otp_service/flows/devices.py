@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from otp_service.core import devices, proofs
+from otp_service.core import devices
 from otp_service.core.challenge import (
     ChallengeAddress,
     address_of,
@@ -24,6 +24,7 @@ from otp_service.core.challenge import (
 )
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
+from otp_service.core.proofs import ProofWish, Success
 from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.errors import (
     DeviceNotFound,
@@ -33,9 +34,7 @@ from otp_service.errors import (
     InvalidRequest,
     ProofNotAccepted,
 )
-from otp_service.flows.factors import proof_fields
-from otp_service.flows.proofs import ProofRedemption
-from otp_service.store import keys
+from otp_service.flows.proofs import ProofMaking, ProofRedemption
 from otp_service.store.devices import Device, Devices, Reused
 from otp_service.telemetry import DEVICES
 
@@ -87,12 +86,14 @@ class RememberedDevices:
         policy: Policy,
         keyring: Callable[[], Keyring],
         devices: Devices,
-        proofs: ProofRedemption,
+        proofs: ProofMaking,
+        redemption: ProofRedemption,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
         self._devices = devices
         self._proofs = proofs
+        self._redemption = redemption
 
     async def remember(
         self,
@@ -100,6 +101,7 @@ class RememberedDevices:
         subject: str,
         *,
         proof: str,
+        proof_binding: str,
         name: str | None,
         expires_in: int | None,
         binding: str,
@@ -112,6 +114,7 @@ class RememberedDevices:
             caller: Whose subject it is.
             subject: The caller's id of the person, as in the proof.
             proof: Of a code or an authenticator, by this caller.
+            proof_binding: What that verification was bound to, or "".
             name: What the person calls the device.
             expires_in: Seconds, at most the policy's; None for those.
             binding: What every verification must give again, or "".
@@ -126,7 +129,7 @@ class RememberedDevices:
         if seconds > self._policy.device_ttl:
             most = f"must be at most {self._policy.device_ttl}"
             raise InvalidRequest(FieldError("expires_in", most))
-        proven = await self._proofs.redeem(caller, proof)
+        proven = await self._redemption.redeem(caller, proof, purpose=None, binding=proof_binding)
         # Of another caller's proof the subject is another person, however it is spelled.
         if proven is None or proven.caller != caller:
             raise ProofNotAccepted("inactive")
@@ -156,7 +159,15 @@ class RememberedDevices:
         )
 
     async def verify(
-        self, caller: str, subject: str, token: str, *, purpose: str, binding: str, handle: str
+        self,
+        caller: str,
+        subject: str,
+        token: str,
+        *,
+        purpose: str,
+        binding: str,
+        handle: str,
+        wish: ProofWish,
     ) -> DeviceVerified:
         """
         Accept the newest token of a device, once, and give the next.
@@ -168,6 +179,7 @@ class RememberedDevices:
             purpose: That of the proof for which the device was remembered.
             binding: What was given then, or "".
             handle: 32 hex digits, the proof's own; the same again finds what it did.
+            wish: What is wanted of the proof.
 
         Raises:
             InvalidDevice, DeviceMismatch, DeviceRotated: and the newest token stays good.
@@ -180,26 +192,25 @@ class RememberedDevices:
         if genuine is None:
             raise InvalidDevice
         device_id = genuine.device.challenge_id
-        proof_id = challenge_id_for(keyring, address, handle)
-        proof = proofs.derive(keyring, caller=caller, challenge_id=proof_id, attempt_id=handle)
+        success = Success(
+            caller=caller,
+            id=challenge_id_for(keyring, address, handle),
+            attempt_id=handle,
+            challenge_id=None,
+            method=METHOD,
+            amr=AMR,
+            purpose=purpose,
+            binding=binding,
+            subject=subject,
+        )
+        proof = self._proofs.begin(success, wish)
         rotated = await self._devices.rotate(
             genuine,
             purpose=purpose,
             binding=_bound(keyring, caller, binding),
             run=handle,
             leeway_ms=self._policy.device_leeway * 1000,
-            proof_key=keys.proof(address.bucket, proofs.digest(proof)),
-            proof=proof_fields(
-                keyring,
-                caller,
-                subject,
-                proof_id,
-                purpose=purpose,
-                binding=binding,
-                method=METHOD,
-                amr=AMR,
-            ),
-            proof_ttl_ms=self._policy.proof_ttl * 1000,
+            proof=proof.record,
         )
         if isinstance(rotated, Reused):
             if rotated.found:
@@ -216,8 +227,8 @@ class RememberedDevices:
             token=devices.token(keyring, genuine.device, following, caller=caller),
             verified_at=rotated.at,
             expires_at=rotated.expires_at,
-            proof=proof,
-            proof_expires_in=self._policy.proof_ttl,
+            proof=proof.at(rotated.at),
+            proof_expires_in=proof.expires_in,
         )
 
     async def all(self, caller: str, subject: str) -> Sequence[KnownDevice]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from otp_service.channels.channel import Channel
-from otp_service.core import codes, proofs
+from otp_service.core import codes
 from otp_service.core.challenge import (
     ChallengeAddress,
     DeliveryStatus,
@@ -30,6 +30,7 @@ from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.limits import Ceiling
 from otp_service.core.messages import Catalogue, resolve_locale
 from otp_service.core.policy import Policy
+from otp_service.core.proofs import FOR_ITSELF, ProofWish, Success
 from otp_service.core.recipients import Recipient
 from otp_service.errors import (
     ChallengeExhausted,
@@ -41,14 +42,13 @@ from otp_service.errors import (
     Unavailable,
 )
 from otp_service.flows.hashing import HashPool
+from otp_service.flows.proofs import PendingProof, ProofMaking
 from otp_service.flows.send_limits import send_limits, served_recipient
-from otp_service.store import keys
 from otp_service.store.challenges import (
     Approved,
     Challenges,
     NewChallenge,
     Opened,
-    Reserved,
     View,
     ended,
 )
@@ -153,6 +153,7 @@ class OneTimeCodes:
         hashes: HashPool,
         catalogue: Catalogue,
         channel: Channel,
+        proofs: ProofMaking,
         wanted: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -162,6 +163,7 @@ class OneTimeCodes:
         self._hashes = hashes
         self._catalogue = catalogue
         self._channel = channel
+        self._proofs = proofs
         self._ceiling = Ceiling(policy.per_process)
         self._wanted = wanted
         self._clock = clock
@@ -240,7 +242,15 @@ class OneTimeCodes:
         return self._issued(address, recipient.masked, opened)
 
     async def verify(
-        self, caller: str, challenge_id: str, code: str, *, purpose: str, binding: str, handle: str
+        self,
+        caller: str,
+        challenge_id: str,
+        code: str,
+        *,
+        purpose: str,
+        binding: str,
+        handle: str,
+        wish: ProofWish = FOR_ITSELF,
     ) -> Verified:
         """
         Accept the right code, once.
@@ -248,6 +258,7 @@ class OneTimeCodes:
         Args:
             code: 4 to 10 ASCII digits, normalised.
             handle: 32 hex digits; the same again after success succeeds again with the same proof.
+            wish: What is wanted of the proof.
 
         Raises:
             ChallengeNotFound, ChallengeMismatch, CodeNotSent, ChallengeEnded, SubjectBlocked, InvalidRequest,
@@ -267,13 +278,20 @@ class OneTimeCodes:
                 digits=len(code),
                 attempt_id=handle,
             )
-            proof = proofs.derive(
-                keyring, caller=caller, challenge_id=challenge_id, attempt_id=handle
+            success = Success(
+                caller=caller,
+                id=challenge_id,
+                attempt_id=handle,
+                challenge_id=challenge_id,
+                method=METHOD,
+                amr=AMR,
+                purpose=purpose,
+                binding=binding,
+                subject=About.open(keyring, reserved.about, challenge_id).subject,
             )
+            proof = self._proofs.begin(success, wish)
             if isinstance(reserved, Approved):
-                return self._verified(
-                    keyring, address, purpose, reserved.about, reserved.ended_at, proof
-                )
+                return _verified(success, proof, reserved.ended_at)
             for candidate in reserved.candidates:
                 pepper = keyring.find(Kind.PEPPER, candidate.kid)
                 if pepper is None:
@@ -284,15 +302,11 @@ class OneTimeCodes:
                         address,
                         generation=candidate.generation,
                         attempt_id=handle,
-                        proof_key=keys.proof(address.subject.bucket, proofs.digest(proof)),
-                        proof=self._proof_fields(caller, address, purpose, bound, reserved),
-                        proof_ttl_ms=self._policy.proof_ttl * 1000,
+                        proof=proof.record,
                     )
                     CHALLENGES.labels(purpose, "approved").inc()
                     log.info("challenge.approved", caller=caller, challenge_id=challenge_id)
-                    return self._verified(
-                        keyring, address, purpose, reserved.about, ended_at, proof
-                    )
+                    return _verified(success, proof, ended_at)
         log.info(
             "challenge.wrong_code",
             caller=caller,
@@ -416,38 +430,6 @@ class OneTimeCodes:
             windows=(),
         )
 
-    def _proof_fields(
-        self, caller: str, address: ChallengeAddress, purpose: str, bound: str, reserved: Reserved
-    ) -> dict[str, str]:
-        return {
-            "audience": caller,
-            "caller": caller,
-            "id": address.challenge_id,
-            "purpose": purpose,
-            "binding": bound,
-            "about": reserved.about,
-            "method": METHOD,
-            "amr": " ".join(AMR),
-        }
-
-    def _verified(
-        self,
-        keyring: Keyring,
-        address: ChallengeAddress,
-        purpose: str,
-        about: str,
-        verified_at: int,
-        proof: str,
-    ) -> Verified:
-        return Verified(
-            challenge_id=address.challenge_id,
-            purpose=purpose,
-            subject=About.open(keyring, about, address.challenge_id).subject,
-            verified_at=verified_at,
-            proof=proof,
-            proof_expires_in=self._policy.proof_ttl,
-        )
-
 
 def _address(keyring: Keyring, challenge_id: str) -> ChallengeAddress:
     address = address_of(keyring, challenge_id)
@@ -458,3 +440,14 @@ def _address(keyring: Keyring, challenge_id: str) -> ChallengeAddress:
 
 def _subject(ask: CodeRequest, recipient: Recipient) -> str:
     return f"subject:{ask.subject}" if ask.subject is not None else f"recipient:{recipient.e164}"
+
+
+def _verified(success: Success, proof: PendingProof, verified_at: int) -> Verified:
+    return Verified(
+        challenge_id=success.id,
+        purpose=success.purpose,
+        subject=success.subject,
+        verified_at=verified_at,
+        proof=proof.at(verified_at),
+        proof_expires_in=proof.expires_in,
+    )

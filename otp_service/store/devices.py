@@ -14,6 +14,7 @@ from otp_service.errors import (
     Unavailable,
 )
 from otp_service.store import keys
+from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
 from otp_service.store.scripts import Scripts
 
 MAX_DEVICES = 10
@@ -105,9 +106,7 @@ class Devices:
         binding: str,
         run: str,
         leeway_ms: int,
-        proof_key: str,
-        proof: Mapping[str, str],
-        proof_ttl_ms: int,
+        proof: ProofRecord | None,
     ) -> Rotated | Reused:
         """
         Let the next generation take the place of the newest, and write the proof. One winner.
@@ -121,7 +120,7 @@ class Devices:
         """
         answer = await self._scripts.run(
             "rotate_device",
-            [keys.devices(genuine.device.subject), proof_key],
+            [keys.devices(genuine.device.subject), *proof_keys(proof)],
             {
                 "id": genuine.device.challenge_id,
                 "generation": genuine.generation,
@@ -129,8 +128,7 @@ class Devices:
                 "binding": binding,
                 "run": run,
                 "leeway_ms": leeway_ms,
-                "proof": [part for field in proof.items() for part in field],
-                "proof_ttl_ms": proof_ttl_ms,
+                **proof_args(proof),
             },
             durable=True,
         )

@@ -10,10 +10,10 @@ from otp_service.web.models import (
     Given,
     Label,
     Moment,
-    Purpose,
     Seconds,
     Sent,
     Subject,
+    VerifiesBody,
 )
 
 _EXAMPLE_TOKEN = f"otpd_{EXAMPLE_ID}00000000{'x' * 43}"
@@ -48,6 +48,9 @@ class RememberBody(Sent):
             examples=["otpp_1f" + "x" * 43],
         ),
     ]
+    proof_binding: Annotated[
+        Binding | None, Field(description="The `binding` of that verification, if it had one.")
+    ] = None
     name: Label | None = None
     expires_in: Annotated[
         int | None,
@@ -71,7 +74,7 @@ class DeviceRemembered(Given):
     expires_in: Seconds
 
 
-class DeviceVerifyBody(Sent):
+class DeviceVerifyBody(VerifiesBody):
     subject: Subject
     token: Annotated[
         str,
@@ -81,7 +84,6 @@ class DeviceVerifyBody(Sent):
             examples=[_EXAMPLE_TOKEN],
         ),
     ]
-    purpose: Purpose
     binding: DeviceBinding | None = None
 
 

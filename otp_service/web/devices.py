@@ -14,6 +14,7 @@ from otp_service.web.device_models import (
 from otp_service.web.models import NoContent
 from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
+from otp_service.web.proofs import wished
 
 
 async def remember_device(call: Call) -> Answer:
@@ -22,6 +23,7 @@ async def remember_device(call: Call) -> Answer:
         call.caller.name,
         sent.subject,
         proof=sent.proof,
+        proof_binding=sent.proof_binding or "",
         name=sent.name,
         expires_in=sent.expires_in,
         binding=sent.binding or "",
@@ -47,6 +49,7 @@ async def verify_device(call: Call) -> Answer:
         purpose=sent.purpose,
         binding=sent.binding or "",
         handle=call.handle,
+        wish=wished(call),
     )
     return Answer(
         DeviceVerification(

@@ -22,6 +22,7 @@ from otp_service.web.models import (
 )
 from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
+from otp_service.web.proofs import wished
 
 DIAGNOSE = "factors:diagnose"
 
@@ -66,6 +67,7 @@ async def verify_totp(call: Call) -> Answer:
         purpose=sent.purpose,
         binding=sent.binding or "",
         handle=call.handle,
+        wish=wished(call),
         diagnose=DIAGNOSE in call.caller.scopes,
     )
     return Answer(
@@ -121,6 +123,7 @@ async def redeem_recovery_code(call: Call) -> Answer:
         purpose=sent.purpose,
         binding=sent.binding or "",
         handle=call.handle,
+        wish=wished(call),
     )
     return Answer(
         RecoveryVerification(

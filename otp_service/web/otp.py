@@ -17,6 +17,7 @@ from otp_service.web.models import (
 )
 from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
+from otp_service.web.proofs import wished
 
 
 async def request_code(call: Call) -> Answer:
@@ -54,6 +55,7 @@ async def verify_code(call: Call) -> Answer:
         purpose=sent.purpose,
         binding=sent.binding or "",
         handle=call.handle,
+        wish=wished(call),
     )
     return Answer(
         Verification(

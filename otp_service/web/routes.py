@@ -377,7 +377,9 @@ OPERATIONS: Sequence[Operation] = (
         name="introspectProof",
         summary="Redeem a proof",
         description="Tells what a proof proves, once, to the caller it is meant for (RFC 7662). Unknown, spent, "
-        "expired and foreign proofs are one answer: `active` is false.",
+        "expired and foreign proofs are one answer: `active` is false. So is one that was made for another purpose or "
+        "binding than asked for, and the question spends it: whoever shows it elsewhere took it from somebody. Nobody "
+        "but its audience can spend a proof.",
         handler=proofs.introspect_proof,
         scope="proof:redeem",
         request=models.IntrospectBody,

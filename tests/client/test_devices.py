@@ -46,7 +46,7 @@ async def test_a_device_is_remembered_verified_listed_and_forgotten(
     )
     assert (login.method, login.amr, login.device_id) == ("device", (), device.device_id)
     assert login.token not in repr(login)
-    assert (await otp.redeem_proof(proof=login.proof)).method == "device"
+    assert (await otp.redeem_proof(proof=login.proof, binding="key-1")).method == "device"
     with pytest.raises(DeviceRotated):
         await otp.verify_device(
             subject=subject, token=device.token, purpose="login", binding="key-1"

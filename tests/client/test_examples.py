@@ -11,9 +11,12 @@ from typing import Any
 import httpx
 import pyotp
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from otp_service import pytest_plugin
 from otp_service.client import Client
+from otp_service.client.asgi import ProofRefused, answer_proof_refused
 from otp_service.pytest_plugin import RunningService
 from tests.client.conftest import confirm, opened
 
@@ -147,6 +150,35 @@ async def test_a_payment_asks_for_a_proof_of_who_is_logged_in(
 
     assert answers[0].json() == {"paid by": "ann-pays", "confirmed by": "totp"}
     assert (answers[1].status_code, answers[1].json()["code"]) == (403, "proof_mismatch")
+
+
+async def test_a_signed_proof_of_this_session_is_the_login(
+    otp_service: RunningService, load: Load
+) -> None:
+    phone, example = otp_service.phone(), load("signed")
+    async with otp_service.async_client() as otp, example["proofs"]:
+        challenge = await otp.request_code(
+            to=phone.to, purpose="login", subject="ann", binding="hers", wait=10
+        )
+        verified = await otp.verify_code(
+            challenge_id=challenge.challenge_id, code=phone.code(), purpose="login",
+            binding="hers", proof_format="jwt",
+        )  # fmt: skip
+        app = Starlette(
+            routes=[Route("/log-in", example["log_in"], methods=["POST"])],
+            exception_handlers={ProofRefused: answer_proof_refused},
+        )
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as shop:
+            answers = [
+                await shop.post(
+                    "/log-in", headers={"X-OTP-Proof": verified.proof, "X-Session-Hash": session}
+                )
+                for session in ("his", "hers", "hers")
+            ]
+
+    assert [answer.status_code for answer in answers] == [401, 200, 401]
+    assert answers[1].json() == {"welcome": "ann"}
 
 
 def test_the_plugin_serves_the_tests_of_a_caller(root: Path, tmp_path: Path) -> None:

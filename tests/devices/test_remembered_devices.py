@@ -363,3 +363,24 @@ async def test_what_can_not_be_meant_is_refused_before_the_proof_is_spent(
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert (await service.post("/proofs/introspect", proof=proof)).json()["active"] is True
+
+
+async def test_a_bound_verification_remembers_a_device_for_who_knows_its_binding(
+    people: People,
+) -> None:
+    """B13: a proof taken from another session makes no device there."""
+    service = people.service
+    for given, status in (({}, 400), ({"proof_binding": "session-1"}, 201)):
+        service.advance(121)
+        challenge = await service.request(subject=USER, binding="session-1")
+        verified = await service.verify(challenge, service.code(), binding="session-1")
+        answer = await service.post(
+            "/devices", subject=USER, proof=verified.json()["proof"], **given
+        )
+        assert answer.status_code == status, answer.text
+
+
+async def test_its_proof_can_be_for_another_caller_and_signed(people: People) -> None:
+    token = (await people.remembered())["token"]
+    verified = await people.verified(token, audience="payments", proof_format="jwt")
+    assert verified["proof"].count(".") == 2

@@ -14,6 +14,7 @@ import redis
 
 from otp_service.core import keyring
 from otp_service.core.keyring import Kind, State
+from otp_service.core.proofs import ProofWish
 from otp_service.errors import DeviceReused, DeviceRotated, OtpError
 from otp_service.flows.devices import DeviceVerified
 from tests.conftest import Service, Starter
@@ -154,7 +155,13 @@ async def race(service: Service, token: str) -> tuple[Counter[str], list[str]]:
     async def one() -> str:
         try:
             verified = await service.rooms.service.devices.verify(
-                "shop", USER, token, purpose="login", binding="", handle=secrets.token_hex(16)
+                "shop",
+                USER,
+                token,
+                purpose="login",
+                binding="",
+                handle=secrets.token_hex(16),
+                wish=ProofWish(),
             )
         except OtpError as error:
             return type(error).__name__
@@ -212,13 +219,13 @@ async def test_a_race_between_forgetting_and_using_leaves_nothing_good(people: P
         assert (await people.verify(last)).json()["code"] == "invalid_device"
 
 
-ROTATED = "redis.call('HSET', KEYS[1], a.id, cjson.encode(d))\nredis.call('HSET', KEYS[2]"
+ROTATED = "redis.call('HSET', KEYS[1], a.id, cjson.encode(d))\nwrite_proof(KEYS[2]"
 
 
 async def test_a_build_that_does_not_rotate_is_seen_to_let_all_of_them_win(people: People) -> None:
     """The negative control of the races."""
     token = (await people.remembered())["token"]
-    Mutant("", "rotate_device", ROTATED, "redis.call('HSET', KEYS[2]").put_into(
+    Mutant("", "rotate_device", ROTATED, "write_proof(KEYS[2]").put_into(
         people.service.rooms.scripts
     )
 

@@ -60,6 +60,7 @@ from otp_service.store.challenges import (
 from otp_service.store.connection import Timeouts, connect
 from otp_service.store.deliveries import Deliveries, Dropped, InProgress, Job, Send
 from otp_service.store.limits import ChargedLimit
+from otp_service.store.proofs import ProofRecord
 from otp_service.store.scripts import Scripts
 from tests.reliability.harness import Mutant
 
@@ -446,12 +447,12 @@ class ChallengeLife(RuleBasedStateMachine):
             return
         generation = matched[0].generation
         proof_key = keys.proof(life.address.subject.bucket, attempt.handle)
+        record = ProofRecord(key=proof_key, fields={"audience": "shop"}, ttl_ms=PROOF * 1000)
         answer = self.try_to(
             self.challenges.consume(
-                life.address, generation=generation, attempt_id=attempt.handle,
-                proof_key=proof_key, proof={"audience": "shop"}, proof_ttl_ms=PROOF * 1000,
+                life.address, generation=generation, attempt_id=attempt.handle, proof=record
             )
-        )  # fmt: skip
+        )
         graced = life.old and life.old[1] == generation and life.old[2] > self.now
         if over := self.ending(life):
             self.is_ended(answer, over)

@@ -2,7 +2,7 @@
 -- One winner. One that is older was copied, and then nobody can tell whose the newest is: none is good any more.
 --
 -- KEYS[1]    devices     see _devices.lua
--- KEYS[2]    proof       hash, born here with its own end
+-- KEYS[2]    proof       hash, born here with its own end; absent when the proof is not recorded
 -- ARGV[1]    JSON: offset, id, generation (of the token), purpose, binding, run (what makes the call repeatable),
 --            leeway_ms, proof (flat list of fields), proof_ttl_ms
 --
@@ -14,6 +14,7 @@
 --   not_found     forgotten, expired, or of a generation that Redis has lost
 --- include: _clock.lua
 --- include: _devices.lua
+--- include: _proof.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -41,7 +42,5 @@ if d.purpose ~= a.purpose or d.binding ~= a.binding then return cjson.encode({ve
 
 d.generation, d.used_at, d.run = d.generation + 1, now, a.run
 redis.call('HSET', KEYS[1], a.id, cjson.encode(d))
-redis.call('HSET', KEYS[2], unpack(a.proof))
-redis.call('HSET', KEYS[2], 'verified_at', now, 'expires_at', now + a.proof_ttl_ms)
-redis.call('PEXPIRE', KEYS[2], a.proof_ttl_ms)
+write_proof(KEYS[2], a, now)
 return cjson.encode({verdict = 'rotated', at = now, expires_at = d.expires_at})
