@@ -155,7 +155,6 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         )
         channel = WsmsChannel(
             client,
-            sender=settings.wsms_sender,
             deadline=settings.wsms_deadline,
             on_balance=credit.seen,
         )
@@ -196,7 +195,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         )
         service = Service(
             policy=policy,
-            authentication=Authentication(Callers(connection), keyring),
+            authentication=Authentication(Callers(connection), keyring, policy),
             idempotent=IdempotentCalls(Idempotency(scripts), keyring),
             codes=codes,
             proofs=ProofRedemption(Proofs(scripts), keyring),
@@ -215,14 +214,13 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 factors=Factors(scripts, budget=policy.failures),
                 recovery=recovery_codes,
             ),
-            recovery=Recovery(policy=policy, keyring=keyring, codes=recovery_codes, hashes=hashes),
+            recovery=Recovery(keyring=keyring, codes=recovery_codes, hashes=hashes),
             key_set=lambda: key_set(keyring()),
             hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
             is_hook_token=lambda token: is_hook_token(keyring(), token),
             readiness=readiness,
         )
         worker = DeliveryWorker(
-            policy=policy,
             keyring=keyring,
             deliveries=Deliveries(scripts, blocking, consumer=consumer),
             hashes=hashes,

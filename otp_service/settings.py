@@ -29,7 +29,7 @@ from pydantic import (
 
 from otp_service.core.codes import HashCost
 from otp_service.core.keyring import Keyring, KeyringError
-from otp_service.core.limits import FailureBudget, Window
+from otp_service.core.limits import FailureBudget, Window, read_cooldown, read_windows
 from otp_service.core.message_values import host_problem, name_problem
 from otp_service.core.policy import BUILT_IN_PURPOSES, Policy
 from otp_service.core.recipients import REGIONS
@@ -53,10 +53,7 @@ class SettingsError(ValueError):
 
 
 def _windows(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    windows = [Window.parse(part) for part in value.split(",")]
-    return tuple(sorted(windows, key=lambda window: -window.seconds))
+    return read_windows(value) if isinstance(value, str) else value
 
 
 def _words(value: object) -> object:
@@ -67,12 +64,8 @@ def _words(value: object) -> object:
     )
 
 
-def _numbers(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", value, re.ASCII) is None:
-        raise ValueError("must be whole numbers separated by commas, such as 30,60,120")
-    return tuple(int(part) for part in value.split(","))
+def _steps(value: object) -> object:
+    return read_cooldown(value) if isinstance(value, str) else value
 
 
 def _window(value: object) -> object:
@@ -89,7 +82,7 @@ _as_text = PlainSerializer(_listed, return_type=str)
 Windows = Annotated[tuple[Window, ...], BeforeValidator(_windows), _as_text]
 OneWindow = Annotated[Window, BeforeValidator(_window), PlainSerializer(str, return_type=str)]
 Words = Annotated[frozenset[str], BeforeValidator(_words), _as_text]
-Numbers = Annotated[tuple[int, ...], BeforeValidator(_numbers), _as_text]
+Steps = Annotated[tuple[int, ...], BeforeValidator(_steps), _as_text]
 
 
 class Settings(BaseModel):
@@ -248,7 +241,7 @@ class Settings(BaseModel):
         le=100,
         description="Wrong codes without a right one between that disable the factor.",
     )
-    cooldown: Numbers = Field(
+    cooldown: Steps = Field(
         (30, 60, 120),
         description="Seconds between sends to one recipient: after the first, the second, …",
     )
@@ -388,13 +381,6 @@ class Settings(BaseModel):
                 raise ValueError("a purpose is a-z, 0-9 and _, beginning with a letter, 32 at most")
         return value
 
-    @field_validator("cooldown")
-    @classmethod
-    def _cooldown_steps(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not (1 <= len(value) <= 10 and all(1 <= step <= 3600 for step in value)):
-            raise ValueError("1 to 10 steps of 1 to 3600 seconds")
-        return value
-
     @field_validator("brand")
     @classmethod
     def _brand_name(cls, value: str) -> str:
@@ -488,6 +474,7 @@ class Settings(BaseModel):
                 self.failures, self.block_seconds, self.failures_long, self.failures_in_a_row
             ),
             cooldown=self.cooldown,
+            cooldown_window=self.limit_recipient[-1].seconds,
             per_recipient=self.limit_recipient,
             per_recipient_total=self.limit_recipient_total,
             per_client_ip=self.limit_client_ip,
@@ -499,6 +486,7 @@ class Settings(BaseModel):
             hash_cost=HashCost(self.hash_passes, self.hash_memory_kib, self.hash_lanes),
             locale=self.locale,
             brand=self.brand,
+            sender=self.wsms_sender,
             origin=self.origin,
         )
 

@@ -46,7 +46,7 @@ def create(
     settings, now = load_settings(), int(time.time())
     text, stored = credentials.issue(settings.ring(), name, now=now, expires_in=seconds(expires_in))
     record = CallerRecord(name, frozenset(scope), now, (stored,))
-    if not _with_callers(settings, lambda callers: callers.create(record)):
+    if not with_callers(settings, lambda callers: callers.create(record)):
         refuse([f"NAME: there is a caller {name} already; see `otp-service callers rotate {name}`"])
     typer.echo(text)
 
@@ -54,26 +54,39 @@ def create(
 @app.command("list")
 def list_callers() -> None:
     """List callers, scopes and credentials; never a secret."""
-    table = Table("caller", "scopes", "credential", "created", "expires")
-    for record in _with_callers(load_settings(), lambda callers: callers.all()):
+    table = Table("caller", "scopes", "policy", "credential", "created", "expires")
+    for record in with_callers(load_settings(), lambda callers: callers.all()):
         scopes = ", ".join(sorted(record.scopes))
         for number, stored in enumerate(record.credentials or (None,)):
-            shown = (record.name, scopes) if number == 0 else ("", "")
+            own = " ".join(f"{name}={text}" for name, text in record.policy.texts().items())
+            shown = (record.name, scopes, own) if number == 0 else ("", "", "")
             table.add_row(*shown, *_row(stored))
     Console().print(table)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show one caller: scopes, credentials and its own policy; never a secret."""
+    record = existing(load_settings(), name)
+    typer.echo(f"{record.name}: {', '.join(sorted(record.scopes))}")
+    for stored in record.credentials:
+        _, made, ends = _row(stored)
+        typer.echo(f"  credential {stored.id}, created {made}, expires {ends}")
+    for field, text in record.policy.texts().items():
+        typer.echo(f"  {field} = {text}")
 
 
 @app.command()
 def rotate(name: Name, expires_in: ExpiresIn = None) -> None:
     """Print a second credential, once; the older one stays valid until it is revoked."""
     settings, now = load_settings(), int(time.time())
-    record = _existing(settings, name)
+    record = existing(settings, name)
     live = [c for c in record.credentials if c.expires_at is None or c.expires_at > now]
     if len(live) >= MAX_LIVE:
         refuse([f"{name} has {MAX_LIVE} live credentials; revoke {live[0].id} first"])
     text, stored = credentials.issue(settings.ring(), name, now=now, expires_in=seconds(expires_in))
     changed = replace(record, credentials=(*live, stored))
-    _with_callers(settings, lambda callers: callers.replace(changed))
+    with_callers(settings, lambda callers: callers.replace(changed))
     typer.echo(text)
 
 
@@ -87,16 +100,16 @@ def revoke(
 ) -> None:
     """Revoke one credential, or a caller with all of them; refused everywhere within 5 seconds."""
     settings = load_settings()
-    record = _existing(settings, name)
+    record = existing(settings, name)
     if credential is None:
-        _with_callers(settings, lambda callers: callers.remove(name))
+        with_callers(settings, lambda callers: callers.remove(name))
         typer.echo(f"{name} is gone")
         return
     left = tuple(stored for stored in record.credentials if stored.id != credential)
     if len(left) == len(record.credentials):
         known = ", ".join(stored.id for stored in record.credentials)
         refuse([f"--credential: {name} has {known or 'none'}"])
-    _with_callers(settings, lambda callers: callers.replace(replace(record, credentials=left)))
+    with_callers(settings, lambda callers: callers.replace(replace(record, credentials=left)))
     typer.echo(f"{credential} of {name} is revoked")
 
 
@@ -110,8 +123,9 @@ def seconds(duration: str | None) -> int | None:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _existing(settings: Settings, name: str) -> CallerRecord:
-    record = _with_callers(settings, lambda callers: callers.find(name))
+def existing(settings: Settings, name: str) -> CallerRecord:
+    """Return the caller of that name; exits 1 when there is none."""
+    record = with_callers(settings, lambda callers: callers.find(name))
     if record is None:
         refuse([f"NAME: there is no caller {name}"])
     return record
@@ -128,7 +142,8 @@ def _date(unix: int) -> str:
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _with_callers(settings: Settings, work: Callable[[Callers], Awaitable[T]]) -> T:
+def with_callers(settings: Settings, work: Callable[[Callers], Awaitable[T]]) -> T:
+    """Return what `work` makes of the callers; exits 1 when Redis is away."""
     from otp_service.app import open_redis
 
     async def run() -> T:

@@ -8,11 +8,12 @@ that time; a credential that a remembered record does not know makes it be read 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from otp_service.core import credentials
 from otp_service.core.credentials import Presented
 from otp_service.core.keyring import Keyring
+from otp_service.core.policy import Policy
 from otp_service.errors import InsufficientScope, Unauthorized
 from otp_service.store.callers import CallerRecord, Callers
 
@@ -23,10 +24,16 @@ _REMEMBERED = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An application that has shown its credential."""
+    """
+    An application that has shown its credential.
+
+    Attributes:
+        policy: The rules that hold for it: the service's, tightened by its own.
+    """
 
     name: str
     scopes: frozenset[str]
+    policy: Policy = field(repr=False)
 
     def require(self, scope: str) -> None:
         """Raise InsufficientScope without that scope."""
@@ -39,6 +46,7 @@ class Authentication:
     Checks credentials.
 
     Args:
+        policy: The service's.
         clock: Unix seconds.
         steady: Any steady clock, seconds.
     """
@@ -47,12 +55,14 @@ class Authentication:
         self,
         callers: Callers,
         keyring: Callable[[], Keyring],
+        policy: Policy,
         *,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._callers = callers
         self._keyring = keyring
+        self._policy = policy
         self._clock = clock
         self._steady = steady
         self._remembered: OrderedDict[str, tuple[float, CallerRecord | None]] = OrderedDict()
@@ -73,7 +83,7 @@ class Authentication:
         for max_age in (MEMORY_SECONDS, _REREAD_SECONDS):
             record = await self._record(presented.caller, max_age)
             if record is not None and self._knows(record, presented):
-                return Caller(record.name, record.scopes)
+                return Caller(record.name, record.scopes, record.policy.tighten(self._policy))
         raise Unauthorized(presented=True)
 
     def _knows(self, record: CallerRecord, presented: Presented) -> bool:

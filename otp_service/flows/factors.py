@@ -89,10 +89,11 @@ class AuthenticatorApps:
         name: str,
         algorithm: Algorithm,
         digits: int,
+        policy: Policy,
         handle: str,
     ) -> Enrollment:
         """
-        Make an authenticator that waits for its first code.
+        Make an authenticator that waits for its first code. `policy` is the caller's.
 
         Raises:
             TooManyFactors, Unavailable.
@@ -113,7 +114,7 @@ class AuthenticatorApps:
         if expires_at is None:
             raise AlreadyIssued(factor_id)
         uri = authenticator.provisioning_uri(
-            account_name=account_name, issuer=issuer or self._policy.brand or "otp_service"
+            account_name=account_name, issuer=issuer or policy.brand or "otp_service"
         )
         log.info("factor.enrolled", caller=caller, factor_id=factor_id)
         return Enrollment(
@@ -152,6 +153,7 @@ class AuthenticatorApps:
         *,
         purpose: str,
         binding: str,
+        policy: Policy,
         handle: str,
         diagnose: bool,
     ) -> FactorVerified:
@@ -164,6 +166,7 @@ class AuthenticatorApps:
             code: ASCII digits, normalised.
             purpose: What the proof will say.
             binding: What the proof will be bound to, or "".
+            policy: The caller's.
             handle: 32 hex digits, the proof's own.
             diagnose: Whether a refusal may say that the person's clock is off.
 
@@ -204,7 +207,7 @@ class AuthenticatorApps:
                 method=METHOD,
                 amr=AMR,
             ),
-            proof_ttl_ms=self._policy.proof_ttl * 1000,
+            proof_ttl_ms=policy.proof_ttl * 1000,
         )
         if at is None:
             raise InvalidCode(tried.attempts_left)
@@ -214,7 +217,7 @@ class AuthenticatorApps:
             factor_id=factor.factor_id,
             verified_at=at,
             proof=proof,
-            proof_expires_in=self._policy.proof_ttl,
+            proof_expires_in=policy.proof_ttl,
         )
 
     async def ways(self, caller: str, subject: str) -> tuple[list[Factor], int]:

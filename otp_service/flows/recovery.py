@@ -41,12 +41,10 @@ class Recovery:
     def __init__(
         self,
         *,
-        policy: Policy,
         keyring: Callable[[], Keyring],
         codes: RecoveryCodes,
         hashes: HashPool,
     ) -> None:
-        self._policy = policy
         self._keyring = keyring
         self._codes = codes
         self._hashes = hashes
@@ -80,7 +78,15 @@ class Recovery:
         return shown, at
 
     async def redeem(
-        self, caller: str, subject: str, code: str, *, purpose: str, binding: str, handle: str
+        self,
+        caller: str,
+        subject: str,
+        code: str,
+        *,
+        purpose: str,
+        binding: str,
+        policy: Policy,
+        handle: str,
     ) -> Redeemed:
         """
         Accept a code, once.
@@ -91,6 +97,7 @@ class Recovery:
             code: 16 characters, normalised.
             purpose: What the proof will say.
             binding: What the proof will be bound to, or "".
+            policy: The caller's.
             handle: 32 hex digits, the proof's own.
 
         Raises:
@@ -129,7 +136,7 @@ class Recovery:
                 method=METHOD,
                 amr=AMR,
             ),
-            proof_ttl_ms=self._policy.proof_ttl * 1000,
+            proof_ttl_ms=policy.proof_ttl * 1000,
         )
         if redeemed is None:
             raise InvalidCode(tried.attempts_left)
@@ -140,5 +147,5 @@ class Recovery:
             verified_at=verified_at,
             remaining=remaining,
             proof=proof,
-            proof_expires_in=self._policy.proof_ttl,
+            proof_expires_in=policy.proof_ttl,
         )

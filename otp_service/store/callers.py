@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from otp_service.core.caller_policy import CallerPolicy
 from otp_service.core.credentials import StoredCredential
 from otp_service.errors import Unavailable
 from otp_service.store import keys
@@ -21,12 +22,14 @@ class CallerRecord:
         scopes: What its credentials may do.
         created_at: Unix seconds.
         credentials: At most two, the newest last.
+        policy: Its own rules.
     """
 
     name: str
     scopes: frozenset[str]
     created_at: int
     credentials: tuple[StoredCredential, ...]
+    policy: CallerPolicy = field(default_factory=CallerPolicy)
 
 
 class Callers:
@@ -80,6 +83,7 @@ def _write(record: CallerRecord) -> str:
             "scopes": sorted(record.scopes),
             "created_at": record.created_at,
             "credentials": [asdict(credential) for credential in record.credentials],
+            "policy": record.policy.texts(),
         }
     )
 
@@ -93,6 +97,7 @@ def _read(name: str, text: str) -> CallerRecord:
             scopes=frozenset(data["scopes"]),
             created_at=int(data["created_at"]),
             credentials=tuple(StoredCredential(**entry) for entry in credentials),
+            policy=CallerPolicy.read(data.get("policy", {})),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Unavailable("redis: a caller's record is damaged") from None

@@ -36,6 +36,7 @@ async def enroll_totp(call: Call) -> Answer:
         name=sent.name or "Authenticator app",
         algorithm=Algorithm(sent.algorithm),
         digits=sent.digits,
+        policy=call.caller.policy,
         handle=call.handle,
     )
     return Answer(
@@ -59,12 +60,14 @@ async def confirm_totp(call: Call) -> Answer:
 
 async def verify_totp(call: Call) -> Answer:
     sent: TotpVerifyBody = call.body
+    call.require_purpose(sent.purpose)
     verified = await call.service.apps.verify(
         call.caller.name,
         sent.subject,
         sent.code,
         purpose=sent.purpose,
         binding=sent.binding or "",
+        policy=call.caller.policy,
         handle=call.handle,
         diagnose=DIAGNOSE in call.caller.scopes,
     )
@@ -114,12 +117,14 @@ async def issue_recovery_codes(call: Call) -> Answer:
 
 async def redeem_recovery_code(call: Call) -> Answer:
     sent: RecoveryVerifyBody = call.body
+    call.require_purpose(sent.purpose)
     redeemed = await call.service.recovery.redeem(
         call.caller.name,
         sent.subject,
         sent.code,
         purpose=sent.purpose,
         binding=sent.binding or "",
+        policy=call.caller.policy,
         handle=call.handle,
     )
     return Answer(

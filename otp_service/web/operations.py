@@ -65,6 +65,13 @@ class Call:
     handle: str
     wait: int
 
+    def require_purpose(self, purpose: str) -> None:
+        """Raise InvalidRequest for a purpose that the caller's codes and proofs can't have."""
+        allowed = self.caller.policy.purposes
+        if purpose not in allowed:
+            known = ", ".join(sorted(allowed)) or "those that its operator allows: none is left"
+            raise InvalidRequest(FieldError("purpose", f"must be one of {known}"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:

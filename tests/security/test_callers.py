@@ -17,6 +17,7 @@ from otp_service.cli import app
 from otp_service.core import credentials
 from otp_service.core.credentials import SCOPES
 from otp_service.core.keyring import Kind
+from otp_service.core.policy import Policy
 from otp_service.errors import Unauthorized
 from otp_service.flows.authentication import MEMORY_SECONDS, Authentication
 from otp_service.settings import load
@@ -220,7 +221,7 @@ async def test_a_revoked_credential_is_refused_within_five_seconds(
     """F14: also by a process that has just used it; a new one works at once."""
     ring, clock = load(environment).ring(), Clocks()
     old, stored = credentials.issue(ring, "shop", now=0, expires_in=None)
-    authentication = Authentication(callers, lambda: ring, clock=clock, steady=clock)
+    authentication = Authentication(callers, lambda: ring, Policy(), clock=clock, steady=clock)
     await callers.replace(CallerRecord("shop", frozenset(SCOPES), 0, (stored,)))
     assert not await refused(authentication, old)
 
@@ -242,7 +243,9 @@ async def test_a_credential_is_refused_from_the_second_it_expires(
     ring, clock = load(environment).ring(), Clocks()
     text, stored = credentials.issue(ring, "shop", now=int(clock()), expires_in=60)
     await callers.replace(CallerRecord("shop", frozenset(SCOPES), 0, (stored,)))
-    authentication = Authentication(callers, lambda: ring, clock=clock, steady=lambda: 0.0)
+    authentication = Authentication(
+        callers, lambda: ring, Policy(), clock=clock, steady=lambda: 0.0
+    )
 
     clock.pass_(59)
     assert not await refused(authentication, text)
@@ -255,7 +258,7 @@ async def test_unknown_names_do_not_fill_the_memory_or_hide_a_new_caller(
 ) -> None:
     """I07's neighbour: a caller that is created works though it was just asked for in vain."""
     ring, clock = load(environment).ring(), Clocks()
-    authentication = Authentication(callers, lambda: ring, clock=clock, steady=clock)
+    authentication = Authentication(callers, lambda: ring, Policy(), clock=clock, steady=clock)
     text, stored = credentials.issue(ring, "late", now=0, expires_in=None)
     assert await refused(authentication, text)
     await callers.replace(CallerRecord("late", frozenset(SCOPES), 0, (stored,)))
@@ -294,7 +297,7 @@ def status(environment: dict[str, str], text: str) -> str:
         ring = load(environment).ring()
         connection = open_redis(load(environment))
         try:
-            found = Authentication(Callers(connection), lambda: ring)
+            found = Authentication(Callers(connection), lambda: ring, Policy())
             caller = await found.authenticate(text)
         except Unauthorized:
             return "refused"
