@@ -27,7 +27,9 @@ from pydantic import (
     model_validator,
 )
 
+from otp_service.core.caller_tokens import TokenRules
 from otp_service.core.codes import HashCost
+from otp_service.core.issuer_keys import ALGORITHMS
 from otp_service.core.keyring import Keyring, KeyringError
 from otp_service.core.limits import FailureBudget, Window, read_cooldown, read_windows
 from otp_service.core.message_values import host_problem, name_problem
@@ -300,7 +302,39 @@ class Settings(BaseModel):
     )
     workers: int = Field(1, ge=1, le=64, description="Serving processes.")
     trusted_proxies: Words = Field(
-        frozenset(), description="Addresses or networks whose `X-Forwarded-*` is believed. Not `*`."
+        frozenset(),
+        description="Addresses or networks of proxies whose `Client-Cert` is believed. Not `*`.",
+    )
+    caller_certificates: bool = Field(
+        False,
+        description="Know callers by the certificate that a proxy of `OTP_TRUSTED_PROXIES` hands on (RFC 9440).",
+    )
+    caller_issuer: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="Issuer (`iss`) of the JWTs by which callers may say who they are; empty: there is none.",
+    )
+    caller_jwks_url: str | None = Field(
+        None, description="https address of that issuer's key set (JWKS)."
+    )
+    caller_jwks_ca_file: str | None = Field(
+        None, description="PEM file of the authority that signed the key set's certificate."
+    )
+    caller_audience: str | None = Field(
+        None, min_length=1, max_length=255, description="The `aud` that such a JWT must name."
+    )
+    caller_algorithms: Words = Field(
+        frozenset({"ES256", "RS256", "EdDSA"}),
+        description="Algorithms by which such JWTs may be signed. Never `HS*`, never `none`.",
+    )
+    caller_claim: str = Field(
+        "sub",
+        pattern=r"^[A-Za-z0-9_.:/-]{1,64}$",
+        description="The claim that names the caller: `sub`, `azp` or `client_id`.",
+    )
+    caller_token_life: int = Field(
+        3600, ge=60, le=86_400, description="Seconds from `iat` to `exp` of such a JWT, at most."
     )
     drain_seconds: int = Field(
         35, ge=1, le=300, description="Seconds to finish what is in flight on SIGTERM."
@@ -395,6 +429,23 @@ class Settings(BaseModel):
             raise ValueError(reason)
         return value
 
+    @field_validator("caller_jwks_url")
+    @classmethod
+    def _safe_key_set(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "https://none")
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username:
+            raise ValueError("must be an https:// URL without a user name")
+        if parts.scheme == "http" and not _loopback(parts.hostname):
+            raise ValueError("must be https: whoever is on the way could give keys of its own")
+        return value
+
+    @field_validator("caller_algorithms")
+    @classmethod
+    def _public_algorithms(cls, value: frozenset[str]) -> frozenset[str]:
+        if not value or not value <= ALGORITHMS:
+            raise ValueError(f"must be of {', '.join(sorted(ALGORITHMS))}")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _named_proxies(cls, value: frozenset[str]) -> frozenset[str]:
@@ -431,6 +482,21 @@ class Settings(BaseModel):
             wrong.append(
                 "OTP_WEBHOOKS_ALLOW_PRIVATE: only with OTP_ENVIRONMENT=development: callers could reach inside"
             )
+        issuer = {
+            "OTP_CALLER_ISSUER": self.caller_issuer,
+            "OTP_CALLER_JWKS_URL": self.caller_jwks_url,
+            "OTP_CALLER_AUDIENCE": self.caller_audience,
+        }
+        if any(issuer.values()):
+            wrong += [
+                f"{name}: is required with the others of {', '.join(issuer)}"
+                for name, value in issuer.items()
+                if not value
+            ]
+        if self.caller_certificates and not self.trusted_proxies:
+            wrong.append(
+                "OTP_CALLER_CERTIFICATES: needs OTP_TRUSTED_PROXIES: else anybody could hand a certificate on"
+            )
         if self.environment == "production":
             if not self.regions:
                 wrong.append("OTP_REGIONS: name the regions to which codes go, such as DE,AT,CH")
@@ -453,6 +519,18 @@ class Settings(BaseModel):
     def ring(self) -> Keyring:
         """Return the key ring as it was when the settings were read."""
         return Keyring.from_json(self.keyring.get_secret_value())
+
+    def token_rules(self) -> TokenRules | None:
+        """Return what callers' JWTs must say; None without an issuer."""
+        if self.caller_issuer is None or self.caller_audience is None:
+            return None
+        return TokenRules(
+            issuer=self.caller_issuer,
+            audience=self.caller_audience,
+            algorithms=self.caller_algorithms,
+            claim=self.caller_claim,
+            max_life=self.caller_token_life,
+        )
 
     def policy(self) -> Policy:
         """Return the rules for codes, challenges and sends."""

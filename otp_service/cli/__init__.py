@@ -7,7 +7,6 @@ Exit codes: 0 done, 1 refused (bad configuration, unknown name, a check that fai
 import typer
 
 from otp_service.cli import (
-    caller_policy,
     callers,
     dev,
     doctor,
@@ -35,7 +34,6 @@ app.command("doctor")(doctor.doctor)
 app.command("unblock")(subjects.unblock)
 app.command("settings")(doctor.settings)
 app.command("openapi")(serve.openapi)
-callers.app.command("policy")(caller_policy.policy)
 app.add_typer(callers.app, name="callers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(messages.app, name="messages")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from otp_service.cli.callers import Name, existing, with_callers
+from otp_service.cli.caller_records import Name, existing, with_callers
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core.caller_policy import RULES, CallerPolicy, CallerPolicyInvalid
 from otp_service.core.message_lint import lint

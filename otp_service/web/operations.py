@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from otp_service.errors import (
     AlreadyIssued,
+    BadRequest,
     ChallengeExhausted,
     FieldError,
     InvalidCode,
@@ -115,7 +116,8 @@ class Operation:
 
     async def _answer(self, request: Request) -> Response:
         service: Service = request.state["service"]
-        caller = await service.authentication.authenticate(_credential(request))
+        certificate = service.hop.certificate(request) if service.hop is not None else None
+        caller = await service.authentication.authenticate(_credential(request), certificate)
         structlog.contextvars.bind_contextvars(caller=caller.name)
         if self.scope is not None:
             caller.require(self.scope)
@@ -181,6 +183,9 @@ def refuse(error: OtpError, request: Request) -> Response:
 
 
 def _credential(request: Request) -> str | None:
+    if "access_token" in request.query_params:
+        # RFC 6750 section 2.3: addresses are logged along the way.
+        raise BadRequest("a credential belongs in the Authorization header; revoke this one")
     headers = request.headers.getlist("authorization")
     if not headers:
         return None

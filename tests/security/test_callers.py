@@ -19,7 +19,8 @@ from otp_service.core.credentials import SCOPES
 from otp_service.core.keyring import Kind
 from otp_service.core.policy import Policy
 from otp_service.errors import Unauthorized
-from otp_service.flows.authentication import MEMORY_SECONDS, Authentication
+from otp_service.flows.authentication import Authentication
+from otp_service.flows.known_callers import MEMORY_SECONDS, KnownCallers
 from otp_service.settings import load
 from otp_service.store.callers import CallerRecord, Callers
 from otp_service.web.models import EXAMPLE_ID
@@ -94,15 +95,20 @@ async def test_two_credentials_at_once_are_none(quiet: Service) -> None:
 
 
 async def test_a_credential_elsewhere_than_in_the_header_is_none(quiet: Service) -> None:
-    """F13, N-066."""
+    """F13, N-066: in the query, where logs have it, it is a mistake to be told of, never repeated."""
     own = quiet.http.headers["authorization"].removeprefix("Bearer ")
     del quiet.http.headers["authorization"]
     in_query = await quiet.http.get(f"/otp/{EXAMPLE_ID}?access_token={own}")
     in_body = await quiet.post("/otp/cancel", access_token=own, challenge_id=EXAMPLE_ID)
     in_cookie = await quiet.http.get(f"/otp/{EXAMPLE_ID}", headers={"Cookie": f"token={own}"})
 
-    assert {a.status_code for a in (in_query, in_body, in_cookie)} == {401}
-    assert all(own not in a.text for a in (in_query, in_body, in_cookie))
+    assert (in_query.status_code, in_query.json()["code"]) == (400, "bad_request")
+    assert {a.status_code for a in (in_body, in_cookie)} == {401}
+    beside = await quiet.http.get(
+        f"/otp/{EXAMPLE_ID}?access_token={own}", headers={"Authorization": f"Bearer {own}"}
+    )
+    assert beside.status_code == 400
+    assert all(own not in a.text for a in (in_query, in_body, in_cookie, beside))
 
 
 async def test_a_caller_is_who_its_credential_says(quiet: Service) -> None:
@@ -221,7 +227,9 @@ async def test_a_revoked_credential_is_refused_within_five_seconds(
     """F14: also by a process that has just used it; a new one works at once."""
     ring, clock = load(environment).ring(), Clocks()
     old, stored = credentials.issue(ring, "shop", now=0, expires_in=None)
-    authentication = Authentication(callers, lambda: ring, Policy(), clock=clock, steady=clock)
+    authentication = Authentication(
+        KnownCallers(callers, Policy(), steady=clock), lambda: ring, clock=clock
+    )
     await callers.replace(CallerRecord("shop", frozenset(SCOPES), 0, (stored,)))
     assert not await refused(authentication, old)
 
@@ -244,7 +252,7 @@ async def test_a_credential_is_refused_from_the_second_it_expires(
     text, stored = credentials.issue(ring, "shop", now=int(clock()), expires_in=60)
     await callers.replace(CallerRecord("shop", frozenset(SCOPES), 0, (stored,)))
     authentication = Authentication(
-        callers, lambda: ring, Policy(), clock=clock, steady=lambda: 0.0
+        KnownCallers(callers, Policy(), steady=lambda: 0.0), lambda: ring, clock=clock
     )
 
     clock.pass_(59)
@@ -258,7 +266,9 @@ async def test_unknown_names_do_not_fill_the_memory_or_hide_a_new_caller(
 ) -> None:
     """I07's neighbour: a caller that is created works though it was just asked for in vain."""
     ring, clock = load(environment).ring(), Clocks()
-    authentication = Authentication(callers, lambda: ring, Policy(), clock=clock, steady=clock)
+    authentication = Authentication(
+        KnownCallers(callers, Policy(), steady=clock), lambda: ring, clock=clock
+    )
     text, stored = credentials.issue(ring, "late", now=0, expires_in=None)
     assert await refused(authentication, text)
     await callers.replace(CallerRecord("late", frozenset(SCOPES), 0, (stored,)))
@@ -297,7 +307,7 @@ def status(environment: dict[str, str], text: str) -> str:
         ring = load(environment).ring()
         connection = open_redis(load(environment))
         try:
-            found = Authentication(Callers(connection), lambda: ring, Policy())
+            found = Authentication(KnownCallers(Callers(connection), Policy()), lambda: ring)
             caller = await found.authenticate(text)
         except Unauthorized:
             return "refused"
