@@ -424,3 +424,78 @@ def test_redis_away_is_said_without_its_password(environment: dict[str, str]) ->
     assert result.exit_code == 1
     assert "OTP_REDIS_URL" in result.output
     assert "pass-word-1" not in result.output
+
+
+# Identities
+
+
+SHA = "AB:" * 31 + "AB"
+
+
+def test_a_caller_by_token_or_certificate_gets_no_credential(shell: Shell) -> None:
+    done = shell("create", "web", "--scope", "otp:request", "--jwt-subject", "svc-shop")
+    assert (done.exit_code, done.stdout) == (0, "web is created\n")
+    assert shell("identify", "web", "--certificate-sha256", SHA).exit_code == 0
+    assert shell("identify", "web", "--certificate-san", "Shop.Internal").exit_code == 0
+
+    shown = shell("show", "web").output
+    assert "jwt-subject svc-shop" in shown
+    assert f"certificate-sha256 {'ab' * 32}" in shown
+    assert "certificate-san shop.internal" in shown
+    assert "credential" not in shown
+    assert credentials.Presented.parse(shell("rotate", "web").stdout.strip()) is not None
+
+    assert shell("identify", "web", "--jwt-subject", "svc-shop", "--remove").exit_code == 0
+    assert "svc-shop" not in shell("show", "web").output
+
+
+def test_an_identity_is_one_callers_until_it_is_given_up(shell: Shell, valkey_url: str) -> None:
+    shell("create", "web", "--scope", "otp:request", "--jwt-subject", "svc-shop")
+    taken = shell("create", "other", "--scope", "otp:request", "--jwt-subject", "svc-shop")
+    assert (taken.exit_code, "is web's" in taken.output) == (1, True)
+    assert shell("show", "other").exit_code == 1
+
+    assert shell("identify", "web", "--jwt-subject", "svc-shop", "--remove").exit_code == 0
+    done = shell("create", "other", "--scope", "otp:request", "--jwt-subject", "svc-shop")
+    assert done.exit_code == 0
+
+    assert shell("revoke", "other").exit_code == 0
+    with SyncRedis.from_url(valkey_url) as client:
+        assert list(client.scan_iter(match="otp:identity:*")) == []
+        # A lead that somebody left behind holds nobody up.
+        shell("identify", "web", "--jwt-subject", "svc-shop")
+        (lead,) = client.scan_iter(match="otp:identity:*")
+        client.set(lead, "gone")
+    done = shell("create", "third", "--scope", "otp:request", "--jwt-subject", "svc-shop")
+    assert done.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("identify", "web"), "name a --jwt-subject"),
+        (("identify", "nobody", "--jwt-subject", "x"), "no caller"),
+        (("identify", "web", "--jwt-subject", ""), "--jwt-subject"),
+        (("identify", "web", "--jwt-subject", "a" * 256), "--jwt-subject"),
+        (("identify", "web", "--jwt-subject", "a\nb"), "--jwt-subject"),
+        (("identify", "web", "--certificate-sha256", "abc"), "64 hex digits"),
+        (("identify", "web", "--certificate-san", "*.shop.internal"), "--certificate-san"),
+        (("identify", "web", "--certificate-san", ""), "--certificate-san"),
+        (("identify", "web", "--certificate-san", "spiffe://é"), "--certificate-san"),
+        (("identify", "web", "--jwt-subject", "x", "--remove"), "web has no jwt-subject x"),
+        (
+            ("identify", "web", *(a for n in range(9) for a in ("--jwt-subject", f"s{n}"))),
+            "at most 8",
+        ),
+    ],
+)
+def test_what_can_be_no_identity_is_refused(
+    shell: Shell, arguments: tuple[str, ...], said: str
+) -> None:
+    shell.credential("create", "web", "--scope", "otp:request")
+    before = shell("show", "web").output
+
+    result = shell(*arguments)
+
+    assert (result.exit_code, said in result.output) == (1, True), result.output
+    assert shell("show", "web").output == before
