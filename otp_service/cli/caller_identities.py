@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from otp_service.cli.caller_records import Name, existing, with_callers
+from otp_service.cli.caller_records import Name, change, existing, with_callers
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core.identities import MAX_IDENTITIES, Identity, IdentityKind, bind, identity
 from otp_service.core.keyring import Keyring
@@ -46,8 +46,7 @@ def identify(
     if remove:
         _remove(settings, record, given)
     else:
-        changed = bound(settings, record, given)
-        with_callers(settings, lambda callers: callers.replace(changed))
+        change(settings, bound(settings, record, given))
     typer.echo(f"{name}: {', '.join(map(str, given))} {'removed' if remove else 'added'}")
 
 
@@ -96,7 +95,7 @@ def _remove(settings: Settings, record: CallerRecord, given: Sequence[Identity])
         stored for stored in record.identities if not _among(given, stored.kind, stored.value)
     )
 
-    with_callers(settings, lambda callers: callers.replace(replace(record, identities=left)))
+    change(settings, replace(record, identities=left))
     _unlead(settings, given)
 
 

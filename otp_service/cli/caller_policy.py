@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from otp_service.cli.caller_records import Name, existing, with_callers
+from otp_service.cli.caller_records import Name, change, existing
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core.caller_policy import RULES, CallerPolicy, CallerPolicyInvalid
 from otp_service.core.message_lint import lint
@@ -45,7 +45,7 @@ def policy(
     except CallerPolicyInvalid as error:
         refuse(error.lines)
     if set_ or unset:
-        with_callers(settings, lambda callers: callers.replace(replace(record, policy=own)))
+        change(settings, replace(record, policy=own))
     for field, text in own.texts().items():
         typer.echo(f"{field} = {text}")
     for finding in _findings(catalogue, own.tighten(rules)):

@@ -24,6 +24,12 @@ def existing(settings: Settings, name: str) -> CallerRecord:
     return record
 
 
+def change(settings: Settings, record: CallerRecord) -> None:
+    """Store a record that was read and changed; exits 1 when somebody else changed it meanwhile."""
+    if not with_callers(settings, lambda callers: callers.change(record)):
+        refuse([f"NAME: {record.name} was changed meanwhile; nothing is done, look and try again"])
+
+
 def with_callers(settings: Settings, work: Callable[[Callers], Awaitable[T]]) -> T:
     """Return what `work` makes of the callers; exits 1 when Redis is away."""
     from otp_service.app import open_redis

@@ -20,7 +20,7 @@ from otp_service.cli.caller_identities import (
     named,
 )
 from otp_service.cli.caller_policy import policy
-from otp_service.cli.caller_records import Name, existing, with_callers
+from otp_service.cli.caller_records import Name, change, existing, with_callers
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core import credentials
 from otp_service.core.credentials import CALLER_NAME, MAX_LIVE, SCOPES, StoredCredential
@@ -106,8 +106,7 @@ def rotate(name: Name, expires_in: ExpiresIn = None) -> None:
     if len(live) >= MAX_LIVE:
         refuse([f"{name} has {MAX_LIVE} live credentials; revoke {live[0].id} first"])
     text, stored = credentials.issue(settings.ring(), name, now=now, expires_in=seconds(expires_in))
-    changed = replace(record, credentials=(*live, stored))
-    with_callers(settings, lambda callers: callers.replace(changed))
+    change(settings, replace(record, credentials=(*live, stored)))
     typer.echo(text)
 
 
@@ -131,7 +130,7 @@ def revoke(
     if len(left) == len(record.credentials):
         known = ", ".join(stored.id for stored in record.credentials)
         refuse([f"--credential: {name} has {known or 'none'}"])
-    with_callers(settings, lambda callers: callers.replace(replace(record, credentials=left)))
+    change(settings, replace(record, credentials=left))
     typer.echo(f"{credential} of {name} is revoked")
 
 

@@ -17,6 +17,7 @@ from otp_service.core.identities import Identity, StoredIdentity
 from otp_service.errors import Unavailable
 from otp_service.store import keys
 from otp_service.store.connection import FAULTS, Connection
+from otp_service.store.scripts import Scripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class CallerRecord:
         credentials: At most two, the newest last.
         policy: Its own rules.
         identities: As which it may come besides.
+        read_as: The text that it was read from; "" for one that was not.
     """
 
     name: str
@@ -39,6 +41,7 @@ class CallerRecord:
     credentials: tuple[StoredCredential, ...]
     policy: CallerPolicy = field(default_factory=CallerPolicy)
     identities: tuple[StoredIdentity, ...] = ()
+    read_as: str = field(default="", repr=False, compare=False)
 
     def has(self, given: Identity) -> bool:
         """Whether an identity is among those of the record; not whether it was bound with our key."""
@@ -91,8 +94,14 @@ class Callers:
         )
 
     async def replace(self, record: CallerRecord) -> None:
-        """Store a changed caller. Raises Unavailable."""
+        """Store a caller, whatever was there. Raises Unavailable."""
         await self._command("SET", keys.caller(record.name), _write(record))
+
+    async def change(self, record: CallerRecord) -> bool:
+        """Store a record that was read and changed; False if somebody else was first. Raises Unavailable."""
+        told = json.dumps({"read": record.read_as, "changed": _write(record)})
+        scripts = Scripts(self._connection)
+        return bool(await scripts.evaluate("replace_caller", [keys.caller(record.name)], told))
 
     async def remove(self, name: str) -> bool:
         """Remove a caller, its credentials and its webhooks; False if there was none. Raises Unavailable."""
@@ -145,6 +154,7 @@ def _read(name: str, text: str) -> CallerRecord:
             credentials=tuple(StoredCredential(**entry) for entry in credentials),
             policy=CallerPolicy.read(data.get("policy", {})),
             identities=tuple(StoredIdentity(**entry) for entry in data.get("identities", ())),
+            read_as=text,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Unavailable("redis: a caller's record is damaged") from None

@@ -23,7 +23,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
-    otp:identity:<digest>         string  the caller that a token or certificate may name permanent
+    otp:identity:<digest>         string  the caller that a token or certificate names   permanent
     otp:webhooks:<caller>         hash    endpoints, their addresses and secrets sealed  permanent
     otp:{outgoing}:due            zset    endpoints by when they have their next turn    30 days after the last message
     otp:{outgoing}:waiting:<e>    zset    messages for an endpoint by when they are due  the same

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -499,3 +500,22 @@ def test_what_can_be_no_identity_is_refused(
 
     assert (result.exit_code, said in result.output) == (1, True), result.output
     assert shell("show", "web").output == before
+
+
+async def test_of_two_changes_at_once_one_is_refused(callers: Callers) -> None:
+    """A rotation that began before a revocation must not bring the revoked credential back."""
+    old = credentials.StoredCredential("00000001", "k", "0" * 64, 0, None)
+    await callers.create(CallerRecord("web", frozenset(SCOPES), 0, (old,)))
+    one, two = await callers.find("web"), await callers.find("web")
+    assert one is not None
+    assert two is not None
+
+    assert await callers.change(replace(one, credentials=()))
+    assert not await callers.change(replace(two, scopes=frozenset({"otp:verify"})))
+    after = await callers.find("web")
+    assert after is not None
+    assert (after.credentials, after.scopes) == ((), frozenset(SCOPES))
+
+    await callers.remove("web")
+    assert not await callers.change(after)
+    assert await callers.find("web") is None

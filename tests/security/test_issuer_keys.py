@@ -11,6 +11,7 @@ import pytest
 from otp_service.channels.key_set import KeySetSource
 from otp_service.core.caller_tokens import TokenRefused, TokenRules
 from otp_service.core.identities import Identity, IdentityKind
+from otp_service.doctor import inspect_issuer
 from otp_service.errors import Unavailable
 from otp_service.flows.caller_tokens import (
     KEPT_SECONDS,
@@ -19,6 +20,7 @@ from otp_service.flows.caller_tokens import (
     RETRY_SECONDS,
     CallerTokens,
 )
+from otp_service.settings import load
 from tests.conftest import Starter
 from tests.security.conftest import Register
 from tests.security.issuer import AUDIENCE, Issuer, ec_key
@@ -286,3 +288,18 @@ async def test_an_issuer_away_stops_nobody_who_comes_with_a_credential(
     assert (by_token.status_code, by_token.json()["code"]) == (503, "unavailable")
     assert int(by_token.headers["retry-after"]) == RETRY_SECONDS
     assert by_credential.status_code == 404
+
+
+async def test_the_doctor_says_whether_the_issuers_keys_can_be_used(
+    issuer: Issuer, environment: dict[str, str]
+) -> None:
+    settings = load({**environment, **issuer.settings})
+    assert [f.level for f in await inspect_issuer(settings)] == ["ok"]
+    issuer.keys = [ec_key("one", "P-384")]
+    (other,) = await inspect_issuer(settings)
+    assert (other.level, "ES384" in other.message) == ("warn", True)
+    issuer.answer = (500, b"")
+    (away,) = await inspect_issuer(settings)
+    assert (away.level, "http_500" in away.message) == ("warn", True)
+
+    assert await inspect_issuer(load(environment)) == []
