@@ -99,6 +99,18 @@ async def test_cooldown_and_windows_of_one_caller_leave_others_alone(service: Se
     assert (budget.status_code, budget.json()["limit"]) == (429, "caller_budget")
 
 
+async def test_a_window_of_its_own_makes_no_cooldown_shorter(service: Service) -> None:
+    """A13: the second send is remembered for the service's ten minutes, not for the caller's one."""
+    web = await service.caller("web", per_recipient="4/1m")
+    await ask(service, web)
+    service.advance(31)
+    await ask(service, web)
+    service.advance(45)
+    early = await service.post("/otp/request", headers=web, to=TO, purpose="login")
+
+    assert (early.status_code, early.json()["limit"]) == (429, "cooldown")
+
+
 async def test_an_end_users_network_may_cause_fewer_sends_for_one_caller(service: Service) -> None:
     strict = await service.caller("strict", per_client_ip="1/10m")
     await ask(service, strict, client_ip="192.0.2.1")

@@ -286,7 +286,8 @@ async def test_a_key_id_that_occurs_twice_is_nobodys(guarded: Service, issuer: I
     """F09: which of the two was meant would be up to the order in the set."""
     issuer.keys = [ec_key("one"), ec_key("one"), ec_key("two")]
 
-    assert await status(guarded, issuer.token()) == 401
+    for key in issuer.keys[:2]:
+        assert await status(guarded, issuer.token(key=key)) == 401
     assert await status(guarded, issuer.token(key=issuer.keys[2])) == 404
 
 

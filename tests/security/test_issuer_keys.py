@@ -11,6 +11,7 @@ import pytest
 from otp_service.channels.key_set import KeySetSource
 from otp_service.core.caller_tokens import TokenRefused, TokenRules
 from otp_service.core.identities import Identity, IdentityKind
+from otp_service.core.issuer_keys import MAX_BYTES
 from otp_service.doctor import inspect_issuer
 from otp_service.errors import Unavailable
 from otp_service.flows.caller_tokens import (
@@ -233,6 +234,14 @@ async def test_while_the_issuer_fails_the_last_good_set_holds_up_to_its_bound(
     desk.clock.now += RETRY_SECONDS
     assert await desk.good() == "svc-shop"
     assert desk.tokens.trouble is None
+
+
+@pytest.mark.parametrize(("length", "expected"), [(MAX_BYTES, "svc-shop"), (MAX_BYTES + 1, "no")])
+async def test_a_set_has_a_size(desk: Desk, issuer: Issuer, length: int, expected: str) -> None:
+    """F12: what is longer is not held, however good it is."""
+    issuer.answer = (200, json.dumps(issuer.key_set).encode().ljust(length))
+
+    assert await desk.good() == (expected if expected == "svc-shop" else "unavailable")
 
 
 async def test_an_issuer_that_never_answered_is_asked_every_few_seconds(
