@@ -212,7 +212,6 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             outbox=WsmsOutbox(beside),
         )
         service = Service(
-            policy=policy,
             authentication=Authentication(
                 KnownCallers(Callers(connection), policy), keyring, tokens=tokens
             ),

@@ -12,19 +12,22 @@ from otp_service.core.message_lint import lint
 from otp_service.core.messages import Catalogue
 from otp_service.core.policy import Policy
 
-_FIELDS = "; ".join(f"{name}: {rule.about}" for name, rule in RULES.items())
-
 
 def policy(
     name: Name,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help=f"FIELD=VALUE, may be repeated. {_FIELDS}.")
+        list[str] | None,
+        typer.Option("--set", help=f"FIELD=VALUE, may be repeated; of {', '.join(RULES)}."),
     ] = None,
     unset: Annotated[
         list[str] | None, typer.Option(help="FIELD: what the service says holds again.")
     ] = None,
 ) -> None:
-    """Set what holds for one caller beside the service's rules; in force everywhere within 5 seconds."""
+    """
+    Set what holds for one caller beside the service's rules, and show it; the README says what each field does.
+
+    In force everywhere within 5 seconds.
+    """
     from otp_service.app import load_catalogue
 
     settings = load_settings()

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from otp_service.core.policy import Policy
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hints import Hints
@@ -27,7 +26,6 @@ class Service:
         readiness: Returns what stands in the way of working now, and what is worth a warning, by part.
     """
 
-    policy: Policy
     authentication: Authentication
     idempotent: IdempotentCalls
     codes: OneTimeCodes
