@@ -70,6 +70,11 @@ WEBHOOKS = Counter(
 WEBHOOKS_WAITING = Gauge(
     "otp_webhooks_waiting", "Messages that wait for an endpoint.", multiprocess_mode="mostrecent"
 )
+KEY_SET_FETCHES = Counter(
+    "otp_key_set_fetches_total",
+    "Fetches of the key set of callers' issuer: good, away, or unusable (the last good set holds).",
+    ("outcome",),
+)
 HASHES = Counter("otp_hashes_total", "argon2id computations.", ("use",))
 HASHES_WAITING = Gauge(
     "otp_hashes_waiting", "Admitted to the hash pool, not done.", multiprocess_mode="livesum"

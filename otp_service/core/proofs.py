@@ -38,10 +38,12 @@ class ProofWish:
 
     Attributes:
         audience: The caller that shall believe it; None for the one that verifies.
+        ttl: Seconds that it lives at most; None for the service's own.
     """
 
     audience: str | None = None
     format: ProofFormat = ProofFormat.OPAQUE
+    ttl: int | None = None
 
 
 FOR_ITSELF = ProofWish()

@@ -90,10 +90,11 @@ class AuthenticatorApps:
         name: str,
         algorithm: Algorithm,
         digits: int,
+        policy: Policy,
         handle: str,
     ) -> Enrollment:
         """
-        Make an authenticator that waits for its first code.
+        Make an authenticator that waits for its first code. `policy` is the caller's.
 
         Raises:
             TooManyFactors, Unavailable.
@@ -114,7 +115,7 @@ class AuthenticatorApps:
         if expires_at is None:
             raise AlreadyIssued(factor_id)
         uri = authenticator.provisioning_uri(
-            account_name=account_name, issuer=issuer or self._policy.brand or "otp_service"
+            account_name=account_name, issuer=issuer or policy.brand or "otp_service"
         )
         log.info("factor.enrolled", caller=caller, factor_id=factor_id)
         return Enrollment(

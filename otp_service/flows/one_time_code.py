@@ -168,11 +168,14 @@ class OneTimeCodes:
         self._wanted = wanted
         self._clock = clock
 
-    async def request(self, caller: str, ask: CodeRequest, *, handle: str) -> Issued:
+    async def request(
+        self, caller: str, ask: CodeRequest, *, policy: Policy, handle: str
+    ) -> Issued:
         """
         Open a challenge and queue its code.
 
         Args:
+            policy: The caller's; what it says of the challenge holds until its end.
             handle: 32 hex digits; the same again opens nothing new and tells of the challenge it opened.
 
         Raises:
@@ -180,8 +183,8 @@ class OneTimeCodes:
             RateLimited, SubjectBlocked, QuotaExceeded: and nothing was counted.
             Overloaded, Unavailable.
         """
-        policy, keyring = self._policy, self._keyring()
-        recipient = served_recipient(self._policy, ask.to)
+        keyring = self._keyring()
+        recipient = served_recipient(policy, ask.to)
         self._require_channel()
         subject = subject_address(keyring, caller, _subject(ask, recipient))
         challenge_id = challenge_id_for(keyring, subject, handle)
@@ -193,9 +196,14 @@ class OneTimeCodes:
             binding=self._binding(caller, ask.binding),
             about=About(subject=ask.subject, client_ref=ask.client_ref).seal(keyring, challenge_id),
             sealed=Destination(
-                to=recipient.e164, context=ask.context, client_ip=ask.client_ip
+                to=recipient.e164,
+                context=ask.context,
+                client_ip=ask.client_ip,
+                brand=policy.brand,
+                sender=policy.sender,
+                origin=policy.origin,
             ).seal(keyring, challenge_id),
-            locale=resolve_locale(ask.locale, self._catalogue.locales, policy.locale),
+            locale=self._locale(policy, ask.locale),
             digits=policy.digits,
             max_attempts=policy.max_attempts,
             max_sends=policy.max_sends,
@@ -205,7 +213,7 @@ class OneTimeCodes:
             retention_ms=policy.retention * 1000,
             events=await self._wanted(caller),
         )
-        limits = self._limits(caller, recipient, ask.client_ip)
+        limits = self._limits(policy, caller, recipient, ask.client_ip)
         with self._headroom():
             opened = await self._challenges.open(new, limits)
         if opened is None:
@@ -214,11 +222,14 @@ class OneTimeCodes:
         log.info("challenge.opened", caller=caller, challenge_id=challenge_id, purpose=ask.purpose)
         return self._issued(address, recipient.masked, opened)
 
-    async def resend(self, caller: str, challenge_id: str, *, handle: str) -> Issued:
+    async def resend(
+        self, caller: str, challenge_id: str, *, policy: Policy, handle: str
+    ) -> Issued:
         """
         Queue a new code; the old one is dead, and neither tries nor limits start anew.
 
         Args:
+            policy: The caller's.
             handle: 32 hex digits; the same again queues nothing.
 
         Raises:
@@ -234,8 +245,8 @@ class OneTimeCodes:
         if sealed is None:
             raise ended(Status.EXPIRED, view.expires_at)
         destination = Destination.open(keyring, sealed, challenge_id)
-        recipient = served_recipient(self._policy, destination.to)
-        limits = self._limits(caller, recipient, destination.client_ip)
+        recipient = served_recipient(policy, destination.to)
+        limits = self._limits(policy, caller, recipient, destination.client_ip)
         with self._headroom():
             opened = await self._challenges.resend(address, limits, caller=caller, resend_id=handle)
         log.info("challenge.resent", caller=caller, challenge_id=challenge_id)
@@ -256,7 +267,11 @@ class OneTimeCodes:
         Accept the right code, once.
 
         Args:
+            caller: Who asks; the one that requested.
+            challenge_id: As it was given.
             code: 4 to 10 ASCII digits, normalised.
+            purpose: As requested.
+            binding: As requested, or "".
             handle: 32 hex digits; the same again after success succeeds again with the same proof.
             wish: What is wanted of the proof.
 
@@ -383,13 +398,18 @@ class OneTimeCodes:
             return ""
         return fingerprint(self._keyring().active(Kind.ROUTE), "binding/v1", caller, binding)
 
+    def _locale(self, policy: Policy, asked: str | None) -> str:
+        allowed = set(self._catalogue.locales)
+        if policy.locales is not None:
+            allowed &= policy.locales | {policy.locale}
+        default = policy.locale if policy.locale in allowed else self._policy.locale
+        return resolve_locale(asked, allowed | {default}, default)
+
     def _limits(
-        self, caller: str, recipient: Recipient, client_ip: str | None
+        self, policy: Policy, caller: str, recipient: Recipient, client_ip: str | None
     ) -> list[ChargedLimit]:
         phone = self._keyring().active(Kind.PHONE)
-        return send_limits(
-            self._policy, phone, caller=caller, recipient=recipient, client_ip=client_ip
-        )
+        return send_limits(policy, phone, caller=caller, recipient=recipient, client_ip=client_ip)
 
     def _issued(self, address: ChallengeAddress, masked: str, opened: Opened) -> Issued:
         per_recipient = [window.remaining for window in opened.windows]

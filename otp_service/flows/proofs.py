@@ -60,8 +60,9 @@ class ProofMaking:
 
     def begin(self, success: Success, wish: ProofWish) -> PendingProof:
         """Return the proof of what is about to be accepted; the same for the same success."""
+        ttl = min(self._ttl, wish.ttl or self._ttl)
         if wish.format is ProofFormat.JWT:
-            return self._signed(success, wish)
+            return self._signed(success, wish, ttl)
         keyring = self._keyring()
         proof = proofs.derive(
             keyring,
@@ -82,10 +83,10 @@ class ProofMaking:
             "amr": " ".join(success.amr),
         }
         key = keys.proof(int(success.id[:2], 16), proofs.digest(proof))
-        record = ProofRecord(key=key, fields=fields, ttl_ms=self._ttl * 1000)
-        return PendingProof(record=record, at=lambda _: proof, expires_in=self._ttl)
+        record = ProofRecord(key=key, fields=fields, ttl_ms=ttl * 1000)
+        return PendingProof(record=record, at=lambda _: proof, expires_in=ttl)
 
-    def _signed(self, success: Success, wish: ProofWish) -> PendingProof:
+    def _signed(self, success: Success, wish: ProofWish, ttl: int) -> PendingProof:
         def at(verified_at: int) -> str:
             return proofs.signed(
                 self._keyring(),
@@ -94,10 +95,10 @@ class ProofMaking:
                 audience=wish.audience or success.caller,
                 algorithm=self._algorithm,
                 verified_at=verified_at,
-                ttl=self._ttl,
+                ttl=ttl,
             )
 
-        return PendingProof(record=None, at=at, expires_in=self._ttl)
+        return PendingProof(record=None, at=at, expires_in=ttl)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

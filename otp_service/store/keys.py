@@ -24,6 +24,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
+    otp:identity:<digest>         string  the caller that a token or certificate names   permanent
     otp:webhooks:<caller>         hash    endpoints, their addresses and secrets sealed  permanent
     otp:{outgoing}:due            zset    endpoints by when they have their next turn    30 days after the last message
     otp:{outgoing}:waiting:<e>    zset    messages for an endpoint by when they are due  the same
@@ -38,6 +39,7 @@ from otp_service.core.challenge import BUCKETS, ChallengeAddress, SubjectAddress
 PERMANENT = (
     re.compile(r"otp:\{[0-9a-f]{2}\}:(queue|events|factors:[0-9a-f]{16}|recovery:[0-9a-f]{16})"),
     re.compile(r"otp:(caller|webhooks):[a-z0-9-]+"),
+    re.compile(r"otp:identity:[0-9a-f]{64}"),
 )
 
 _P = "otp:"
@@ -122,6 +124,10 @@ def opt_in(address: SubjectAddress) -> str:
 
 def caller(name: str) -> str:
     return f"{_P}caller:{name}"
+
+
+def identity(digest: str) -> str:
+    return f"{_P}identity:{digest}"
 
 
 def webhooks(caller_name: str) -> str:

@@ -42,6 +42,7 @@ async def remember_device(call: Call) -> Answer:
 
 async def verify_device(call: Call) -> Answer:
     sent: DeviceVerifyBody = call.body
+    call.require_purpose(sent.purpose)
     verified = await call.service.devices.verify(
         call.caller.name,
         sent.subject,

@@ -37,6 +37,7 @@ async def enroll_totp(call: Call) -> Answer:
         name=sent.name or "Authenticator app",
         algorithm=Algorithm(sent.algorithm),
         digits=sent.digits,
+        policy=call.caller.policy,
         handle=call.handle,
     )
     return Answer(
@@ -60,6 +61,7 @@ async def confirm_totp(call: Call) -> Answer:
 
 async def verify_totp(call: Call) -> Answer:
     sent: TotpVerifyBody = call.body
+    call.require_purpose(sent.purpose)
     verified = await call.service.apps.verify(
         call.caller.name,
         sent.subject,
@@ -116,6 +118,7 @@ async def issue_recovery_codes(call: Call) -> Answer:
 
 async def redeem_recovery_code(call: Call) -> Answer:
     sent: RecoveryVerifyBody = call.body
+    call.require_purpose(sent.purpose)
     redeemed = await call.service.recovery.redeem(
         call.caller.name,
         sent.subject,

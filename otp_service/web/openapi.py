@@ -148,7 +148,18 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
                     "description": "A caller's credential, made by `otp-service callers create`. Scopes: "
                     + "; ".join(f"`{scope}`: {text}" for scope, text in SCOPES.items())
                     + ".",
-                }
+                },
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A JWT of the configured issuer, whose subject is registered as a caller's; its "
+                    "`scope` can narrow what that caller may do.",
+                },
+                "certificate": {
+                    "type": "mutualTLS",
+                    "description": "A certificate registered as a caller's, presented to the proxy in front.",
+                },
             },
         },
     }
@@ -159,7 +170,7 @@ def _operation(op: Operation) -> dict[str, Any]:
         "operationId": op.name,
         "summary": op.summary,
         "description": f"{op.description}\n\nScope: `{op.scope}`.",
-        "security": [{"credential": []}],
+        "security": [{"credential": []}, {"token": []}, {"certificate": []}],
         "parameters": _parameters(op),
         "responses": {
             str(op.status): {

@@ -22,7 +22,11 @@ def wished(call: Call) -> ProofWish:
     sent: VerifiesBody = call.body
     if sent.audience not in (None, call.caller.name):
         call.caller.require(VOUCH)
-    return ProofWish(audience=sent.audience, format=ProofFormat(sent.proof_format))
+    return ProofWish(
+        audience=sent.audience,
+        format=ProofFormat(sent.proof_format),
+        ttl=call.caller.policy.proof_ttl,
+    )
 
 
 async def introspect_proof(call: Call) -> Answer:

@@ -227,7 +227,12 @@ class ChallengeLife(RuleBasedStateMachine):
 
     def limits(self, who: str) -> list[ChargedLimit]:
         return [
-            ChargedLimit(key=keys.limit("recipient", who), windows=RECIPIENT, cooldown=COOLDOWN),
+            ChargedLimit(
+                key=keys.limit("recipient", who),
+                windows=RECIPIENT,
+                cooldown=COOLDOWN,
+                cooldown_window=60,
+            ),
             ChargedLimit(key=keys.limit("caller", "shop"), windows=CALLER),
         ]
 
