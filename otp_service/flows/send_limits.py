@@ -32,6 +32,7 @@ def send_limits(
             key=recipient_limit_key(phone, caller, recipient),
             windows=[("recipient", window) for window in policy.per_recipient],
             cooldown=policy.cooldown,
+            cooldown_window=policy.cooldown_window,
         ),
         ChargedLimit(
             key=key("recipient_total", recipient.e164),

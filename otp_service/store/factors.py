@@ -9,6 +9,7 @@ from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound, TooManyFactors
 from otp_service.store import keys
 from otp_service.store.guards import blocked, budget_fields, tell_blocked
+from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
 from otp_service.store.scripts import Scripts
 
 FACTOR = "totp"
@@ -125,7 +126,9 @@ class Factors:
 
     async def remove(self, address: ChallengeAddress, *, caller: str, events: bool) -> Factor:
         """
-        Remove one; it is refused from this moment. `events`: whether webhooks are told.
+        Remove one; it is refused from this moment, and with a confirmed one every remembered device of the subject.
+
+        `events`: whether webhooks are told.
 
         Raises:
             FactorNotFound, Unavailable.
@@ -183,9 +186,7 @@ class Factors:
         *,
         caller: str,
         step: int,
-        proof_key: str,
-        proof: Mapping[str, str],
-        proof_ttl_ms: int,
+        proof: ProofRecord | None,
     ) -> int | None:
         """
         Accept a step and write the proof; return when, or None if this step or a later one was accepted before.
@@ -195,14 +196,13 @@ class Factors:
         """
         answer = await self._scripts.run(
             "accept_step",
-            [*_accepting(subject), proof_key],
+            [*_accepting(subject), *proof_keys(proof)],
             {
                 "id": factor.factor_id,
                 "caller": caller,
                 "step": step,
                 "confirm": False,
-                "proof": [part for field in proof.items() for part in field],
-                "proof_ttl_ms": proof_ttl_ms,
+                **proof_args(proof),
             },
             durable=True,
         )
@@ -219,6 +219,7 @@ class Factors:
             "change_factor",
             [
                 keys.factors(address.subject),
+                keys.devices(address.subject),
                 keys.timeline(address.subject),
                 keys.events(address.subject.bucket),
             ],

@@ -8,6 +8,7 @@ from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound, Unavailable
 from otp_service.store import keys
 from otp_service.store.guards import blocked, budget_fields, tell_blocked
+from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
 from otp_service.store.scripts import Scripts
 
 FACTOR = "recovery"
@@ -99,9 +100,7 @@ class RecoveryCodes:
         *,
         index: str,
         phc: str,
-        proof_key: str,
-        proof: Mapping[str, str],
-        proof_ttl_ms: int,
+        proof: ProofRecord | None,
         event: Mapping[str, str] | None,
     ) -> tuple[int, int] | None:
         """
@@ -115,16 +114,15 @@ class RecoveryCodes:
             [
                 keys.recovery(subject),
                 keys.guard(subject, FACTOR),
-                proof_key,
                 keys.timeline(subject),
                 keys.events(subject.bucket),
+                *proof_keys(proof),
             ],
             {
                 "index": index,
                 "phc": phc,
-                "proof": [part for field in proof.items() for part in field],
-                "proof_ttl_ms": proof_ttl_ms,
                 "event": event,
+                **proof_args(proof),
             },
             durable=True,
         )

@@ -4,7 +4,8 @@
 -- KEYS[2]    guard       cleared by success
 -- KEYS[3]    timeline    see _timeline.lua
 -- KEYS[4]    events      stream, see _event.lua
--- KEYS[5]    proof       hash, born here with its own end; absent when a factor is confirmed
+-- KEYS[5]    proof       hash, born here with its own end; absent when a factor is confirmed or the
+--                        proof is not recorded
 -- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof (flat list), proof_ttl_ms,
 --            events (whether webhooks are told of a confirmed factor)
 --
@@ -15,6 +16,7 @@
 --- include: _clock.lua
 --- include: _event.lua
 --- include: _factors.lua
+--- include: _proof.lua
 --- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
@@ -31,9 +33,5 @@ keep(KEYS[1], now)
 redis.call('DEL', KEYS[2])
 go_on(KEYS[3], now, a.confirm and 'confirmed' or 'approved', a.id, 'factor=' .. factor.type)
 if a.confirm then tell_of_factor(KEYS[4], a.events, factor, a.id, 'factor.confirmed', now) end
-if KEYS[5] then
-  redis.call('HSET', KEYS[5], unpack(a.proof))
-  redis.call('HSET', KEYS[5], 'verified_at', now, 'expires_at', now + a.proof_ttl_ms)
-  redis.call('PEXPIRE', KEYS[5], a.proof_ttl_ms)
-end
+write_proof(KEYS[5], a, now)
 return cjson.encode({verdict = 'accepted', at = now})

@@ -1,8 +1,9 @@
--- Rename or remove a factor.
+-- Rename or remove a factor. With a confirmed one all remembered devices of the subject go: they stood in for it.
 --
 -- KEYS[1]    factors     see _factors.lua
--- KEYS[2]    timeline    see _timeline.lua
--- KEYS[3]    events      stream, see _event.lua
+-- KEYS[2]    devices     see _devices.lua
+-- KEYS[3]    timeline    see _timeline.lua
+-- KEYS[4]    events      stream, see _event.lua
 -- ARGV[1]    JSON: offset, id, caller, name (the new one; absent to remove), life_ms, events (whether webhooks are told)
 --
 -- Returns JSON {verdict, …}
@@ -23,7 +24,8 @@ if a.name then
 else
   redis.call('HDEL', KEYS[1], a.id)
   keep(KEYS[1], now)
-  begin(KEYS[2], now, a.life_ms, line(now, 'removed', a.id, 'factor=' .. factor.type))
-  tell_of_factor(KEYS[3], a.events, factor, a.id, 'factor.removed', now)
+  if factor.status == 'confirmed' then redis.call('DEL', KEYS[2]) end
+  begin(KEYS[3], now, a.life_ms, line(now, 'removed', a.id, 'factor=' .. factor.type))
+  tell_of_factor(KEYS[4], a.events, factor, a.id, 'factor.removed', now)
 end
 return cjson.encode({verdict = 'changed', factor = factor})
