@@ -258,9 +258,10 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             devices=RememberedDevices(
                 policy=policy,
                 keyring=keyring,
-                devices=Devices(scripts),
+                devices=Devices(scripts, history_ms=history_ms),
                 proofs=proofs,
                 redemption=redemption,
+                events=events,
             ),
             recovery=Recovery(
                 keyring=keyring,

@@ -106,7 +106,10 @@ def record_where_configured(act: Act, details: Mapping[Detail, str | int]) -> No
     try:
         settings = configuration.load(os.environ)
     except SettingsError:
-        typer.echo("not in the audit log: this environment lacks the service's settings", err=True)
+        typer.echo(
+            "not in the audit log: this environment lacks the service's settings, or one is wrong",
+            err=True,
+        )
         return
     record(settings, act, details=details)
 

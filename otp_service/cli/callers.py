@@ -66,6 +66,8 @@ def create(
         shown, stored = credentials.issue(settings.ring(), name, now=now, expires_in=ends)
         new = replace(new, credentials=(stored,))
         about[Detail.CREDENTIAL] = stored.id
+    else:
+        about[Detail.IDENTITIES] = ", ".join(map(str, given))
     record(settings, Act.CALLER_CREATED, caller=name, details=about)
     if given and with_callers(settings, lambda callers: callers.find(name)) is None:
         new = bound(settings, new, given)

@@ -36,7 +36,9 @@ _SAID = {
     Happening.EXHAUSTED: "tries used up",
     Happening.REPLACED: "replaced by a newer request",
     Happening.ISSUED: "recovery codes issued",
+    Happening.REUSED: "a used token came again",
 }
+_EXPIRING = (Happening.REQUESTED, Happening.RESENT, Happening.REMEMBERED)
 
 
 def timeline(
@@ -142,7 +144,7 @@ def _details(moment: Moment, at: datetime) -> list[str]:
         said.append(f"{moment.remaining} left")
     if moment.until is not None:
         until = _time(moment.until)
-        verb = "expires" if moment.what in (Happening.REQUESTED, Happening.RESENT) else "until"
+        verb = "expires" if moment.what in _EXPIRING else "until"
         when = f"{until:%H:%M:%S}" if until.date() == at.date() else f"{until:%Y-%m-%d %H:%M:%S}"
         said.append(f"{verb} {when}")
     elif moment.what is Happening.BLOCKED:

@@ -12,13 +12,13 @@ class TimelineEntry:
 
     Attributes:
         event: `requested`, `refused`, `resent`, `sending`, `accepted`, `failed`, `unknown`, `tried`, `approved`,
-            `exhausted`, `canceled`, `replaced`, `expired`, `blocked`, `unblocked`, `enrolled`, `confirmed`, `removed`
-            or `issued`.
-        factor: `sms`, `totp` or `recovery`.
+            `exhausted`, `canceled`, `replaced`, `expired`, `blocked`, `unblocked`, `enrolled`, `confirmed`, `removed`,
+            `issued`, `remembered`, `forgotten` or `reused`.
+        factor: `sms`, `totp`, `recovery` or `device`.
         generation: Which code of the challenge.
         reason: Why a send failed or is unknown, or what refused.
         attempt: Try number so, of `attempts_allowed`.
-        until: When the code expires, or the refusal or block ends.
+        until: When the code or device expires, or the refusal or block ends.
         remaining: Recovery codes left.
     """
 
@@ -27,6 +27,7 @@ class TimelineEntry:
     factor: str
     challenge_id: str | None
     factor_id: str | None
+    device_id: str | None
     purpose: str | None
     client_ref: str | None
     generation: int | None

@@ -31,6 +31,9 @@ class Act(StrEnum):
     CALLER_CREATED = "caller.created"
     CALLER_ROTATED = "caller.rotated"
     CALLER_REVOKED = "caller.revoked"
+    CALLER_IDENTIFIED = "caller.identified"
+    CALLER_IDENTITY_REMOVED = "caller.identity_removed"
+    CALLER_POLICY_CHANGED = "caller.policy_changed"
     KEY_ADDED = "key.added"
     KEY_PROMOTED = "key.promoted"
     KEY_RETIRED = "key.retired"
@@ -45,10 +48,13 @@ class Act(StrEnum):
 
 
 class Detail(StrEnum):
-    """What an entry may say besides: ids, names and counts of ours, never what a person typed."""
+    """What an entry may say besides: ids, names, counts and settings, of us and of callers; never of a person."""
 
     SCOPES = "scopes"
     CREDENTIAL = "credential"
+    IDENTITIES = "identities"
+    SET = "set"
+    UNSET = "unset"
     KEY = "key"
     KIND = "kind"
     ENDPOINT = "endpoint"

@@ -34,6 +34,9 @@ class EventType(StrEnum):
     FACTOR_BLOCKED = "factor.blocked"
     RECOVERY_CODES_ISSUED = "recovery_codes.issued"
     RECOVERY_CODE_USED = "recovery_code.used"
+    DEVICE_REMEMBERED = "device.remembered"
+    DEVICE_FORGOTTEN = "device.forgotten"
+    DEVICE_REUSED = "device.reused"
     OPTIN_CONFIRMED = "optin.confirmed"
     CREDIT_LOW = "credit.low"
     WSMS_SMS = "wsms.sms"
@@ -106,6 +109,8 @@ def subject_data(fields: Mapping[str, str], about: About) -> dict[str, Any]:
     data: dict[str, Any] = {"caller": fields["caller"], "subject": about.subject}
     if "factor" in fields:
         data["factor"] = {"type": fields["factor"], "factor_id": fields.get("factor_id")}
+    if "device_id" in fields:
+        data["device"] = {"device_id": fields["device_id"]}
     if "remaining" in fields:
         data["remaining"] = int(fields["remaining"])
     return data | _block(fields)

@@ -31,6 +31,9 @@ class Happening(StrEnum):
     CONFIRMED = "confirmed"
     REMOVED = "removed"
     ISSUED = "issued"
+    REMEMBERED = "remembered"
+    FORGOTTEN = "forgotten"
+    REUSED = "reused"
 
 
 _ENDS = frozenset({Happening.APPROVED, Happening.EXHAUSTED, Happening.CANCELED, Happening.REPLACED})
@@ -43,13 +46,13 @@ class Moment:
     One line. Times are Unix milliseconds.
 
     Attributes:
-        factor: `sms`, `totp` or `recovery`.
-        id: Of the challenge (`sms`) or the factor, or None.
+        factor: `sms`, `totp` or `recovery`, or the `device` that stands in for one.
+        id: Of the challenge (`sms`), the factor or the device, or None.
         generation: Which code of the challenge.
         reason: Why a send failed or is unknown, or what refused: `blocked`, or a limit's name.
         attempt, of: Try number so of so many.
-        until: When the code expires, the refusal or the block ends; None where nothing but an operator or success
-            ends a block.
+        until: When the code or device expires, the refusal or the block ends; None where nothing but an operator or
+            success ends a block.
         remaining: Recovery codes left.
     """
 

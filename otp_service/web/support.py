@@ -72,14 +72,14 @@ def view(history: History) -> Timeline:
 
 
 def _entry(moment: Moment, history: History) -> TimelineEntry:
-    of_challenge = moment.factor == "sms"
+    kind = {"sms": "challenge_id", "device": "device_id"}.get(moment.factor, "factor_id")
+    ids = dict.fromkeys(("challenge_id", "factor_id", "device_id")) | {kind: moment.id}
     return TimelineEntry.model_validate(
         {
             "at": rfc3339(moment.at),
             "event": moment.what,
             "factor": moment.factor,
-            "challenge_id": moment.id if of_challenge else None,
-            "factor_id": None if of_challenge else moment.id,
+            **ids,
             "purpose": moment.purpose,
             "client_ref": history.client_refs.get(moment.id or ""),
             "generation": moment.generation,

@@ -14,6 +14,10 @@ FactorName = Annotated[
     Literal["sms", "totp", "recovery"],
     Field(description="Wrong codes are counted for each by itself."),
 ]
+EntryFactor = Annotated[
+    Literal["sms", "totp", "recovery", "device"],
+    Field(description="What it happened to; `device` is a remembered one."),
+]
 Number = Annotated[
     str,
     Field(
@@ -64,9 +68,10 @@ class UnblockBody(Sent):
 class TimelineEntry(Given):
     at: Moment
     event: Annotated[Happening, Field(description="See docs/operations.md.")]
-    factor: FactorName
+    factor: EntryFactor
     challenge_id: Annotated[str | None, Field(examples=[EXAMPLE_ID])]
     factor_id: Annotated[str | None, Field(examples=[None])]
+    device_id: Annotated[str | None, Field(examples=[None])]
     purpose: Annotated[str | None, Field(examples=["login"])]
     client_ref: Annotated[str | None, Field(examples=["checkout-17"])]
     generation: Annotated[
@@ -84,7 +89,7 @@ class TimelineEntry(Given):
     until: Annotated[
         str | None,
         Field(
-            description="RFC 3339: when the code expires, or the refusal or block ends.",
+            description="RFC 3339: when the code or device expires, or the refusal or block ends.",
             examples=["2026-11-23T12:05:00.000Z"],
         ),
     ]

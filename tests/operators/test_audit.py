@@ -38,6 +38,27 @@ async def test_acts_of_operators_are_told_with_who_and_what_and_no_secret(run: R
     assert [entry["number"] for entry in told] == [1, 2, 3, 4]
 
 
+async def test_what_a_caller_is_known_by_and_held_to_is_told(run: Run) -> None:
+    await run("callers", "create", "shop", "--scope", "otp:request", "--jwt-subject", "svc-shop")
+    await run("callers", "identify", "shop", "--certificate-san", "Shop.Internal")
+    await run("callers", "identify", "shop", "--jwt-subject", "svc-shop", "--remove")
+    await run("callers", "policy", "shop", "--set", "digits=8", "--set", "brand=Shop")
+    await run("callers", "policy", "shop", "--set", "digits=9", "--unset", "brand")
+    await run("callers", "policy", "shop")
+    await run("callers", "identify", "shop", "--jwt-subject", "another", "--remove")
+
+    told = await audited(run)
+
+    assert {entry["caller"] for entry in told} == {"shop"}
+    assert [(entry["act"], entry["details"]) for entry in told] == [
+        ("caller.created", {"scopes": "otp:request", "identities": "jwt-subject svc-shop"}),
+        ("caller.identified", {"identities": "certificate-san shop.internal"}),
+        ("caller.identity_removed", {"identities": "jwt-subject svc-shop"}),
+        ("caller.policy_changed", {"set": "digits=8; brand=Shop"}),
+        ("caller.policy_changed", {"set": "digits=9", "unset": "brand"}),
+    ]
+
+
 async def test_acts_on_webhooks_and_keys_are_told(
     run: Run, ring: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +105,20 @@ async def test_without_the_settings_keys_are_changed_and_it_is_said_that_nothing
     added = await run("keys", "add", "pepper", "--file", str(file))
 
     assert added.exit_code == 0
+    assert "not in the audit log" in added.stderr
+
+
+async def test_a_ring_of_an_earlier_version_gets_its_missing_key_although_nothing_is_audited(
+    run: Run, ring: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = json.dumps({"keys": [e for e in json.loads(ring)["keys"] if e["kind"] != "device"]})
+    file = tmp_path / "ring.json"
+    file.write_text(older)
+    monkeypatch.setenv("OTP_KEYRING", older)
+
+    added = await run("keys", "add", "device", "--file", str(file))
+
+    assert added.exit_code == 0, added.output
     assert "not in the audit log" in added.stderr
 
 

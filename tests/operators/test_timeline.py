@@ -11,6 +11,7 @@ from otp_service.core.challenge import subject_address
 from otp_service.core.timeline import Happening
 from otp_service.store import keys
 from tests.conftest import TO, Service, Starter
+from tests.devices.conftest import USER, People
 from tests.operators.conftest import Run, audited
 
 OTHER = "+14155550124"
@@ -175,6 +176,35 @@ async def test_authenticators_and_recovery_codes_are_in_the_same_story(service: 
     assert [told[4]["remaining"], told[6]["remaining"]] == [10, 9]
     for private in (secret, code, used, used.replace("-", "")):
         assert private not in json.dumps(told)
+
+
+async def test_remembered_devices_are_in_the_same_story_also_when_it_was_told_long_ago(
+    service: Service, run: Run
+) -> None:
+    """A token that was copied is found weeks after the login, and then the help desk has to see it."""
+    people = People(service)
+    stolen, other = await people.remembered(), await people.remembered()
+    service.advance(3 * 86_400)
+    newest = (await people.verified(stolen["token"]))["token"]
+    service.advance(11)
+    for token in (stolen["token"], newest, stolen["token"]):
+        assert (await people.verify(token)).json()["code"] == "device_reused"
+    await service.http.delete(f"/devices/{other['device_id']}")
+    third = await people.remembered()
+
+    told = [e for e in await entries(service, subject=USER) if e["factor"] == "device"]
+
+    assert [(e["event"], e["device_id"]) for e in told] == [
+        ("reused", stolen["device_id"]),
+        ("forgotten", other["device_id"]),
+        ("remembered", third["device_id"]),
+    ]
+    assert told[0]["purpose"] == told[2]["purpose"] == "login"
+    assert told[2]["until"] == third["expires_at"]
+    assert {(e["challenge_id"], e["factor_id"]) for e in told} == {(None, None)}
+    assert third["token"] not in json.dumps(told)
+    shown = await run("timeline", "shop", "--subject", USER)
+    assert "a used token came again" in shown.stdout
 
 
 async def test_a_story_has_no_code_no_number_and_no_binding_also_not_in_redis(

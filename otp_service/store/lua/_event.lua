@@ -20,3 +20,9 @@ local function tell_of_factor(stream, told, factor, id, type, now)
   tell_of_subject(stream, told and {id = id, caller = factor.caller, about = factor.about or ''} or nil, type, now,
     'factor', factor.type, 'factor_id', id)
 end
+
+-- Tell of a device of _devices.lua, if `told`.
+local function tell_of_device(stream, told, device, id, type, now)
+  tell_of_subject(stream, told and {id = id, caller = device.caller, about = device.about or ''} or nil, type, now,
+    'device_id', id)
+end

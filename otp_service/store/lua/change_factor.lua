@@ -10,9 +10,11 @@
 --   changed       factor: its fields as they are now, or were
 --   not_found     no such factor of this caller
 --- include: _clock.lua
+--- include: _devices.lua
 --- include: _event.lua
 --- include: _factors.lua
 --- include: _timeline.lua
+--- include: _forget.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -24,8 +26,8 @@ if a.name then
 else
   redis.call('HDEL', KEYS[1], a.id)
   keep(KEYS[1], now)
-  if factor.status == 'confirmed' then redis.call('DEL', KEYS[2]) end
   begin(KEYS[3], now, a.life_ms, line(now, 'removed', a.id, 'factor=' .. factor.type))
   tell_of_factor(KEYS[4], a.events, factor, a.id, 'factor.removed', now)
+  if factor.status == 'confirmed' then forget_all(KEYS[2], KEYS[3], KEYS[4], a, now) end
 end
 return cjson.encode({verdict = 'changed', factor = factor})
