@@ -225,7 +225,7 @@ ROTATED = "redis.call('HSET', KEYS[1], a.id, cjson.encode(d))\nwrite_proof(KEYS[
 async def test_a_build_that_does_not_rotate_is_seen_to_let_all_of_them_win(people: People) -> None:
     """The negative control of the races."""
     token = (await people.remembered())["token"]
-    Mutant("", "rotate_device", ROTATED, "write_proof(KEYS[2]").put_into(
+    Mutant("", "rotate_device", ROTATED, "write_proof(KEYS[4]").put_into(
         people.service.rooms.scripts
     )
 

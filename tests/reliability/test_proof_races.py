@@ -64,9 +64,11 @@ async def proven(line: Line, *, binding: str = "") -> str:
         method="recovery_code", amr=(), purpose="login", binding=binding, subject="ann",
     )  # fmt: skip
     pending = making.begin(success, ProofWish())
-    codes = RecoveryCodes(line.scripts, budget=FailureBudget())
-    await codes.replace(SUBJECT, {"index": handle})
-    redeemed = await codes.redeem(SUBJECT, index="index", phc=handle, proof=pending.record)
+    codes = RecoveryCodes(line.scripts, budget=FailureBudget(), history_ms=60_000)
+    await codes.replace(SUBJECT, {"index": handle}, event=None)
+    redeemed = await codes.redeem(
+        SUBJECT, index="index", phc=handle, proof=pending.record, event=None
+    )
     assert redeemed is not None
     return pending.at(redeemed[0])
 
