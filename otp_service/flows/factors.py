@@ -50,6 +50,7 @@ class Enrollment:
     secret: str = field(repr=False)
     provisioning_uri: str = field(repr=False)
     qr_svg: str = field(repr=False)
+    qr_terminal: str = field(repr=False)
     expires_at: int
 
 
@@ -106,6 +107,7 @@ class AuthenticatorApps:
             ChallengeAddress(factor_id, address),
             caller=caller,
             name=name,
+            about=About(subject=subject, client_ref=None).seal(keyring, factor_id),
             seed=seal(keyring, authenticator.seed, belongs_to=_seed_of(caller, address, factor_id)),
             algorithm=algorithm,
             digits=digits,
@@ -115,12 +117,14 @@ class AuthenticatorApps:
         uri = authenticator.provisioning_uri(
             account_name=account_name, issuer=issuer or self._policy.brand or "otp_service"
         )
+        qr_svg, qr_terminal = totp.qr_codes(uri)
         log.info("factor.enrolled", caller=caller, factor_id=factor_id)
         return Enrollment(
             factor_id=factor_id,
             secret=authenticator.seed,
             provisioning_uri=uri,
-            qr_svg=totp.qr_svg(uri),
+            qr_svg=qr_svg,
+            qr_terminal=qr_terminal,
             expires_at=expires_at,
         )
 
@@ -129,11 +133,13 @@ class AuthenticatorApps:
         Prove with one code that the app has the seed; return when, in Unix milliseconds.
 
         Raises:
-            FactorNotFound, InvalidCode, Unavailable.
+            FactorNotFound, InvalidRequest: no try was spent.
+            InvalidCode: a try was spent.
+            Unavailable.
         """
         keyring = self._keyring()
         address = _address(keyring, factor_id)
-        tried = await self._factors.try_to_confirm(address, caller=caller)
+        tried = await self._factors.try_to_confirm(address, caller=caller, digits=len(code))
         matched = self._match(keyring, caller, address.subject, tried.factors, code, tried.now)
         if matched is None:
             raise InvalidCode(tried.attempts_left)
@@ -168,13 +174,13 @@ class AuthenticatorApps:
             diagnose: Whether a refusal may say that the person's clock is off.
 
         Raises:
-            FactorNotFound, SubjectBlocked: no try was spent.
+            FactorNotFound, SubjectBlocked, InvalidRequest: no try was spent.
             InvalidCode: a try was spent; also for a code that was accepted before.
             Unavailable.
         """
         keyring = self._keyring()
         address = _own(keyring, caller, subject)
-        tried = await self._factors.try_to_verify(address, caller=caller)
+        tried = await self._factors.try_to_verify(address, caller=caller, digits=len(code))
         matched = self._match(keyring, caller, address, tried.factors, code, tried.now)
         if matched is None:
             off = diagnose and any(

@@ -6,7 +6,7 @@ from typing import Any
 
 from otp_service.core.challenge import ChallengeAddress, SubjectAddress
 from otp_service.core.limits import FailureBudget
-from otp_service.errors import FactorNotFound, TooManyFactors
+from otp_service.errors import FactorNotFound, FieldError, InvalidRequest, TooManyFactors
 from otp_service.store import keys
 from otp_service.store.guards import blocked, budget_fields
 from otp_service.store.scripts import Scripts
@@ -58,6 +58,7 @@ class Factors:
         *,
         caller: str,
         name: str,
+        about: str,
         seed: str,
         algorithm: str,
         digits: int,
@@ -72,6 +73,7 @@ class Factors:
             "type": FACTOR,
             "caller": caller,
             "name": name,
+            "about": about,
             "seed": seed,
             "algorithm": algorithm,
             "digits": digits,
@@ -114,26 +116,32 @@ class Factors:
         """
         return await self._change(address, {"caller": caller})
 
-    async def try_to_confirm(self, address: ChallengeAddress, *, caller: str) -> TriedFactors:
+    async def try_to_confirm(
+        self, address: ChallengeAddress, *, caller: str, digits: int
+    ) -> TriedFactors:
         """
         Spend a try at a pending authenticator.
 
         Raises:
             FactorNotFound: also when its tries or its time are over.
+            InvalidRequest: its codes have another length; nothing was counted.
             Unavailable: the try may be spent.
         """
-        fields = {"caller": caller, "id": address.challenge_id, "max_attempts": CONFIRM_ATTEMPTS}
-        return await self._reserve(address.subject, fields)
+        fields = {"id": address.challenge_id, "max_attempts": CONFIRM_ATTEMPTS}
+        return await self._reserve(address.subject, {"caller": caller, "digits": digits, **fields})
 
-    async def try_to_verify(self, subject: SubjectAddress, *, caller: str) -> TriedFactors:
+    async def try_to_verify(
+        self, subject: SubjectAddress, *, caller: str, digits: int
+    ) -> TriedFactors:
         """
-        Spend a try at the confirmed authenticators of a subject.
+        Spend a try at those confirmed authenticators of a subject whose codes have so many digits.
 
         Raises:
             FactorNotFound, SubjectBlocked: and nothing was counted.
+            InvalidRequest: all of them have codes of another length; nothing was counted.
             Unavailable: the try may be spent.
         """
-        return await self._reserve(subject, {"caller": caller})
+        return await self._reserve(subject, {"caller": caller, "digits": digits})
 
     async def confirm(
         self, subject: SubjectAddress, factor: Factor, *, caller: str, step: int
@@ -211,6 +219,9 @@ class Factors:
                 )
             case "blocked":
                 raise blocked(answer)
+            case "digits":
+                wanted = int(answer["digits"])
+                raise InvalidRequest(FieldError("code", f"must have {wanted} digits"))
             case _:
                 raise FactorNotFound
 

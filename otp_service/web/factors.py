@@ -45,6 +45,7 @@ async def enroll_totp(call: Call) -> Answer:
             secret=enrolled.secret,
             provisioning_uri=enrolled.provisioning_uri,
             qr_svg=enrolled.qr_svg,
+            qr_terminal=enrolled.qr_terminal,
             expires_at=rfc3339(enrolled.expires_at),
         )
     )

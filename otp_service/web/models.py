@@ -246,6 +246,13 @@ class TotpEnrolled(Given):
     qr_svg: Annotated[
         str, Field(description="The URI as an SVG image, shown once.", examples=["<svg/>"])
     ]
+    qr_terminal: Annotated[
+        str,
+        Field(
+            description="The same for a terminal, lines of half blocks, light on dark; shown once.",
+            examples=["█▀▀▀█\n"],
+        ),
+    ]
     expires_at: Moment
 
 

@@ -17,7 +17,8 @@ USER = "user-1"
 async def enroll(
     service: Service, subject: str = USER, **more: Any
 ) -> tuple[dict[str, Any], pyotp.TOTP]:
-    answer = await service.post("/factors/totp", subject=subject, account_name="ann", **more)
+    body = {"subject": subject, "account_name": "ann", **more}
+    answer = await service.post("/factors/totp", **body)
     assert answer.status_code == 201, answer.text
     return answer.json(), pyotp.parse_uri(answer.json()["provisioning_uri"])
 
