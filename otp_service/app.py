@@ -26,6 +26,7 @@ from otp_service.flows.credit import CreditWatch
 from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
 from otp_service.flows.events import GROUP as WEBHOOK_GROUP
 from otp_service.flows.events import EventRelay, Events
+from otp_service.flows.factor_proofs import FactorProofs
 from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hashing import HashPool, default_threads
 from otp_service.flows.hints import Hints
@@ -187,6 +188,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             wanted=events.wanted,
         )
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures)
+        factor_proofs = FactorProofs(Proofs(scripts), keyring)
         reconciliation = Reconciliation(
             tracing=tracing,
             keyring=keyring,
@@ -214,8 +216,15 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 keyring=keyring,
                 factors=Factors(scripts, budget=policy.failures),
                 recovery=recovery_codes,
+                proofs=factor_proofs,
             ),
-            recovery=Recovery(policy=policy, keyring=keyring, codes=recovery_codes, hashes=hashes),
+            recovery=Recovery(
+                policy=policy,
+                keyring=keyring,
+                codes=recovery_codes,
+                hashes=hashes,
+                proofs=factor_proofs,
+            ),
             key_set=lambda: key_set(keyring()),
             hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
             is_hook_token=lambda token: is_hook_token(keyring(), token),

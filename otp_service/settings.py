@@ -205,6 +205,11 @@ class Settings(BaseModel):
         description="Past steps of 30 s whose authenticator codes count: 1 for the delay on the way (RFC 6238), 0 for "
         "strictly 30 s (ASVS 6.5.5).",
     )
+    totp_enrollment_proof: bool = Field(
+        False,
+        description="Whoever has a confirmed authenticator enrols another, removes one and draws recovery codes only "
+        "with a `proof` by an authenticator or a recovery code.",
+    )
     optin_mode: Literal["wsms", "service"] = Field(
         "wsms",
         description="Who draws the code of a double opt-in: the site (`wsms`), or this service, which then adds the "
@@ -482,6 +487,7 @@ class Settings(BaseModel):
             retention=self.retention,
             proof_ttl=self.proof_ttl,
             totp_past_steps=self.totp_past_steps,
+            enrollment_proof=self.totp_enrollment_proof,
             optin_ttl=self.optin_ttl,
             optin_attempts=self.optin_attempts,
             failures=FailureBudget(

@@ -33,6 +33,7 @@ BY_CODE: Mapping[str, type[OtpServiceError]] = {
     "code_not_sent": errors.CodeNotSent,
     "destination_refused": errors.DestinationRefused,
     "factor_not_found": errors.FactorNotFound,
+    "factor_proof_required": errors.FactorProofRequired,
     "idempotency_in_progress": errors.IdempotencyInProgress,
     "idempotency_key_reused": errors.IdempotencyKeyReused,
     "insufficient_scope": errors.InsufficientScope,

@@ -25,6 +25,7 @@ from otp_service.core.policy import Policy
 from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.core.totp import Algorithm, Authenticator
 from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode, Unavailable
+from otp_service.flows.factor_proofs import FactorProofs
 from otp_service.store import keys
 from otp_service.store.factors import Factor, Factors
 from otp_service.store.recovery_codes import RecoveryCodes
@@ -74,11 +75,13 @@ class AuthenticatorApps:
         keyring: Callable[[], Keyring],
         factors: Factors,
         recovery: RecoveryCodes,
+        proofs: FactorProofs,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
         self._factors = factors
         self._recovery = recovery
+        self._proofs = proofs
 
     async def enroll(
         self,
@@ -90,13 +93,19 @@ class AuthenticatorApps:
         name: str,
         algorithm: Algorithm,
         digits: int,
+        proof: str | None,
+        proof_required: bool,
         handle: str,
     ) -> Enrollment:
         """
         Make an authenticator that waits for its first code.
 
+        Args:
+            proof: By a factor that the subject has, spent by this; None for none.
+            proof_required: Whether there must be one if the subject has a confirmed authenticator.
+
         Raises:
-            TooManyFactors, Unavailable.
+            FactorProofRequired, TooManyFactors, Unavailable.
             AlreadyIssued: the call with this handle has shown its secret before.
         """
         keyring = self._keyring()
@@ -111,6 +120,7 @@ class AuthenticatorApps:
             seed=seal(keyring, authenticator.seed, belongs_to=_seed_of(caller, address, factor_id)),
             algorithm=algorithm,
             digits=digits,
+            proof=await self._proofs.of(caller, address, proof, required=proof_required),
         )
         if expires_at is None:
             raise AlreadyIssued(factor_id)
@@ -128,13 +138,14 @@ class AuthenticatorApps:
             expires_at=expires_at,
         )
 
-    async def confirm(self, caller: str, factor_id: str, code: str) -> int:
+    async def confirm(self, caller: str, factor_id: str, code: str, *, proof_required: bool) -> int:
         """
         Prove with one code that the app has the seed; return when, in Unix milliseconds.
 
         Raises:
             FactorNotFound, InvalidRequest: no try was spent.
             InvalidCode: a try was spent.
+            FactorProofRequired: it was enrolled without, and the subject has confirmed another since.
             Unavailable.
         """
         keyring = self._keyring()
@@ -144,7 +155,9 @@ class AuthenticatorApps:
         if matched is None:
             raise InvalidCode(tried.attempts_left)
         factor, step = matched
-        at = await self._factors.confirm(address.subject, factor, caller=caller, step=step)
+        at = await self._factors.confirm(
+            address.subject, factor, caller=caller, step=step, proof_required=proof_required
+        )
         if at is None:
             raise InvalidCode(tried.attempts_left)
         log.info("factor.confirmed", caller=caller, factor_id=factor_id)
@@ -233,10 +246,18 @@ class AuthenticatorApps:
         address = _address(self._keyring(), factor_id)
         return await self._factors.rename(address, caller=caller, name=name)
 
-    async def remove(self, caller: str, factor_id: str) -> None:
-        """Remove an authenticator; its codes are refused from this moment. Raises FactorNotFound, Unavailable."""
+    async def remove(
+        self, caller: str, factor_id: str, *, proof: str | None, proof_required: bool
+    ) -> None:
+        """
+        Remove an authenticator; its codes are refused from this moment. The proof is as for `enroll`.
+
+        Raises:
+            FactorNotFound, FactorProofRequired, Unavailable.
+        """
         address = _address(self._keyring(), factor_id)
-        await self._factors.remove(address, caller=caller)
+        shown = await self._proofs.of(caller, address.subject, proof, required=proof_required)
+        await self._factors.remove(address, caller=caller, proof=shown)
         log.info("factor.removed", caller=caller, factor_id=factor_id)
 
     def _match(

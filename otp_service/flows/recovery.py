@@ -11,6 +11,7 @@ from otp_service.core.challenge import challenge_id_for, subject_address
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
 from otp_service.errors import InvalidCode
+from otp_service.flows.factor_proofs import FactorProofs
 from otp_service.flows.factors import proof_fields
 from otp_service.flows.hashing import HashPool
 from otp_service.store import keys
@@ -45,21 +46,32 @@ class Recovery:
         keyring: Callable[[], Keyring],
         codes: RecoveryCodes,
         hashes: HashPool,
+        proofs: FactorProofs,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
         self._codes = codes
         self._hashes = hashes
+        self._proofs = proofs
 
-    async def issue(self, caller: str, subject: str) -> tuple[Sequence[str], int]:
+    async def issue(
+        self, caller: str, subject: str, *, proof: str | None, proof_required: bool
+    ) -> tuple[Sequence[str], int]:
         """
         Return ten new codes, to be shown once, and when they were made; every older one is void.
 
+        Args:
+            caller: Whose subject it is.
+            subject: The caller's id of the person.
+            proof: By a factor that the subject has, spent by this; None for none.
+            proof_required: Whether there must be one if the subject has a confirmed authenticator.
+
         Raises:
-            Unavailable.
+            FactorProofRequired, Unavailable.
         """
         keyring = self._keyring()
         address = subject_address(keyring, caller, f"subject:{subject}")
+        shown_proof = await self._proofs.of(caller, address, proof, required=proof_required)
         pepper = keyring.active(Kind.PEPPER)
         shown = [recovery_codes.draw() for _ in range(recovery_codes.COUNT)]
         plain = [code.replace("-", "") for code in shown]
@@ -75,7 +87,9 @@ class Recovery:
         indexes = [
             recovery_codes.index(pepper, caller=caller, tag=tag, code=code) for code in plain
         ]
-        at = await self._codes.replace(address, dict(zip(indexes, digests, strict=True)))
+        at = await self._codes.replace(
+            address, dict(zip(indexes, digests, strict=True)), proof=shown_proof
+        )
         log.info("recovery_codes.issued", caller=caller)
         return shown, at
 

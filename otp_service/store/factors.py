@@ -1,14 +1,21 @@
 """Authenticators in Redis: seeds sealed, the last accepted step, and the tries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from otp_service.core.challenge import ChallengeAddress, SubjectAddress
 from otp_service.core.limits import FailureBudget
-from otp_service.errors import FactorNotFound, FieldError, InvalidRequest, TooManyFactors
+from otp_service.errors import (
+    FactorNotFound,
+    FactorProofRequired,
+    FieldError,
+    InvalidRequest,
+    TooManyFactors,
+)
 from otp_service.store import keys
 from otp_service.store.guards import blocked, budget_fields
+from otp_service.store.proofs import FactorProof
 from otp_service.store.scripts import Scripts
 
 FACTOR = "totp"
@@ -62,12 +69,14 @@ class Factors:
         seed: str,
         algorithm: str,
         digits: int,
+        proof: FactorProof,
     ) -> int | None:
         """
         Write a pending authenticator; return until when it can be confirmed, or None if its id is there already.
 
         Raises:
-            TooManyFactors, Unavailable.
+            FactorProofRequired, TooManyFactors: and the proof is not spent.
+            Unavailable.
         """
         factor = {
             "type": FACTOR,
@@ -80,15 +89,17 @@ class Factors:
         }
         answer = await self._scripts.run(
             "enroll_factor",
-            [keys.factors(address.subject)],
+            [keys.factors(address.subject), *proof.keys],
             {
                 "id": address.challenge_id,
                 "factor": factor,
+                "proof_required": proof.required,
                 "ttl_ms": PENDING_MS,
                 "max_factors": MAX_FACTORS,
             },
             durable=True,
         )
+        _require_proven(answer)
         if answer["verdict"] == "full":
             raise TooManyFactors
         return int(answer["expires_at"]) if answer["verdict"] == "enrolled" else None
@@ -107,14 +118,16 @@ class Factors:
         """
         return await self._change(address, {"caller": caller, "name": name})
 
-    async def remove(self, address: ChallengeAddress, *, caller: str) -> Factor:
+    async def remove(self, address: ChallengeAddress, *, caller: str, proof: FactorProof) -> Factor:
         """
         Remove one; it is refused from this moment.
 
         Raises:
-            FactorNotFound, Unavailable.
+            FactorNotFound, FactorProofRequired: and the proof is not spent.
+            Unavailable.
         """
-        return await self._change(address, {"caller": caller})
+        fields = {"caller": caller, "proof_required": proof.required}
+        return await self._change(address, fields, proof.keys)
 
     async def try_to_confirm(
         self, address: ChallengeAddress, *, caller: str, digits: int
@@ -144,18 +157,31 @@ class Factors:
         return await self._reserve(subject, {"caller": caller, "digits": digits})
 
     async def confirm(
-        self, subject: SubjectAddress, factor: Factor, *, caller: str, step: int
+        self,
+        subject: SubjectAddress,
+        factor: Factor,
+        *,
+        caller: str,
+        step: int,
+        proof_required: bool,
     ) -> int | None:
         """
         Accept the first code; return when.
 
         Raises:
             FactorNotFound, Unavailable.
+            FactorProofRequired: it was enrolled without, and the subject has confirmed another since.
         """
         answer = await self._scripts.run(
             "accept_step",
             [keys.factors(subject), keys.guard(subject, FACTOR)],
-            {"id": factor.factor_id, "caller": caller, "step": step, "confirm": True},
+            {
+                "id": factor.factor_id,
+                "caller": caller,
+                "step": step,
+                "confirm": True,
+                "proof_required": proof_required,
+            },
             durable=True,
         )
         return _accepted(answer)
@@ -192,13 +218,16 @@ class Factors:
         )
         return _accepted(answer)
 
-    async def _change(self, address: ChallengeAddress, fields: Mapping[str, Any]) -> Factor:
+    async def _change(
+        self, address: ChallengeAddress, fields: Mapping[str, Any], proof: Sequence[str] = ()
+    ) -> Factor:
         answer = await self._scripts.run(
             "change_factor",
-            [keys.factors(address.subject)],
+            [keys.factors(address.subject), *proof],
             {"id": address.challenge_id, **fields},
             durable=True,
         )
+        _require_proven(answer)
         if answer["verdict"] != "changed":
             raise FactorNotFound
         return _factor(address.challenge_id, answer["factor"])
@@ -226,7 +255,13 @@ class Factors:
                 raise FactorNotFound
 
 
+def _require_proven(answer: Mapping[str, Any]) -> None:
+    if answer["verdict"] == "unproven":
+        raise FactorProofRequired
+
+
 def _accepted(answer: Mapping[str, Any]) -> int | None:
+    _require_proven(answer)
     match answer["verdict"]:
         case "accepted":
             return int(answer["at"])

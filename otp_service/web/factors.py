@@ -10,11 +10,12 @@ from otp_service.web.models import (
     FactorVerification,
     FactorView,
     NoContent,
+    ProofBody,
+    RecoveryCodesBody,
     RecoveryCodesIssued,
     RecoveryVerification,
     RecoveryVerifyBody,
     RenameBody,
-    SubjectBody,
     TotpBody,
     TotpConfirmed,
     TotpEnrolled,
@@ -36,6 +37,8 @@ async def enroll_totp(call: Call) -> Answer:
         name=sent.name or "Authenticator app",
         algorithm=Algorithm(sent.algorithm),
         digits=sent.digits,
+        proof=sent.proof,
+        proof_required=call.service.policy.enrollment_proof,
         handle=call.handle,
     )
     return Answer(
@@ -54,7 +57,12 @@ async def enroll_totp(call: Call) -> Answer:
 async def confirm_totp(call: Call) -> Answer:
     sent: ConfirmBody = call.body
     factor_id = call.path["factor_id"]
-    at = await call.service.apps.confirm(call.caller.name, factor_id, sent.code)
+    at = await call.service.apps.confirm(
+        call.caller.name,
+        factor_id,
+        sent.code,
+        proof_required=call.service.policy.enrollment_proof,
+    )
     return Answer(TotpConfirmed(factor_id=factor_id, status="confirmed", confirmed_at=rfc3339(at)))
 
 
@@ -103,13 +111,24 @@ async def rename_factor(call: Call) -> Answer:
 
 
 async def remove_factor(call: Call) -> Answer:
-    await call.service.apps.remove(call.caller.name, call.path["factor_id"])
+    sent: ProofBody | None = call.body
+    await call.service.apps.remove(
+        call.caller.name,
+        call.path["factor_id"],
+        proof=sent.proof if sent else None,
+        proof_required=call.service.policy.enrollment_proof,
+    )
     return Answer(NoContent())
 
 
 async def issue_recovery_codes(call: Call) -> Answer:
-    sent: SubjectBody = call.body
-    codes, at = await call.service.recovery.issue(call.caller.name, sent.subject)
+    sent: RecoveryCodesBody = call.body
+    codes, at = await call.service.recovery.issue(
+        call.caller.name,
+        sent.subject,
+        proof=sent.proof,
+        proof_required=call.service.policy.enrollment_proof,
+    )
     return Answer(RecoveryCodesIssued(codes=list(codes), created_at=rfc3339(at)))
 
 

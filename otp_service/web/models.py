@@ -175,15 +175,31 @@ class ChallengeBody(Sent):
     challenge_id: ChallengeId
 
 
+Proof = Annotated[
+    str,
+    Field(
+        pattern="^[A-Za-z0-9_-]{1,128}$",
+        description="As given by a verification.",
+        examples=["otpp_1f9b2c…".replace("…", "x" * 40)],
+    ),
+]
+FactorProof = Annotated[
+    str,
+    Field(
+        pattern="^[A-Za-z0-9_-]{1,128}$",
+        description="Of a verification of an authenticator or a recovery code of the same subject; spent by this call. "
+        "Needed where the operator asks for it and the subject has a confirmed authenticator.",
+        examples=["otpp_1f9b2c…".replace("…", "x" * 40)],
+    ),
+]
+
+
 class IntrospectBody(Sent):
-    proof: Annotated[
-        str,
-        Field(
-            pattern="^[A-Za-z0-9_-]{1,128}$",
-            description="As given by a verification.",
-            examples=["otpp_1f9b2c…".replace("…", "x" * 40)],
-        ),
-    ]
+    proof: Proof
+
+
+class ProofBody(Sent):
+    proof: FactorProof
 
 
 Subject = Annotated[
@@ -226,6 +242,7 @@ class TotpBody(Sent):
         Literal["SHA1", "SHA256", "SHA512"], Field(description="SHA1 is what every app knows.")
     ] = "SHA1"
     digits: Annotated[Literal[6, 8], Field(description="Of a code.")] = 6
+    proof: FactorProof | None = None
 
 
 class TotpEnrolled(Given):
@@ -310,8 +327,9 @@ class FactorList(Given):
     recovery_codes_remaining: Annotated[int, Field(ge=0, examples=[10])]
 
 
-class SubjectBody(Sent):
+class RecoveryCodesBody(Sent):
     subject: Subject
+    proof: FactorProof | None = None
 
 
 class RecoveryCodesIssued(Given):

@@ -44,6 +44,11 @@ TABLE: dict[type[OtpError], Row] = {
     errors.InsufficientScope: Row(403, "The credential may not do this"),
     errors.InvalidCode: Row(400, "The code is wrong", "Let the person try again, or resend."),
     errors.FactorNotFound: Row(404, "There is no such factor", "Enrol one, or use another way."),
+    errors.FactorProofRequired: Row(
+        409,
+        "The change needs proof with a factor that the subject has",
+        "Verify an authenticator or a recovery code of the subject, and give the proof of that as `proof`.",
+    ),
     errors.TooManyFactors: Row(
         409, "The subject has as many factors as it may", "Remove one first."
     ),
