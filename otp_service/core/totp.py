@@ -31,7 +31,7 @@ class Algorithm(StrEnum):
     SHA512 = "SHA512"
 
 
-_DIGESTS = {
+DIGESTS = {
     Algorithm.SHA1: hashlib.sha1,
     Algorithm.SHA256: hashlib.sha256,
     Algorithm.SHA512: hashlib.sha512,
@@ -84,7 +84,7 @@ class Authenticator:
 
     def _totp(self) -> pyotp.TOTP:
         return pyotp.TOTP(
-            self.seed, digits=self.digits, digest=_DIGESTS[self.algorithm], interval=PERIOD
+            self.seed, digits=self.digits, digest=DIGESTS[self.algorithm], interval=PERIOD
         )
 
 

@@ -34,6 +34,7 @@ from otp_service.telemetry import CHALLENGES
 log = structlog.get_logger()
 
 METHOD = "totp"
+DEFAULT_NAME = "Authenticator app"
 AMR = ("otp",)  # RFC 8176
 
 
@@ -117,7 +118,9 @@ class AuthenticatorApps:
             caller=caller,
             name=name,
             about=About(subject=subject, client_ref=None).seal(keyring, factor_id),
-            seed=seal(keyring, authenticator.seed, belongs_to=_seed_of(caller, address, factor_id)),
+            seed=seal(
+                keyring, authenticator.seed, belongs_to=seed_place(caller, address, factor_id)
+            ),
             algorithm=algorithm,
             digits=digits,
             proof=await self._proofs.of(caller, address, proof, required=proof_required),
@@ -197,7 +200,7 @@ class AuthenticatorApps:
         matched = self._match(keyring, caller, address, tried.factors, code, tried.now)
         if matched is None:
             off = diagnose and any(
-                self._authenticator(keyring, caller, address, factor).clock_is_off(
+                open_authenticator(keyring, caller, address, factor).clock_is_off(
                     code, now=tried.now
                 )
                 for factor in tried.factors
@@ -271,22 +274,24 @@ class AuthenticatorApps:
     ) -> tuple[Factor, int] | None:
         found = None
         for factor in factors:
-            authenticator = self._authenticator(keyring, caller, subject, factor)
+            authenticator = open_authenticator(keyring, caller, subject, factor)
             step = authenticator.matching_step(code, now=now, past=self._policy.totp_past_steps)
             if step is not None:
                 found = factor, step
         return found
 
-    def _authenticator(
-        self, keyring: Keyring, caller: str, subject: SubjectAddress, factor: Factor
-    ) -> Authenticator:
-        try:
-            seed = unseal(
-                keyring, factor.seed, belongs_to=_seed_of(caller, subject, factor.factor_id)
-            )
-        except SealBroken as error:
-            raise Unavailable(f"seal: {error}") from None
-        return Authenticator(seed=seed, algorithm=Algorithm(factor.algorithm), digits=factor.digits)
+
+def open_authenticator(
+    keyring: Keyring, caller: str, subject: SubjectAddress, factor: Factor
+) -> Authenticator:
+    """Return the authenticator with its seed unsealed. Raises Unavailable when that belongs somewhere else."""
+    try:
+        seed = unseal(
+            keyring, factor.seed, belongs_to=seed_place(caller, subject, factor.factor_id)
+        )
+    except SealBroken as error:
+        raise Unavailable(f"seal: {error}") from None
+    return Authenticator(seed=seed, algorithm=Algorithm(factor.algorithm), digits=factor.digits)
 
 
 def proof_fields(
@@ -327,5 +332,6 @@ def _address(keyring: Keyring, factor_id: str) -> ChallengeAddress:
     return address
 
 
-def _seed_of(caller: str, subject: SubjectAddress, factor_id: str) -> str:
+def seed_place(caller: str, subject: SubjectAddress, factor_id: str) -> str:
+    """Return what a sealed seed belongs to: nowhere else it opens."""
     return f"totp-seed:{caller}:{subject.tag}:{factor_id}"

@@ -1,6 +1,6 @@
 """Authenticators in Redis: seeds sealed, the last accepted step, and the tries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ from otp_service.errors import (
     FieldError,
     InvalidRequest,
     TooManyFactors,
+    Unavailable,
 )
 from otp_service.store import keys
+from otp_service.store.connection import FAULTS
 from otp_service.store.guards import blocked, budget_fields
 from otp_service.store.proofs import FactorProof
 from otp_service.store.scripts import Scripts
@@ -34,7 +36,9 @@ class Factor:
     """
 
     factor_id: str
+    caller: str
     name: str
+    about: str  # sealed: whose it is; "" where that was not written yet
     seed: str
     algorithm: str
     digits: int
@@ -103,6 +107,61 @@ class Factors:
         if answer["verdict"] == "full":
             raise TooManyFactors
         return int(answer["expires_at"]) if answer["verdict"] == "enrolled" else None
+
+    async def bring(
+        self,
+        address: ChallengeAddress,
+        *,
+        caller: str,
+        name: str,
+        about: str,
+        seed: str,
+        algorithm: str,
+        digits: int,
+        step_ms: int,
+    ) -> bool:
+        """
+        Write an authenticator that was confirmed elsewhere; False if its id is there already.
+
+        Codes of steps until now are not accepted any more: they may have been, elsewhere.
+
+        Raises:
+            TooManyFactors, Unavailable.
+        """
+        factor = {
+            "type": FACTOR,
+            "caller": caller,
+            "name": name,
+            "about": about,
+            "seed": seed,
+            "algorithm": algorithm,
+            "digits": digits,
+        }
+        answer = await self._scripts.run(
+            "enroll_factor",
+            [keys.factors(address.subject)],
+            {
+                "id": address.challenge_id,
+                "factor": factor,
+                "max_factors": MAX_FACTORS,
+                "step_ms": step_ms,
+            },
+            durable=True,
+        )
+        if answer["verdict"] == "full":
+            raise TooManyFactors
+        return bool(answer["verdict"] == "enrolled")
+
+    async def everyone(self) -> AsyncIterator[Factor]:
+        """Yield the authenticators of all subjects of all callers, in no order. Raises Unavailable."""
+        client: Any = self._scripts.connection.client
+        try:
+            found = {str(key) async for key in client.scan_iter(match=keys.FACTORS, count=1000)}
+        except FAULTS as error:
+            raise Unavailable(f"redis: factors: {type(error).__name__}") from error
+        for key in sorted(found):
+            for factor in _factors(await self._scripts.run("list_factors", [key], {})):
+                yield factor
 
     async def all(self, subject: SubjectAddress) -> list[Factor]:
         """Return a subject's authenticators, the oldest first. Raises Unavailable."""
@@ -281,7 +340,9 @@ def _factor(factor_id: str, fields: Mapping[str, Any]) -> Factor:
     confirmed_at = fields.get("confirmed_at")
     return Factor(
         factor_id=factor_id,
+        caller=str(fields["caller"]),
         name=str(fields["name"]),
+        about=str(fields.get("about", "")),
         seed=str(fields["seed"]),
         algorithm=str(fields["algorithm"]),
         digits=int(fields["digits"]),

@@ -34,7 +34,7 @@ async def enroll_totp(call: Call) -> Answer:
         sent.subject,
         account_name=sent.account_name,
         issuer=sent.issuer,
-        name=sent.name or "Authenticator app",
+        name=sent.name or factors.DEFAULT_NAME,
         algorithm=Algorithm(sent.algorithm),
         digits=sent.digits,
         proof=sent.proof,
