@@ -38,9 +38,11 @@ from otp_service.flows.proofs import ProofRedemption
 from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
 from otp_service.flows.tracing import Tracing
+from otp_service.flows.ways import Ways
 from otp_service.flows.webhooks import WebhookWorker
 from otp_service.settings import Settings, SettingsError
 from otp_service.store import keys
+from otp_service.store.app_challenges import AppChallenges
 from otp_service.store.callers import Callers
 from otp_service.store.challenges import Challenges
 from otp_service.store.connection import Connection, Timeouts, connect
@@ -188,6 +190,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             wanted=events.wanted,
         )
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures)
+        factors = Factors(scripts, budget=policy.failures)
         factor_proofs = FactorProofs(Proofs(scripts), keyring)
         reconciliation = Reconciliation(
             tracing=tracing,
@@ -201,6 +204,15 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             authentication=Authentication(Callers(connection), keyring),
             idempotent=IdempotentCalls(Idempotency(scripts), keyring),
             codes=codes,
+            ways=Ways(
+                policy=policy,
+                keyring=keyring,
+                codes=codes,
+                challenges=challenges,
+                app_challenges=AppChallenges(scripts, budget=policy.failures),
+                factors=factors,
+                wanted=events.wanted,
+            ),
             proofs=ProofRedemption(Proofs(scripts), keyring),
             opt_in=OptIn(
                 policy=policy,
@@ -214,7 +226,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             apps=AuthenticatorApps(
                 policy=policy,
                 keyring=keyring,
-                factors=Factors(scripts, budget=policy.failures),
+                factors=factors,
                 recovery=recovery_codes,
                 proofs=factor_proofs,
             ),

@@ -67,6 +67,14 @@ def _words(value: object) -> object:
     )
 
 
+def _in_order(value: object) -> object:
+    return (
+        tuple(word for word in value.replace(" ", "").split(",") if word)
+        if isinstance(value, str)
+        else value
+    )
+
+
 def _numbers(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -89,6 +97,7 @@ _as_text = PlainSerializer(_listed, return_type=str)
 Windows = Annotated[tuple[Window, ...], BeforeValidator(_windows), _as_text]
 OneWindow = Annotated[Window, BeforeValidator(_window), PlainSerializer(str, return_type=str)]
 Words = Annotated[frozenset[str], BeforeValidator(_words), _as_text]
+Ways = Annotated[tuple[Literal["totp", "sms"], ...], BeforeValidator(_in_order), _as_text]
 Numbers = Annotated[tuple[int, ...], BeforeValidator(_numbers), _as_text]
 
 
@@ -204,6 +213,11 @@ class Settings(BaseModel):
         le=1,
         description="Past steps of 30 s whose authenticator codes count: 1 for the delay on the way (RFC 6238), 0 for "
         "strictly 30 s (ASVS 6.5.5).",
+    )
+    auto_channels: Ways = Field(
+        ("totp", "sms"),
+        description="Ways that `channel: auto` picks from, the first that a person has: `totp` (an authenticator app), "
+        "`sms`.",
     )
     totp_enrollment_proof: bool = Field(
         False,
@@ -393,6 +407,13 @@ class Settings(BaseModel):
                 raise ValueError("a purpose is a-z, 0-9 and _, beginning with a letter, 32 at most")
         return value
 
+    @field_validator("auto_channels")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("must name totp, sms or both, each once")
+        return value
+
     @field_validator("cooldown")
     @classmethod
     def _cooldown_steps(cls, value: tuple[int, ...]) -> tuple[int, ...]:
@@ -487,6 +508,7 @@ class Settings(BaseModel):
             retention=self.retention,
             proof_ttl=self.proof_ttl,
             totp_past_steps=self.totp_past_steps,
+            auto_channels=self.auto_channels,
             enrollment_proof=self.totp_enrollment_proof,
             optin_ttl=self.optin_ttl,
             optin_attempts=self.optin_attempts,

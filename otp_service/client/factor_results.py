@@ -74,10 +74,16 @@ class Factor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factors:
-    """Which factors a subject has."""
+    """
+    Which factors a subject has.
+
+    Attributes:
+        ways: How the person can show who they are, the way that `channel="auto"` picks first.
+    """
 
     subject: str
     factors: tuple[Factor, ...]
+    ways: tuple[str, ...]
     recovery_codes_remaining: int
 
 

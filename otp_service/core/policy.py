@@ -24,6 +24,7 @@ class Policy:
         max_bindings: Challenges of one subject and purpose that may live side by side, each under its own binding.
         retention: How long it can be asked how a challenge ended.
         proof_ttl: A proof's life.
+        auto_channels: The ways that a request leaves to us, in the order in which they are picked: `totp`, `sms`.
         enrollment_proof: Whether who has a confirmed authenticator changes factors only with a proof by one.
         totp_past_steps: Steps before the current one whose codes count; 0 or 1.
         optin_ttl: How long an activation that the site drew may be confirmed.
@@ -55,6 +56,7 @@ class Policy:
     retention: int = 86_400
     proof_ttl: int = 120
     totp_past_steps: int = 1
+    auto_channels: tuple[str, ...] = ("totp", "sms")
     enrollment_proof: bool = False
     optin_ttl: int = 1800
     optin_attempts: int = 5

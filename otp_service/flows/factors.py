@@ -154,7 +154,10 @@ class AuthenticatorApps:
         keyring = self._keyring()
         address = _address(keyring, factor_id)
         tried = await self._factors.try_to_confirm(address, caller=caller, digits=len(code))
-        matched = self._match(keyring, caller, address.subject, tried.factors, code, tried.now)
+        matched = match(
+            keyring, caller, address.subject, tried.factors, code, tried.now,
+            past=self._policy.totp_past_steps,
+        )  # fmt: skip
         if matched is None:
             raise InvalidCode(tried.attempts_left)
         factor, step = matched
@@ -197,7 +200,10 @@ class AuthenticatorApps:
         keyring = self._keyring()
         address = _own(keyring, caller, subject)
         tried = await self._factors.try_to_verify(address, caller=caller, digits=len(code))
-        matched = self._match(keyring, caller, address, tried.factors, code, tried.now)
+        matched = match(
+            keyring, caller, address, tried.factors, code, tried.now,
+            past=self._policy.totp_past_steps,
+        )  # fmt: skip
         if matched is None:
             off = diagnose and any(
                 open_authenticator(keyring, caller, address, factor).clock_is_off(
@@ -263,22 +269,25 @@ class AuthenticatorApps:
         await self._factors.remove(address, caller=caller, proof=shown)
         log.info("factor.removed", caller=caller, factor_id=factor_id)
 
-    def _match(
-        self,
-        keyring: Keyring,
-        caller: str,
-        subject: SubjectAddress,
-        factors: tuple[Factor, ...],
-        code: str,
-        now: int,
-    ) -> tuple[Factor, int] | None:
-        found = None
-        for factor in factors:
-            authenticator = open_authenticator(keyring, caller, subject, factor)
-            step = authenticator.matching_step(code, now=now, past=self._policy.totp_past_steps)
-            if step is not None:
-                found = factor, step
-        return found
+
+def match(
+    keyring: Keyring,
+    caller: str,
+    subject: SubjectAddress,
+    factors: tuple[Factor, ...],
+    code: str,
+    now: int,
+    *,
+    past: int,
+) -> tuple[Factor, int] | None:
+    """Return which authenticator the code is of, and its step, or None. `now` in Unix seconds."""
+    found = None
+    for factor in factors:
+        authenticator = open_authenticator(keyring, caller, subject, factor)
+        step = authenticator.matching_step(code, now=now, past=past)
+        if step is not None:
+            found = factor, step
+    return found
 
 
 def open_authenticator(

@@ -14,7 +14,7 @@ class Proven:
     What a proof proves.
 
     Attributes:
-        challenge_id: Of a code that was sent; None for other methods.
+        challenge_id: Of the challenge that was answered; None where there was none.
         method: `sms`, `totp` or `recovery_code`.
         subject: The caller's id of the person, if it gave one.
         amr: Method references of RFC 8176.
@@ -52,7 +52,7 @@ class ProofRedemption:
         about = About.open(self._keyring(), fields["about"], fields["id"])
         return Proven(
             caller=fields["caller"],
-            challenge_id=fields["id"] if fields["method"] == "sms" else None,
+            challenge_id=fields["id"] if fields["method"] == "sms" else fields.get("challenge_id"),
             method=fields["method"],
             purpose=fields["purpose"],
             subject=about.subject,

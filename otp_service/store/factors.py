@@ -160,13 +160,13 @@ class Factors:
         except FAULTS as error:
             raise Unavailable(f"redis: factors: {type(error).__name__}") from error
         for key in sorted(found):
-            for factor in _factors(await self._scripts.run("list_factors", [key], {})):
+            for factor in factors_in(await self._scripts.run("list_factors", [key], {})):
                 yield factor
 
     async def all(self, subject: SubjectAddress) -> list[Factor]:
         """Return a subject's authenticators, the oldest first. Raises Unavailable."""
         answer = await self._scripts.run("list_factors", [keys.factors(subject)], {})
-        return sorted(_factors(answer), key=lambda factor: (factor.created_at, factor.factor_id))
+        return sorted(factors_in(answer), key=lambda factor: (factor.created_at, factor.factor_id))
 
     async def rename(self, address: ChallengeAddress, *, caller: str, name: str) -> Factor:
         """
@@ -301,7 +301,7 @@ class Factors:
         match answer["verdict"]:
             case "reserved":
                 return TriedFactors(
-                    factors=tuple(_factors(answer)),
+                    factors=tuple(factors_in(answer)),
                     now=int(answer["now"]) // 1000,
                     attempts_left=int(answer["attempts_left"]),
                 )
@@ -330,7 +330,8 @@ def _accepted(answer: Mapping[str, Any]) -> int | None:
             raise FactorNotFound
 
 
-def _factors(answer: Mapping[str, Any]) -> list[Factor]:
+def factors_in(answer: Mapping[str, Any]) -> list[Factor]:
+    """Return the authenticators that a script hands out, id to fields."""
     return [
         _factor(factor_id, fields) for factor_id, fields in dict(answer["factors"] or {}).items()
     ]

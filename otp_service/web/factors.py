@@ -99,6 +99,7 @@ async def list_factors(call: Call) -> Answer:
         FactorList(
             subject=asked.subject,
             factors=[_view(factor) for factor in found],
+            ways=call.service.ways.of(found, remaining),
             recovery_codes_remaining=remaining,
         )
     )

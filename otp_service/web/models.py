@@ -110,17 +110,22 @@ Seconds = Annotated[int, Field(ge=0, description="Seconds.", examples=[300])]
 
 class CodeRequestBody(Sent):
     to: Annotated[
-        str,
+        Annotated[str, Field(min_length=1, max_length=40)] | None,
         Field(
-            min_length=1,
-            max_length=40,
             description="Where the code goes: a number in international form. Spaces, dashes, dots and parentheses are "
-            "layout.",
+            "layout. Required wherever an SMS is sent.",
             examples=["+14155550123"],
         ),
-    ]
+    ] = None
     purpose: Purpose
-    channel: Annotated[Literal["sms"], Field(description="How it goes there.")] = "sms"
+    channel: Annotated[
+        Literal["sms", "auto"],
+        Field(
+            description="How it goes there. `auto` needs `subject`, and picks by the operator's order: where the "
+            "person has a confirmed authenticator app, nothing is sent, and /otp/verify takes the app's code. What has "
+            "a `context` goes by SMS, which can show it."
+        ),
+    ] = "sms"
     subject: Annotated[
         str | None,
         Field(
@@ -324,6 +329,14 @@ class FactorView(Given):
 class FactorList(Given):
     subject: Annotated[str, Field(examples=["user-4711"])]
     factors: list[FactorView]
+    ways: Annotated[
+        list[str],
+        Field(
+            description="How the person can show who they are, in the order in which `channel: auto` picks: `totp` "
+            "with a confirmed authenticator app, `sms` if you have a number, then `recovery_code` while some are left.",
+            examples=[["totp", "sms", "recovery_code"]],
+        ),
+    ]
     recovery_codes_remaining: Annotated[int, Field(ge=0, examples=[10])]
 
 
@@ -519,7 +532,8 @@ class Delivery(Given):
     status: Annotated[
         DeliveryStatus,
         Field(
-            description="`accepted`: the site took it, which is no receipt of the phone, or the person had the code. "
+            description="`none`: an authenticator app has the code, nothing is sent. "
+            "`accepted`: the site took it, which is no receipt of the phone, or the person had the code. "
             "`failed`: it provably never left, or (reason `reported_by_site`) the site says later that its gateway "
             "failed; resend. `unknown`: it may or may not have gone out; nothing is sent again by itself, and the "
             "site's outbox may still tell."
@@ -534,8 +548,13 @@ class Challenge(Given):
     challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     status: Literal["pending"]
     purpose: Annotated[str, Field(examples=["login"])]
-    channel: Annotated[str, Field(examples=["sms"])]
-    to: Annotated[str, Field(description="Masked.", examples=["+1•••••23"])]
+    channel: Annotated[
+        str,
+        Field(
+            description="`sms`, or `totp`: the person reads the code off an app.", examples=["sms"]
+        ),
+    ]
+    to: Annotated[str | None, Field(description="Masked; null for `totp`.", examples=["+1•••••23"])]
     expires_at: Moment
     expires_in: Seconds
     resend_in: Annotated[
@@ -555,7 +574,13 @@ class Verification(Given):
     challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     purpose: Annotated[str, Field(examples=["login"])]
     subject: Annotated[str | None, Field(examples=["user-4711"])]
-    amr: Annotated[list[str], Field(description="RFC 8176.", examples=[["sms"]])]
+    method: Annotated[str, Field(description="`sms` or `totp`.", examples=["sms"])]
+    amr: Annotated[
+        list[str],
+        Field(
+            description="RFC 8176: `sms`, or `otp` for an authenticator app.", examples=[["sms"]]
+        ),
+    ]
     verified_at: Moment
     proof: Annotated[
         str,

@@ -160,7 +160,15 @@ def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
 
 # Limits that count a caller's own doing only: what is said of them tells nothing about other callers.
 OWN_LIMITS = frozenset(
-    {"cooldown", "recipient", "client_ip", "caller_budget", "challenge_sends", "live_challenges"}
+    {
+        "cooldown",
+        "recipient",
+        "client_ip",
+        "caller_budget",
+        "challenge_sends",
+        "live_challenges",
+        "challenges",
+    }
 )
 
 

@@ -41,7 +41,7 @@ OPERATIONS: Sequence[Operation] = (
         request=models.CodeRequestBody,
         status=202,
         success=models.Challenge,
-        refusals=(errors.DestinationRefused, *LIMITS),
+        refusals=(errors.DestinationRefused, errors.FactorNotFound, *LIMITS),
         idempotent=True,
         waits=True,
         headers={"Location": "Where the challenge can be looked at.", **_LIMIT_HEADERS},
@@ -61,6 +61,7 @@ OPERATIONS: Sequence[Operation] = (
         refusals=(
             errors.InvalidCode,
             errors.ChallengeNotFound,
+            errors.FactorNotFound,
             errors.ChallengeMismatch,
             errors.CodeNotSent,
             *ENDED,
