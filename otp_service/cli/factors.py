@@ -34,7 +34,7 @@ from otp_service.store.scripts import Scripts
 app = typer.Typer(no_args_is_help=True, help="Authenticators: bring, take along, take away.")
 T = TypeVar("T")
 
-AT_ONCE = 64
+AT_ONCE = 16
 
 Caller = Annotated[str, typer.Option(help="The caller whose subjects they belong to.")]
 
