@@ -174,6 +174,29 @@ async def test_a_replay_in_another_spelling_is_a_replay(service: Service, spelli
     assert again.json()["code"] == "invalid_code"
 
 
+@pytest.mark.parametrize("zero", ["０", "𝟎", "٠", "०"])
+async def test_a_replay_in_other_digits_is_a_replay(service: Service, zero: str) -> None:
+    """B23: full-width, bold, Arabic-Indic and Devanagari digits mean the same step."""
+    _, app = await confirmed(service)
+    code = app.at(await now(service))
+    spelled = "".join(chr(ord(zero) + int(digit)) for digit in code)
+    assert (await verify(service, spelled)).status_code == 200
+
+    assert (await verify(service, code)).json()["code"] == "invalid_code"
+
+
+@pytest.mark.parametrize(
+    "odd", ["+12345", "12_345", "1e5", "0x1234", "12345a", "²²²²²²", "", "Ⅻ12345"]
+)
+async def test_what_is_no_code_is_refused_and_costs_no_try(service: Service, odd: str) -> None:
+    """B23: what `int` would take."""
+    _, app = await confirmed(service)
+    for _ in range(11):
+        assert (await verify(service, odd)).status_code == 422
+
+    assert (await verify(service, app.at(await now(service)))).status_code == 200
+
+
 @pytest.mark.parametrize("at", [0, "now", 1795435200])
 async def test_a_caller_cannot_bring_its_own_time(service: Service, at: Any) -> None:
     """B28."""
