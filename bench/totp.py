@@ -41,7 +41,7 @@ from otp_service.core.challenge import (
 from otp_service.core.seal import seal
 from otp_service.flows.factors import seed_place
 from otp_service.settings import load
-from otp_service.store.factors import Factors
+from otp_service.store.factors import Factors, NewFactor
 from otp_service.store.scripts import Scripts
 
 RESULTS = Path(__file__).parent / "results"
@@ -77,9 +77,11 @@ class Apps:
             text = b32encode(seed).decode()
             await factors.bring(
                 ChallengeAddress(factor_id, address),
-                caller=machine.CALLER, name="bench", about="",
-                seed=seal(ring, text, belongs_to=seed_place(machine.CALLER, address, factor_id)),
-                algorithm="SHA1", digits=6, step_ms=10**12,
+                NewFactor(
+                    caller=machine.CALLER, name="bench", about="", algorithm="SHA1", digits=6,
+                    seed=seal(ring, text, belongs_to=seed_place(machine.CALLER, address, factor_id)),
+                ),
+                step_ms=10**12,
             )  # fmt: skip
 
         self._seeds = {f"app-{number}": os.urandom(20) for number in range(count)}

@@ -27,7 +27,7 @@ from otp_service.core.totp import Algorithm, Authenticator
 from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode, Unavailable
 from otp_service.flows.factor_proofs import FactorProofs
 from otp_service.store import keys
-from otp_service.store.factors import Factor, Factors
+from otp_service.store.factors import Factor, Factors, NewFactor
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.telemetry import CHALLENGES
 
@@ -115,14 +115,16 @@ class AuthenticatorApps:
         authenticator = Authenticator(seed=totp.new_seed(), algorithm=algorithm, digits=digits)
         expires_at = await self._factors.enroll(
             ChallengeAddress(factor_id, address),
-            caller=caller,
-            name=name,
-            about=About(subject=subject, client_ref=None).seal(keyring, factor_id),
-            seed=seal(
-                keyring, authenticator.seed, belongs_to=seed_place(caller, address, factor_id)
+            NewFactor(
+                caller=caller,
+                name=name,
+                about=About(subject=subject, client_ref=None).seal(keyring, factor_id),
+                seed=seal(
+                    keyring, authenticator.seed, belongs_to=seed_place(caller, address, factor_id)
+                ),
+                algorithm=algorithm,
+                digits=digits,
             ),
-            algorithm=algorithm,
-            digits=digits,
             proof=await self._proofs.of(caller, address, proof, required=proof_required),
         )
         if expires_at is None:

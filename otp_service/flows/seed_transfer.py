@@ -21,7 +21,7 @@ from otp_service.core.seeds import Seed
 from otp_service.core.totp import PERIOD
 from otp_service.errors import Unavailable
 from otp_service.flows.factors import DEFAULT_NAME, open_authenticator, seed_place
-from otp_service.store.factors import Factors
+from otp_service.store.factors import Factors, NewFactor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +56,14 @@ class SeedTransfer:
         factor_id = challenge_id_for(keyring, address, handle)
         return await self._factors.bring(
             ChallengeAddress(factor_id, address),
-            caller=caller,
-            name=seed.name or DEFAULT_NAME,
-            about=About(subject=seed.subject, client_ref=None).seal(keyring, factor_id),
-            seed=seal(keyring, app.seed, belongs_to=seed_place(caller, address, factor_id)),
-            algorithm=app.algorithm,
-            digits=app.digits,
+            NewFactor(
+                caller=caller,
+                name=seed.name or DEFAULT_NAME,
+                about=About(subject=seed.subject, client_ref=None).seal(keyring, factor_id),
+                seed=seal(keyring, app.seed, belongs_to=seed_place(caller, address, factor_id)),
+                algorithm=app.algorithm,
+                digits=app.digits,
+            ),
             step_ms=PERIOD * 1000,
         )
 

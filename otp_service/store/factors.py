@@ -1,7 +1,7 @@
 """Authenticators in Redis: seeds sealed, the last accepted step, and the tries."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from otp_service.core.challenge import ChallengeAddress, SubjectAddress
@@ -24,6 +24,18 @@ FACTOR = "totp"
 MAX_FACTORS = 10
 PENDING_MS = 900_000
 CONFIRM_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFactor:
+    """What is written of a new authenticator; `about` (whose it is) and `seed` are sealed."""
+
+    caller: str
+    name: str
+    about: str
+    seed: str
+    algorithm: str
+    digits: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +78,8 @@ class Factors:
     async def enroll(
         self,
         address: ChallengeAddress,
+        new: NewFactor,
         *,
-        caller: str,
-        name: str,
-        about: str,
-        seed: str,
-        algorithm: str,
-        digits: int,
         proof: FactorProof,
     ) -> int | None:
         """
@@ -82,21 +89,12 @@ class Factors:
             FactorProofRequired, TooManyFactors: and the proof is not spent.
             Unavailable.
         """
-        factor = {
-            "type": FACTOR,
-            "caller": caller,
-            "name": name,
-            "about": about,
-            "seed": seed,
-            "algorithm": algorithm,
-            "digits": digits,
-        }
         answer = await self._scripts.run(
             "enroll_factor",
             [keys.factors(address.subject), *proof.keys],
             {
                 "id": address.challenge_id,
-                "factor": factor,
+                "factor": {"type": FACTOR, **asdict(new)},
                 "proof_required": proof.required,
                 "ttl_ms": PENDING_MS,
                 "max_factors": MAX_FACTORS,
@@ -111,13 +109,8 @@ class Factors:
     async def bring(
         self,
         address: ChallengeAddress,
+        new: NewFactor,
         *,
-        caller: str,
-        name: str,
-        about: str,
-        seed: str,
-        algorithm: str,
-        digits: int,
         step_ms: int,
     ) -> bool:
         """
@@ -128,21 +121,12 @@ class Factors:
         Raises:
             TooManyFactors, Unavailable.
         """
-        factor = {
-            "type": FACTOR,
-            "caller": caller,
-            "name": name,
-            "about": about,
-            "seed": seed,
-            "algorithm": algorithm,
-            "digits": digits,
-        }
         answer = await self._scripts.run(
             "enroll_factor",
             [keys.factors(address.subject)],
             {
                 "id": address.challenge_id,
-                "factor": factor,
+                "factor": {"type": FACTOR, **asdict(new)},
                 "max_factors": MAX_FACTORS,
                 "step_ms": step_ms,
             },
