@@ -287,7 +287,7 @@ class OptIn:
         )
         return Asked(
             subscribed=False,
-            mobile=issued.to,
+            mobile=recipient.masked,
             expires_in=issued.expires_in,
             resend_in=issued.resend_in,
         )

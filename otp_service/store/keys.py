@@ -151,6 +151,7 @@ def turn(what: str) -> str:
 
 
 CALLERS = f"{_P}caller:*"
+FACTORS = f"{_P}{{*}}:factors:*"
 WEBHOOKS = f"{_P}webhooks:*"
 DUE = f"{_OUTGOING}due"
 CREDIT = f"{_P}credit"
