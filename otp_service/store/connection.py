@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
@@ -41,7 +42,7 @@ class Timeouts:
     How long Redis may take, in seconds.
 
     Attributes:
-        command: From sending a command to its whole answer.
+        command: For one command: waiting for a free connection, opening it, and the whole answer.
         connect: Until a new connection stands.
         pool: Until one of the pool's connections is free.
     """
@@ -115,6 +116,61 @@ class _Cluster(RedisCluster):
         raise RedisConnectionError("the slot kept moving")
 
 
+class _Node(Redis):
+    """
+    redis-py's client of one node, but for what it does around each command.
+
+    That one takes a deadline and a task for every step of a command, and asks after retries, maintenance and metrics
+    that are all off. Here one deadline stands around all of it: a free connection, opening it, the command, the answer.
+    """
+
+    def __init__(self, pool: "_Pool", *, seconds: float) -> None:
+        """`seconds` is for each command or pipeline; the pool's connections have no deadlines but for connecting."""
+        super().__init__(connection_pool=pool)
+        self._pool = pool
+        self._seconds = seconds
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
+        async with asyncio.timeout(self._seconds):
+            connection = await self._pool.get_connection()
+            try:
+                # Whatever interrupts these two closes the connection: no answer is ever left on it.
+                await connection.send_command(*args)
+                return await self.parse_response(connection, args[0], **options)
+            finally:
+                await self._pool.release(connection)
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        pipeline = _Pipeline(self._pool, self.response_callbacks, transaction, shard_hint)
+        pipeline.seconds = self._seconds
+        return pipeline
+
+
+class _Pipeline(Pipeline):
+    """redis-py's pipeline, within the time of one command."""
+
+    seconds: float
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        async with asyncio.timeout(self.seconds):
+            return await super().execute(raise_on_error)
+
+
+class _Pool(BlockingConnectionPool):
+    """redis-py's pool, with a short way to a connection that is free."""
+
+    async def get_connection(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401
+        if not self.can_get_connection():
+            return await super().get_connection()  # type: ignore[no-untyped-call]
+        connection = self.get_available_connection()  # type: ignore[no-untyped-call]
+        try:
+            await self.ensure_connection(connection)
+        except BaseException:
+            await self.release(connection)
+            raise
+        return connection
+
+
 def connect(
     url: str, *, name: str, connections: int, timeouts: Timeouts, block_seconds: float = 0
 ) -> Connection:
@@ -162,10 +218,14 @@ def connect(
             service, max_connections=connections, db=int(db or 0), **credentials, **common
         )
         return Connection(primary, clustered=False, sentinels=sentinel.sentinels)
-    pool = BlockingConnectionPool.from_url(
-        url, max_connections=connections, timeout=timeouts.pool, **common
+    pool = _Pool.from_url(
+        url,
+        max_connections=connections,
+        timeout=timeouts.pool,
+        **{**common, "socket_timeout": None},
     )
-    return Connection(Redis.from_pool(pool), clustered=False)
+    node = _Node(pool, seconds=timeouts.command + block_seconds)
+    return Connection(node, clustered=False)
 
 
 def _credentials(username: str | None, password: str | None) -> dict[str, Any]:
