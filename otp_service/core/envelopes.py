@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Self
 
 from otp_service.core.keyring import Keyring
@@ -18,7 +18,8 @@ class About:
 
     def seal(self, keyring: Keyring, challenge_id: str) -> str:
         """Return it sealed for this challenge."""
-        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"about:{challenge_id}")
+        fields = {"subject": self.subject, "client_ref": self.client_ref}
+        return seal(keyring, json.dumps(fields), belongs_to=f"about:{challenge_id}")
 
     @classmethod
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
@@ -36,7 +37,8 @@ class Destination:
 
     def seal(self, keyring: Keyring, challenge_id: str) -> str:
         """Return it sealed for this challenge."""
-        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"destination:{challenge_id}")
+        fields = {"to": self.to, "context": dict(self.context), "client_ip": self.client_ip}
+        return seal(keyring, json.dumps(fields), belongs_to=f"destination:{challenge_id}")
 
     @classmethod
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
