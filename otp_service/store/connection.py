@@ -9,29 +9,26 @@ The connections to Redis or Valkey: one node, Sentinel or Cluster, from one URL.
 Nothing is ever retried here: a script whose answer was late has run, and running it again would count twice.
 """
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.client import Pipeline
+from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
-Client = Redis | RedisCluster
+from otp_service.store.cluster import Cluster
+from otp_service.store.node import Node, Pool
+
+Client = Redis | Cluster
 
 # All that a command can end in when Redis is away, late, in trouble or no Redis at all.
 FAULTS = (RedisError, OSError, TimeoutError, EOFError, UnicodeDecodeError)
-
-_REDIRECTIONS = 5
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
 
@@ -85,92 +82,6 @@ class Connection:
                 )  # redis-py leaves a pool open that it was given
 
 
-class _Cluster(RedisCluster):
-    """
-    redis-py's cluster client, but for what it does after a fault.
-
-    That one closes the node's free connections while other calls are taking them up, so with retries off one fault
-    makes others without end (seen with 8.1.0). Here they are only marked, and each is opened anew when it is next used.
-    """
-
-    async def _execute_command(self, target_node: ClusterNode, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        node = target_node
-        for _ in range(_REDIRECTIONS):
-            try:
-                return await node.execute_command(*args, **kwargs)
-            except MovedError as error:  # like the two below: nothing ran
-                await self.nodes_manager.move_slot(error)
-                node = self.nodes_manager.get_node_from_slot(error.slot_id)
-            except AskError as error:
-                node = self.get_node(node_name=f"{error.host}:{error.port}") or target_node
-                await node.execute_command("ASKING")
-            except TryAgainError:
-                await asyncio.sleep(0.05)
-            except (RedisConnectionError, RedisTimeoutError, ClusterDownError):
-                node.update_active_connections_for_reconnect()
-                for connection in node._free:
-                    connection.mark_for_reconnect()  # type: ignore[no-untyped-call]
-                self.nodes_manager.move_node_to_end_of_cached_nodes(node.name)
-                self._initialize = True  # ask the others for the slots before the next call
-                raise
-        raise RedisConnectionError("the slot kept moving")
-
-
-class _Node(Redis):
-    """
-    redis-py's client of one node, but for what it does around each command.
-
-    That one takes a deadline and a task for every step of a command, and asks after retries, maintenance and metrics
-    that are all off. Here one deadline stands around all of it: a free connection, opening it, the command, the answer.
-    """
-
-    def __init__(self, pool: "_Pool", *, seconds: float) -> None:
-        """`seconds` is for each command or pipeline; the pool's connections have no deadlines but for connecting."""
-        super().__init__(connection_pool=pool)
-        self._pool = pool
-        self._seconds = seconds
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        async with asyncio.timeout(self._seconds):
-            connection = await self._pool.get_connection()
-            try:
-                # Whatever interrupts these two closes the connection: no answer is ever left on it.
-                await connection.send_command(*args)
-                return await self.parse_response(connection, args[0], **options)
-            finally:
-                await self._pool.release(connection)
-
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        pipeline = _Pipeline(self._pool, self.response_callbacks, transaction, shard_hint)
-        pipeline.seconds = self._seconds
-        return pipeline
-
-
-class _Pipeline(Pipeline):
-    """redis-py's pipeline, within the time of one command."""
-
-    seconds: float
-
-    async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        async with asyncio.timeout(self.seconds):
-            return await super().execute(raise_on_error)
-
-
-class _Pool(BlockingConnectionPool):
-    """redis-py's pool, with a short way to a connection that is free."""
-
-    async def get_connection(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401
-        if not self.can_get_connection():
-            return await super().get_connection()  # type: ignore[no-untyped-call]
-        connection = self.get_available_connection()  # type: ignore[no-untyped-call]
-        try:
-            await self.ensure_connection(connection)
-        except BaseException:
-            await self.release(connection)
-            raise
-        return connection
-
-
 def connect(
     url: str, *, name: str, connections: int, timeouts: Timeouts, block_seconds: float = 0
 ) -> Connection:
@@ -200,7 +111,7 @@ def connect(
     }
     if parts.scheme.endswith("+cluster"):
         hosts = [ClusterNode(host, port) for host, port in _hosts(parts.netloc, 6379)]
-        cluster = _Cluster(
+        cluster = Cluster(
             startup_nodes=hosts,
             ssl=parts.scheme.startswith("rediss"),
             max_connections=connections,
@@ -218,13 +129,13 @@ def connect(
             service, max_connections=connections, db=int(db or 0), **credentials, **common
         )
         return Connection(primary, clustered=False, sentinels=sentinel.sentinels)
-    pool = _Pool.from_url(
+    pool = Pool.from_url(
         url,
         max_connections=connections,
         timeout=timeouts.pool,
         **{**common, "socket_timeout": None},
     )
-    node = _Node(pool, seconds=timeouts.command + block_seconds)
+    node = Node(pool, seconds=timeouts.command + block_seconds)
     return Connection(node, clustered=False)
 
 
