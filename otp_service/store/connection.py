@@ -39,7 +39,7 @@ class Timeouts:
     How long Redis may take, in seconds.
 
     Attributes:
-        command: For one command: waiting for a free connection, opening it, and the whole answer.
+        command: From sending a command to its whole answer.
         connect: Until a new connection stands.
         pool: Until one of the pool's connections is free.
     """

@@ -12,7 +12,7 @@ class Node(Redis):
     redis-py's client of one node, but for what it does around each command.
 
     That one takes a deadline and a task for every step of a command, and asks after retries, maintenance and metrics
-    that are all off. Here one deadline stands around all of it: a free connection, opening it, the command, the answer.
+    that are all off. Here is one deadline: for a free, open connection, and anew for the command and its answer.
     """
 
     def __init__(self, pool: "Pool", *, seconds: float) -> None:
@@ -22,8 +22,9 @@ class Node(Redis):
         self._seconds = seconds
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
-        async with asyncio.timeout(self._seconds):
+        async with asyncio.timeout(self._seconds) as deadline:
             connection = await self._pool.get_connection()
+            deadline.reschedule(asyncio.get_running_loop().time() + self._seconds)
             try:
                 # Whatever interrupts these two closes the connection: no answer is ever left on it.
                 await connection.send_command(*args)
@@ -33,12 +34,12 @@ class Node(Redis):
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         pipeline = _Pipeline(self._pool, self.response_callbacks, transaction, shard_hint)
-        pipeline.seconds = self._seconds
+        pipeline.seconds = self._pool.timeout + self._seconds
         return pipeline
 
 
 class _Pipeline(Pipeline):
-    """redis-py's pipeline, within the time of one command."""
+    """redis-py's pipeline, within the time for a connection and for one command."""
 
     seconds: float
 
