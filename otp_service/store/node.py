@@ -34,7 +34,7 @@ class Node(Redis):
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         pipeline = _Pipeline(self._pool, self.response_callbacks, transaction, shard_hint)
-        pipeline.seconds = self._pool.timeout + self._seconds
+        pipeline.seconds = (self._pool.timeout or 0) + self._seconds
         return pipeline
 
 
