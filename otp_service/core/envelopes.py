@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Self
 
 from otp_service.core.keyring import Keyring
@@ -18,8 +18,7 @@ class About:
 
     def seal(self, keyring: Keyring, challenge_id: str) -> str:
         """Return it sealed for this challenge."""
-        fields = {"subject": self.subject, "client_ref": self.client_ref}
-        return seal(keyring, json.dumps(fields), belongs_to=f"about:{challenge_id}")
+        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"about:{challenge_id}")
 
     @classmethod
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
@@ -29,16 +28,23 @@ class About:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where a code goes and what is said beside it; gone with the challenge's end."""
+    """
+    Where a code goes and what is said beside it; gone with the challenge's end.
+
+    `brand`, `sender` and `origin` are those of the caller's policy when the challenge was opened.
+    """
 
     to: str = field(repr=False)
-    context: Mapping[str, str] = field(repr=False)
-    client_ip: str | None = field(repr=False)
+    context: Mapping[str, str] = field(default_factory=dict, repr=False)
+    client_ip: str | None = field(default=None, repr=False)
+    brand: str = ""
+    sender: str = ""
+    origin: str | None = None
 
     def seal(self, keyring: Keyring, challenge_id: str) -> str:
         """Return it sealed for this challenge."""
-        fields = {"to": self.to, "context": dict(self.context), "client_ip": self.client_ip}
-        return seal(keyring, json.dumps(fields), belongs_to=f"destination:{challenge_id}")
+        told = {name: value for name, value in asdict(self).items() if value}
+        return seal(keyring, json.dumps(told), belongs_to=f"destination:{challenge_id}")
 
     @classmethod
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:

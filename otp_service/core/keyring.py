@@ -14,7 +14,7 @@ import binascii
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
@@ -34,8 +34,9 @@ class Kind(StrEnum):
     PHONE = "phone"  # numbers, addresses and idempotency keys, where Redis must recognise them
     SEAL = "seal"  # what must be read again: AES-256-GCM
     CREDENTIAL = "credential"  # callers' credentials
-    PROOF = "proof"  # proofs of success
-    SIGNING = "signing"  # what others must be able to check: ES256
+    PROOF = "proof"  # proofs of success, opaque and signed
+    DEVICE = "device"  # tokens of remembered devices
+    SIGNING = "signing"  # receipts, which others check for years
 
 
 class State(StrEnum):
@@ -48,6 +49,24 @@ class State(StrEnum):
 
 class KeyringError(ValueError):
     """The ring can't be used; the message names the key and the reason, never a secret."""
+
+
+class KindMissing(KeyringError):
+    """
+    The ring is sound, and was made before there was a kind of keys that is needed now.
+
+    Attributes:
+        kinds: Those without an active key.
+    """
+
+    def __init__(self, kinds: Sequence[Kind]) -> None:
+        self.kinds = kinds
+        super().__init__(
+            "; ".join(
+                f"no active key of kind {kind}: add one with `otp-service keys add {kind}`"
+                for kind in kinds
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +113,8 @@ class Keyring:
             if key.kid in self._live[kind]:
                 raise KeyringError(f"kind {kind}: kid {key.kid} occurs twice")
             self._live[kind][key.kid] = key
-        missing = [kind.value for kind in Kind if kind not in self._active]
-        if missing:
-            raise KeyringError(f"no active key of kind {', '.join(missing)}")
+        if missing := [kind for kind in Kind if kind not in self._active]:
+            raise KindMissing(missing)
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(f'{kind}:{key.kid}' for kind, key in self._active.items())})"
@@ -122,6 +140,7 @@ class Keyring:
 
         Raises:
             KeyringError: not JSON, a field missing or wrong, a secret too short, two entries sharing one.
+            KindMissing: all that is there is right, and a kind is not there.
         """
         try:
             entries = list(json.loads(text)["keys"])
@@ -152,6 +171,17 @@ def generate(*, created_at: str) -> str:
     """Return the JSON of a new ring with one active key of each kind. `created_at` is RFC 3339."""
     entries = [new_entry(kind, State.ACTIVE, created_at=created_at) for kind in Kind]
     return json.dumps({"keys": entries}, indent=2) + "\n"
+
+
+def completed(ring: str, *, created_at: str) -> str:
+    """Return the JSON of a ring with an active key of each kind that it lacks. Raises KeyringError."""
+    try:
+        Keyring.from_json(ring)
+    except KindMissing as error:
+        entries = json.loads(ring)["keys"]
+        entries += [new_entry(k, State.ACTIVE, created_at=created_at) for k in error.kinds]
+        return json.dumps({"keys": entries}, indent=2) + "\n"
+    return ring
 
 
 def new_entry(kind: Kind, state: State, *, created_at: str) -> dict[str, str]:

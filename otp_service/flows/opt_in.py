@@ -133,13 +133,14 @@ class OptIn:
         self._issuer = issuer
         self._announce = announce
 
-    async def request(self, caller: str, wish: Wish, *, handle: str) -> Asked:
+    async def request(self, caller: str, wish: Wish, *, policy: Policy, handle: str) -> Asked:
         """
         Ask the person to confirm by a code.
 
         Args:
             caller: Who asks.
             wish: What for.
+            policy: The caller's.
             handle: 32 hex digits; the same again sends nothing.
 
         Raises:
@@ -147,13 +148,15 @@ class OptIn:
             RateLimited, QuotaExceeded: and nothing was counted.
             SubjectBlocked, Overloaded, Unavailable.
         """
-        recipient = served_recipient(self._policy, wish.mobile)
+        recipient = served_recipient(policy, wish.mobile)
         address = self._address(caller, recipient, wish.group_id)
         if self._codes is not None:
-            return await self._request_own(self._codes, caller, wish, recipient, address, handle)
+            return await self._request_own(
+                self._codes, caller, wish, recipient, address, policy, handle
+            )
         phone = self._keyring().active(Kind.PHONE)
         limits = send_limits(
-            self._policy, phone, caller=caller, recipient=recipient, client_ip=wish.client_ip
+            policy, phone, caller=caller, recipient=recipient, client_ip=wish.client_ip
         )
         kept = _Kept(consent=wish.consent, custom_fields={}, challenge_id=None)
         opened = await self._opt_ins.open(
@@ -257,6 +260,7 @@ class OptIn:
         wish: Wish,
         recipient: Recipient,
         address: SubjectAddress,
+        policy: Policy,
         handle: str,
     ) -> Asked:
         ask = CodeRequest(
@@ -266,7 +270,7 @@ class OptIn:
             locale=wish.consent.locale,
             client_ip=wish.client_ip,
         )
-        issued = await codes.request(caller, ask, handle=handle)
+        issued = await codes.request(caller, ask, policy=policy, handle=handle)
         kept = _Kept(
             consent=wish.consent,
             custom_fields=wish.custom_fields,
@@ -300,7 +304,12 @@ class OptIn:
         route = self._keyring().active(Kind.ROUTE)
         handle = fingerprint(route, "opt-in-try/v1", challenge_id, activation)
         await codes.verify(
-            caller, challenge_id, activation, purpose=PURPOSE, binding="", handle=handle
+            caller,
+            challenge_id,
+            activation,
+            purpose=PURPOSE,
+            binding="",
+            handle=handle,
         )
 
     async def _ask_site(self, wish: Wish, recipient: Recipient, pending_before: bool) -> bool:
