@@ -157,7 +157,7 @@ class Operation:
 
         answer, replayed = await service.idempotent.run(
             caller=caller.name,
-            call=f"{self.method} {request.url.path}",
+            call=f"{self.method} {request.scope['path']}",
             key=key,
             body=sent.model_dump(mode="json") if sent else {},
             work=work,
