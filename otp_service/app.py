@@ -21,6 +21,7 @@ from otp_service.core.hook_tokens import is_hook_token
 from otp_service.core.messages import Catalogue, MessagesInvalid
 from otp_service.core.signing import key_set
 from otp_service.doctor import inspect_messages, inspect_redis
+from otp_service.flows.activations import Activations
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.credit import CreditWatch
 from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
@@ -40,6 +41,7 @@ from otp_service.flows.tracing import Tracing
 from otp_service.flows.webhooks import WebhookWorker
 from otp_service.settings import Settings, SettingsError
 from otp_service.store import keys
+from otp_service.store.activations import ActivationTraces
 from otp_service.store.callers import Callers
 from otp_service.store.challenges import Challenges
 from otp_service.store.connection import Connection, Timeouts, connect
@@ -187,12 +189,17 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             wanted=events.wanted,
         )
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures)
+        outbox = WsmsOutbox(beside)
+        activations = Activations(
+            tracing=tracing, keyring=keyring, traces=ActivationTraces(scripts), outbox=outbox
+        )
         reconciliation = Reconciliation(
             tracing=tracing,
             keyring=keyring,
             traces=Traces(scripts),
             hashes=hashes,
-            outbox=WsmsOutbox(beside),
+            outbox=outbox,
+            activations=activations,
         )
         service = Service(
             policy=policy,
@@ -206,6 +213,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 opt_ins=OptIns(scripts),
                 newsletter=client.newsletter,
                 codes=codes if settings.optin_mode == "service" else None,
+                activations=activations,
                 issuer=settings.issuer,
                 announce=events.announce,
             ),
