@@ -242,7 +242,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         relay = EventRelay(
             keyring=keyring,
             streams=Streams(
-                connection,
+                scripts,
                 listening,
                 names=keys.event_streams(),
                 group=WEBHOOK_GROUP,

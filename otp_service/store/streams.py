@@ -1,5 +1,6 @@
 """Streams of one kind, one in each bucket, read together by one consumer group: each entry by one worker at a time."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from redis.exceptions import ResponseError
 
 from otp_service.errors import Unavailable
 from otp_service.store.connection import FAULTS, Connection
+from otp_service.store.scripts import Scripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Streams:
     The streams as their workers see them.
 
     Args:
-        connection: For all but waiting.
+        scripts: For all but waiting.
         blocking: For waiting, with time enough.
         names: Of the streams.
         group: The consumer group; made where it is missing.
@@ -34,14 +36,14 @@ class Streams:
 
     def __init__(
         self,
-        connection: Connection,
+        scripts: Scripts,
         blocking: Connection,
         *,
         names: Sequence[str],
         group: str,
         consumer: str,
     ) -> None:
-        self._connection = connection
+        self._scripts = scripts
         self._blocking = blocking
         self._names = names
         self._group = group
@@ -50,7 +52,7 @@ class Streams:
     @property
     def reading_groups(self) -> list[list[str]]:
         """The streams in groups that one blocking read may name: one on a single node, one each on Redis Cluster."""
-        return self._connection.by_slot(self._names)
+        return self._scripts.connection.by_slot(self._names)
 
     async def prepare(self) -> None:
         """Create the consumer group where it is missing. Raises Unavailable."""
@@ -117,17 +119,10 @@ class Streams:
 
     async def leave(self) -> None:
         """Take this consumer out of the groups where nothing is pending for it. Raises Unavailable."""
-        async with _faults("leave"):
-            pending = await self._each(
-                lambda calls, name: calls.xpending_range(
-                    name, self._group, "-", "+", 1, consumername=self._consumer
-                )
-            )
-            free = [name for name, left in zip(self._names, pending, strict=True) if left == []]
-            await self._each(
-                lambda calls, name: calls.xgroup_delconsumer(name, self._group, self._consumer),
-                free,
-            )
+        own = {"group": self._group, "consumer": self._consumer}
+        await asyncio.gather(
+            *(self._scripts.run("leave_group", [name], own) for name in self._names)
+        )
 
     async def waiting(self) -> int:
         """Return how many entries there are, pending ones included. Raises Unavailable."""
@@ -140,18 +135,16 @@ class Streams:
             await self._client.xack(name, self._group, entry_id)
             await self._client.xdel(name, entry_id)
 
-    async def _each(
-        self, call: Callable[[Any, str], Any], names: Sequence[str] | None = None
-    ) -> list[Any]:
+    async def _each(self, call: Callable[[Any, str], Any]) -> list[Any]:
         """Do one command on every stream in one round trip; a failed one's answer is its exception."""
         pipeline = self._client.pipeline(transaction=False)
-        for name in self._names if names is None else names:
+        for name in self._names:
             call(pipeline, name)
         return list(await pipeline.execute(raise_on_error=False))
 
     @property
     def _client(self) -> Any:  # noqa: ANN401
-        return self._connection.client
+        return self._scripts.connection.client
 
 
 @asynccontextmanager
