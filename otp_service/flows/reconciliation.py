@@ -25,6 +25,7 @@ from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
 from otp_service.flows.activations import Activations
 from otp_service.flows.hashing import HashPool
+from otp_service.flows.loops import end
 from otp_service.flows.tracing import (
     LEASE_SECONDS,
     PATIENCE_MS,
@@ -71,29 +72,24 @@ class Reconciliation:
         self._activations = activations
         self._free = asyncio.Semaphore(concurrency)
         self._hurried = asyncio.Event()
-        self._stopping = False
-        self._loop: asyncio.Task[None] | None = None
+        self._loops: list[asyncio.Task[None]] = []
         self._troubles = OutboxTroubles(scrub=tracing.scrub)
 
     async def start(self) -> None:
         """Begin to look, if sends leave traces at all."""
         if self._tracing.on:
-            self._loop = asyncio.create_task(self._run())
+            self._loops = [asyncio.create_task(self._run())]
 
     async def stop(self) -> None:
         """Leave off; what was begun is taken up again after its lease, by whomever."""
-        self._stopping = True
-        self._hurried.set()  # a cancellation can get lost inside a Redis call
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+        await end(self._loops)
 
     def hurry(self) -> None:
         """Look at what is due now, not at the next sweep."""
         self._hurried.set()
 
     async def _run(self) -> None:
-        while not self._stopping:
+        while True:
             self._hurried.clear()
             try:
                 await self.sweep()
@@ -114,8 +110,6 @@ class Reconciliation:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._activations.sweep())
             async for trace in claimed:
-                if self._stopping:
-                    break
                 await self._free.acquire()
                 group.create_task(self._handle(trace))
 
