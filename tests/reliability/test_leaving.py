@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import pytest
 import redis
 
 from otp_service.app import open_redis
@@ -31,9 +32,13 @@ async def worker(environment: dict[str, str], name: str) -> AsyncIterator[Delive
         connections = [open_redis(settings), open_redis(settings, block_seconds=1)]
         for connection in connections:
             stack.push_async_callback(connection.aclose)
-        found = Deliveries(Scripts(connections[0]), connections[1], consumer=name)
-        await found.prepare()
-        yield found
+        yield Deliveries(Scripts(connections[0]), connections[1], consumer=name)
+
+
+@pytest.fixture(autouse=True)
+def group(valkey_url: str) -> None:
+    with redis.Redis.from_url(valkey_url) as client:
+        client.xgroup_create(QUEUE, GROUP, id="0", mkstream=True)
 
 
 def in_group(valkey_url: str) -> list[str]:
