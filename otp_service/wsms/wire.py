@@ -155,6 +155,12 @@ class Wire:
             if trace.written:  # pragma: no cover
                 raise Lost(UnknownReason.CONNECTION_LOST, _name(error)) from None
             raise _not_sent(error) from None
+        except AttributeError as error:
+            # A peer that resets at once leaves uvloop's transport without a socket, and anyio asks that None for its
+            # addresses as httpcore takes the new connection over: nothing can have been written yet.
+            if not (self._traces and error.obj is None) or trace.written:
+                raise
+            raise NotSent("no connection to the site: reset at once") from None
         except (httpx.HTTPError, httpx.StreamError, ssl.SSLError, OSError) as error:
             # Also a kept-alive connection which the server had closed: some of the request
             # may have been read before, so this is never tried again.
