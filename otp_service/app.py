@@ -25,6 +25,7 @@ from otp_service.core.messages import Catalogue, MessagesInvalid
 from otp_service.core.policy import Policy
 from otp_service.core.signing import Algorithm, key_set
 from otp_service.doctor import inspect_messages, inspect_redis
+from otp_service.flows.activations import Activations
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.caller_tokens import CallerTokens
 from otp_service.flows.credit import CreditWatch
@@ -32,6 +33,7 @@ from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
 from otp_service.flows.devices import RememberedDevices
 from otp_service.flows.events import GROUP as WEBHOOK_GROUP
 from otp_service.flows.events import EventRelay, Events
+from otp_service.flows.factor_proofs import FactorProofs
 from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hashing import HashPool, default_threads
 from otp_service.flows.hints import Hints
@@ -45,9 +47,12 @@ from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
 from otp_service.flows.support import Support
 from otp_service.flows.tracing import Tracing
+from otp_service.flows.ways import Ways
 from otp_service.flows.webhooks import WebhookWorker
 from otp_service.settings import Settings, SettingsError
 from otp_service.store import keys
+from otp_service.store.activations import ActivationTraces
+from otp_service.store.app_challenges import AppChallenges
 from otp_service.store.audit import Audit
 from otp_service.store.callers import Callers
 from otp_service.store.challenges import Challenges
@@ -222,12 +227,19 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         )
         history_ms = policy.history_ms
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures, history_ms=history_ms)
+        factors = Factors(scripts, budget=policy.failures, history_ms=history_ms)
+        factor_proofs = FactorProofs(Proofs(scripts), keyring)
+        outbox = WsmsOutbox(beside)
+        activations = Activations(
+            tracing=tracing, keyring=keyring, traces=ActivationTraces(scripts), outbox=outbox
+        )
         reconciliation = Reconciliation(
             tracing=tracing,
             keyring=keyring,
             traces=Traces(scripts),
             hashes=hashes,
-            outbox=WsmsOutbox(beside),
+            outbox=outbox,
+            activations=activations,
         )
         redemption = ProofRedemption(Proofs(scripts), keyring, issuer=settings.issuer)
         service = Service(
@@ -238,21 +250,33 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             idempotent=IdempotentCalls(Idempotency(scripts), keyring),
             codes=codes,
             proofs=redemption,
+            ways=Ways(
+                policy=policy,
+                keyring=keyring,
+                codes=codes,
+                challenges=challenges,
+                app_challenges=AppChallenges(scripts, budget=policy.failures),
+                factors=factors,
+                proofs=proofs,
+                wanted=events.wanted,
+            ),
             opt_in=OptIn(
                 policy=policy,
                 keyring=keyring,
                 opt_ins=OptIns(scripts),
                 newsletter=client.newsletter,
                 codes=codes if settings.optin_mode == "service" else None,
+                activations=activations,
                 issuer=settings.issuer,
                 announce=events.announce,
             ),
             apps=AuthenticatorApps(
                 policy=policy,
                 keyring=keyring,
-                factors=Factors(scripts, budget=policy.failures, history_ms=history_ms),
+                factors=factors,
                 recovery=recovery_codes,
                 proofs=proofs,
+                factor_proofs=factor_proofs,
                 events=events,
             ),
             devices=RememberedDevices(
@@ -268,6 +292,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 codes=recovery_codes,
                 hashes=hashes,
                 proofs=proofs,
+                factor_proofs=factor_proofs,
                 events=events,
             ),
             support=make_support(
@@ -293,7 +318,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         relay = EventRelay(
             keyring=keyring,
             streams=Streams(
-                connection,
+                scripts,
                 listening,
                 names=keys.event_streams(),
                 group=WEBHOOK_GROUP,

@@ -18,6 +18,7 @@ OtpError                          never raised itself
 │   ├── InsufficientScope         the credential may not do this
 │   ├── InvalidCode               wrong, and tries are left
 │   ├── FactorNotFound            no such factor of this caller, or none to try
+│   ├── FactorProofRequired       the change needs a proof with a factor that the subject has
 │   ├── TooManyFactors            the subject has as many as it may
 │   ├── AlreadyIssued             secrets are shown once: the same call again shows none
 │   ├── ProofNotAccepted          the proof is none that a device may be remembered for
@@ -183,6 +184,16 @@ class FactorNotFound(Refusal):
     code = "factor_not_found"
 
 
+class FactorProofRequired(Refusal):
+    """
+    What a person gets in with is only changed with a proof by a factor that the subject has.
+
+    None was shown, or one that is spent, expired, another subject's, or not of an authenticator or a recovery code.
+    """
+
+    code = "factor_proof_required"
+
+
 class TooManyFactors(Refusal):
     code = "too_many_factors"
 
@@ -328,14 +339,16 @@ class RateLimited(Refusal):
     Attributes:
         limit: Which, by name.
         retry_after: Seconds, at least 1, after which no limit known now stands in the way.
+        window: Seconds in which it counts; None where it has no window, such as a cooldown.
     """
 
     code = "rate_limited"
 
-    def __init__(self, limit: str, retry_after: int) -> None:
+    def __init__(self, limit: str, retry_after: int, window: int | None = None) -> None:
         super().__init__(limit)
         self.limit = limit
         self.retry_after = retry_after
+        self.window = window
 
 
 class SubjectBlocked(RateLimited):

@@ -5,7 +5,7 @@ Ids, words and numbers of ours only: never a code, a recipient or what somebody 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -47,7 +47,8 @@ class Moment:
 
     Attributes:
         factor: `sms`, `totp` or `recovery`, or the `device` that stands in for one.
-        id: Of the challenge (`sms`), the factor or the device, or None.
+        id: Of the challenge, the factor or the device, or None.
+        of_challenge: Whether `id` is of a challenge, whichever factor answers it.
         generation: Which code of the challenge.
         reason: Why a send failed or is unknown, or what refused: `blocked`, or a limit's name.
         attempt, of: Try number so of so many.
@@ -60,6 +61,7 @@ class Moment:
     what: Happening
     factor: str
     id: str | None
+    of_challenge: bool
     purpose: str | None = None
     generation: int | None = None
     reason: str | None = None
@@ -71,23 +73,28 @@ class Moment:
 
 def read(lines: Iterable[str], *, now: int, since: int) -> Sequence[Moment]:
     """Return the moments at or after `since`, the oldest first, with what has expired by `now`."""
-    moments = [moment for moment in map(_moment, lines) if moment.at >= since]
+    channels: dict[str, str] = {}  # of challenges, as their first lines say it
+    told = [_moment(line, channels) for line in lines]
+    moments = [moment for moment in told if moment.at >= since]
     return sorted([*moments, *_expiries(moments, now)], key=lambda moment: moment.at)
 
 
-def _moment(line: str) -> Moment:
+def _moment(line: str, channels: dict[str, str]) -> Moment:
     at, what, name, *rest = line.split(" ")
     fields = dict(field.split("=", 1) for field in rest)
 
     def number(name: str) -> int | None:
         return int(fields[name]) if name in fields else None
 
+    if "channel" in fields:
+        channels[name] = fields["channel"]
     until = number("until")
     return Moment(
         at=int(at),
         what=Happening(what),
-        factor=fields.get("factor", "sms"),
+        factor=fields.get("factor") or fields.get("channel") or channels.get(name, "sms"),
         id=None if name == "-" else name,
+        of_challenge="factor" not in fields,
         purpose=fields.get("purpose"),
         generation=number("generation"),
         reason=fields.get("why") or None,
@@ -102,12 +109,14 @@ def _expiries(moments: Iterable[Moment], now: int) -> Iterable[Moment]:
     """What died of its age: what is requested and not ended, after the last time that it was given."""
     alive: dict[str, Moment] = {}
     for moment in moments:
-        if moment.id is None or moment.factor != "sms":
+        if moment.id is None or not moment.of_challenge:
             continue
         if moment.what in _LIVES:
             alive[moment.id] = moment
         elif moment.what in _ENDS:
             alive.pop(moment.id, None)
-    for challenge_id, moment in alive.items():
+    for moment in alive.values():
         if moment.until is not None and moment.until <= now:
-            yield Moment(at=moment.until, what=Happening.EXPIRED, factor="sms", id=challenge_id)
+            yield replace(
+                moment, at=moment.until, what=Happening.EXPIRED, purpose=None, of=None, until=None
+            )

@@ -26,14 +26,16 @@ from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.core.totp import Algorithm, Authenticator
 from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode, Unavailable
 from otp_service.flows.events import Events
+from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.flows.proofs import ProofMaking
-from otp_service.store.factors import Factor, Factors, TriedFactors
+from otp_service.store.factors import Factor, Factors, NewFactor, TriedFactors
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
 
 METHOD = "totp"
+DEFAULT_NAME = "Authenticator app"
 AMR = ("otp",)  # RFC 8176
 
 
@@ -51,6 +53,7 @@ class Enrollment:
     secret: str = field(repr=False)
     provisioning_uri: str = field(repr=False)
     qr_svg: str = field(repr=False)
+    qr_terminal: str = field(repr=False)
     expires_at: int
 
 
@@ -75,6 +78,7 @@ class AuthenticatorApps:
         factors: Factors,
         recovery: RecoveryCodes,
         proofs: ProofMaking,
+        factor_proofs: FactorProofs,
         events: Events,
     ) -> None:
         self._policy = policy
@@ -82,6 +86,7 @@ class AuthenticatorApps:
         self._factors = factors
         self._recovery = recovery
         self._proofs = proofs
+        self._factor_proofs = factor_proofs
         self._events = events
 
     async def enroll(
@@ -95,13 +100,17 @@ class AuthenticatorApps:
         algorithm: Algorithm,
         digits: int,
         policy: Policy,
+        shown: Shown,
         handle: str,
     ) -> Enrollment:
         """
         Make an authenticator that waits for its first code. `policy` is the caller's.
 
+        Args:
+            shown: A proof of a factor that the subject has.
+
         Raises:
-            TooManyFactors, Unavailable.
+            FactorProofRequired, TooManyFactors, Unavailable.
             AlreadyIssued: the call with this handle has shown its secret before.
         """
         keyring = self._keyring()
@@ -110,44 +119,62 @@ class AuthenticatorApps:
         authenticator = Authenticator(seed=totp.new_seed(), algorithm=algorithm, digits=digits)
         expires_at = await self._factors.enroll(
             ChallengeAddress(factor_id, address),
-            caller=caller,
-            name=name,
-            seed=seal(keyring, authenticator.seed, belongs_to=_seed_of(caller, address, factor_id)),
-            about=About(subject=subject, client_ref=None).seal(keyring, factor_id),
-            algorithm=algorithm,
-            digits=digits,
+            NewFactor(
+                caller=caller,
+                name=name,
+                about=About(subject=subject, client_ref=None).seal(keyring, factor_id),
+                seed=seal(
+                    keyring, authenticator.seed, belongs_to=seed_place(caller, address, factor_id)
+                ),
+                algorithm=algorithm,
+                digits=digits,
+            ),
+            proof=await self._factor_proofs.of(caller, address, shown),
         )
         if expires_at is None:
             raise AlreadyIssued(factor_id)
         uri = authenticator.provisioning_uri(
             account_name=account_name, issuer=issuer or policy.brand or "otp_service"
         )
+        qr_svg, qr_terminal = totp.qr_codes(uri)
         log.info("factor.enrolled", caller=caller, factor_id=factor_id)
         return Enrollment(
             factor_id=factor_id,
             secret=authenticator.seed,
             provisioning_uri=uri,
-            qr_svg=totp.qr_svg(uri),
+            qr_svg=qr_svg,
+            qr_terminal=qr_terminal,
             expires_at=expires_at,
         )
 
-    async def confirm(self, caller: str, factor_id: str, code: str) -> int:
+    async def confirm(self, caller: str, factor_id: str, code: str, *, proof_required: bool) -> int:
         """
         Prove with one code that the app has the seed; return when, in Unix milliseconds.
 
         Raises:
-            FactorNotFound, InvalidCode, Unavailable.
+            FactorNotFound, InvalidRequest: no try was spent.
+            InvalidCode: a try was spent.
+            FactorProofRequired: it was enrolled without, and the subject has confirmed another since.
+            Unavailable.
         """
         keyring = self._keyring()
         address = _address(keyring, factor_id)
-        tried = await self._factors.try_to_confirm(address, caller=caller)
-        matched = self._match(keyring, caller, address.subject, tried.factors, code, tried.now)
+        tried = await self._factors.try_to_confirm(address, caller=caller, digits=len(code))
+        matched = match(
+            keyring, caller, address.subject, tried.factors, code, tried.now,
+            past=self._policy.totp_past_steps,
+        )  # fmt: skip
         if matched is None:
             raise InvalidCode(tried.attempts_left)
         factor, step = matched
         events = await self._events.wanted(caller)
         at = await self._factors.confirm(
-            address.subject, factor, caller=caller, step=step, events=events
+            address.subject,
+            factor,
+            caller=caller,
+            step=step,
+            proof_required=proof_required,
+            events=events,
         )
         if at is None:
             raise InvalidCode(tried.attempts_left)
@@ -180,18 +207,21 @@ class AuthenticatorApps:
             wish: What is wanted of the proof.
 
         Raises:
-            FactorNotFound, SubjectBlocked: no try was spent.
+            FactorNotFound, SubjectBlocked, InvalidRequest: no try was spent.
             InvalidCode: a try was spent; also for a code that was accepted before.
             Unavailable.
         """
         keyring = self._keyring()
         address = _own(keyring, caller, subject)
         proof_id = challenge_id_for(keyring, address, handle)
-        tried = await self._factors.try_to_verify(address, caller=caller)
-        matched = self._match(keyring, caller, address, tried.factors, code, tried.now)
+        tried = await self._factors.try_to_verify(address, caller=caller, digits=len(code))
+        matched = match(
+            keyring, caller, address, tried.factors, code, tried.now,
+            past=self._policy.totp_past_steps,
+        )  # fmt: skip
         if matched is None:
             off = diagnose and any(
-                self._authenticator(keyring, caller, address, factor).clock_is_off(
+                open_authenticator(keyring, caller, address, factor).clock_is_off(
                     code, now=tried.now
                 )
                 for factor in tried.factors
@@ -237,11 +267,17 @@ class AuthenticatorApps:
         address = _address(self._keyring(), factor_id)
         return await self._factors.rename(address, caller=caller, name=name)
 
-    async def remove(self, caller: str, factor_id: str) -> None:
-        """Remove an authenticator; its codes are refused from this moment. Raises FactorNotFound, Unavailable."""
+    async def remove(self, caller: str, factor_id: str, *, shown: Shown) -> None:
+        """
+        Remove an authenticator; its codes are refused from this moment. `shown` is as for `enroll`.
+
+        Raises:
+            FactorNotFound, FactorProofRequired, Unavailable.
+        """
         address = _address(self._keyring(), factor_id)
+        proof = await self._factor_proofs.of(caller, address.subject, shown)
         events = await self._events.wanted(caller)
-        await self._factors.remove(address, caller=caller, events=events)
+        await self._factors.remove(address, caller=caller, proof=proof, events=events)
         log.info("factor.removed", caller=caller, factor_id=factor_id)
 
     async def _tell_if_blocked(
@@ -252,33 +288,38 @@ class AuthenticatorApps:
             event = await self._events.of_subject(caller, subject, event_id)
             await self._factors.tell_blocked(address, event=event)
 
-    def _match(
-        self,
-        keyring: Keyring,
-        caller: str,
-        subject: SubjectAddress,
-        factors: tuple[Factor, ...],
-        code: str,
-        now: int,
-    ) -> tuple[Factor, int] | None:
-        found = None
-        for factor in factors:
-            authenticator = self._authenticator(keyring, caller, subject, factor)
-            step = authenticator.matching_step(code, now=now, past=self._policy.totp_past_steps)
-            if step is not None:
-                found = factor, step
-        return found
 
-    def _authenticator(
-        self, keyring: Keyring, caller: str, subject: SubjectAddress, factor: Factor
-    ) -> Authenticator:
-        try:
-            seed = unseal(
-                keyring, factor.seed, belongs_to=_seed_of(caller, subject, factor.factor_id)
-            )
-        except SealBroken as error:
-            raise Unavailable(f"seal: {error}") from None
-        return Authenticator(seed=seed, algorithm=Algorithm(factor.algorithm), digits=factor.digits)
+def match(
+    keyring: Keyring,
+    caller: str,
+    subject: SubjectAddress,
+    factors: tuple[Factor, ...],
+    code: str,
+    now: int,
+    *,
+    past: int,
+) -> tuple[Factor, int] | None:
+    """Return which authenticator the code is of, and its step, or None. `now` in Unix seconds."""
+    found = None
+    for factor in factors:
+        authenticator = open_authenticator(keyring, caller, subject, factor)
+        step = authenticator.matching_step(code, now=now, past=past)
+        if step is not None:
+            found = factor, step
+    return found
+
+
+def open_authenticator(
+    keyring: Keyring, caller: str, subject: SubjectAddress, factor: Factor
+) -> Authenticator:
+    """Return the authenticator with its seed unsealed. Raises Unavailable when that belongs somewhere else."""
+    try:
+        seed = unseal(
+            keyring, factor.seed, belongs_to=seed_place(caller, subject, factor.factor_id)
+        )
+    except SealBroken as error:
+        raise Unavailable(f"seal: {error}") from None
+    return Authenticator(seed=seed, algorithm=Algorithm(factor.algorithm), digits=factor.digits)
 
 
 def _own(keyring: Keyring, caller: str, subject: str) -> SubjectAddress:
@@ -292,5 +333,6 @@ def _address(keyring: Keyring, factor_id: str) -> ChallengeAddress:
     return address
 
 
-def _seed_of(caller: str, subject: SubjectAddress, factor_id: str) -> str:
+def seed_place(caller: str, subject: SubjectAddress, factor_id: str) -> str:
+    """Return what a sealed seed belongs to: nowhere else it opens."""
     return f"totp-seed:{caller}:{subject.tag}:{factor_id}"

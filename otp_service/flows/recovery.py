@@ -17,6 +17,7 @@ from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.proofs import ProofWish, Success
 from otp_service.errors import InvalidCode
 from otp_service.flows.events import Events
+from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.proofs import ProofMaking
 from otp_service.store.recovery_codes import RecoveryCodes, TriedCode
@@ -50,6 +51,7 @@ class Recovery:
         codes: RecoveryCodes,
         hashes: HashPool,
         proofs: ProofMaking,
+        factor_proofs: FactorProofs,
         events: Events,
     ) -> None:
         self._events = events
@@ -57,19 +59,26 @@ class Recovery:
         self._codes = codes
         self._hashes = hashes
         self._proofs = proofs
+        self._factor_proofs = factor_proofs
 
-    async def issue(self, caller: str, subject: str) -> tuple[Sequence[str], int]:
+    async def issue(self, caller: str, subject: str, *, shown: Shown) -> tuple[Sequence[str], int]:
         """
         Return ten new codes, to be shown once, and when they were made; every older one is void.
 
+        Args:
+            caller: Whose subject it is.
+            subject: The caller's id of the person.
+            shown: A proof of a factor that the subject has.
+
         Raises:
-            Unavailable.
+            FactorProofRequired, Unavailable.
         """
         keyring = self._keyring()
         address = subject_address(keyring, caller, f"subject:{subject}")
+        proof = await self._factor_proofs.of(caller, address, shown)
         pepper = keyring.active(Kind.PEPPER)
-        shown = [recovery_codes.draw() for _ in range(recovery_codes.COUNT)]
-        plain = [code.replace("-", "") for code in shown]
+        drawn = [recovery_codes.draw() for _ in range(recovery_codes.COUNT)]
+        plain = [code.replace("-", "") for code in drawn]
         tag = address.tag
         digests = await asyncio.gather(
             *(
@@ -85,9 +94,9 @@ class Recovery:
         event_id = challenge_id_for(keyring, address, new_handle())
         event = await self._events.of_subject(caller, subject, event_id)
         codes = dict(zip(indexes, digests, strict=True))
-        at = await self._codes.replace(address, codes, event=event)
+        at = await self._codes.replace(address, codes, proof=proof, event=event)
         log.info("recovery_codes.issued", caller=caller)
-        return shown, at
+        return drawn, at
 
     async def redeem(
         self,

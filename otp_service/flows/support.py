@@ -181,7 +181,7 @@ class Support:
         if only is not None:
             moments = [moment for moment in moments if moment.id == only]
         client_refs = {}
-        for challenge_id in dict.fromkeys(m.id for m in moments if m.id and m.factor == "sms"):
+        for challenge_id in dict.fromkeys(m.id for m in moments if m.id and m.of_challenge):
             about = await self._about(ChallengeAddress(challenge_id, address))
             if about is not None:
                 subject = subject or about.subject

@@ -44,6 +44,11 @@ TABLE: dict[type[OtpError], Row] = {
     errors.InsufficientScope: Row(403, "The credential may not do this"),
     errors.InvalidCode: Row(400, "The code is wrong", "Let the person try again, or resend."),
     errors.FactorNotFound: Row(404, "There is no such factor", "Enrol one, or use another way."),
+    errors.FactorProofRequired: Row(
+        409,
+        "The change needs proof with a factor that the subject has",
+        "Verify an authenticator or a recovery code of the subject, and give the proof of that as `proof`.",
+    ),
     errors.TooManyFactors: Row(
         409, "The subject has as many factors as it may", "Remove one first."
     ),
@@ -170,7 +175,8 @@ def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
         case errors.RateLimited():
             members["limit"] = error.limit
             if error.limit in OWN_LIMITS:
-                headers["RateLimit"] = f'"{error.limit}";r=0;t={error.retry_after}'
+                policy = policy_name(error.limit, error.window)
+                headers["RateLimit"] = f"{policy};r=0;t={error.retry_after}"
         case errors.MethodNotAllowed():
             headers["Allow"] = error.allowed
         case _:
@@ -191,10 +197,16 @@ OWN_LIMITS = frozenset(
         "caller_budget",
         "challenge_sends",
         "live_challenges",
+        "challenges",
         "unblock",
         "timeline",
     }
 )
+
+
+def policy_name(limit: str, window: int | None) -> str:
+    """Return what RateLimit-Policy and RateLimit call a limit, quoted; `window` in seconds, if it has one."""
+    return f'"{limit}"' if window is None else f'"{limit}-{window}"'
 
 
 def rfc3339(unix_ms: int) -> str:

@@ -14,6 +14,7 @@ from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
 from otp_service.flows.recovery import Recovery
 from otp_service.flows.support import Support
+from otp_service.flows.ways import Ways
 from otp_service.web.client_certificate import TrustedHop
 
 
@@ -31,6 +32,7 @@ class Service:
     authentication: Authentication
     idempotent: IdempotentCalls
     codes: OneTimeCodes
+    ways: Ways
     proofs: ProofRedemption
     opt_in: OptIn
     apps: AuthenticatorApps

@@ -72,7 +72,8 @@ def view(history: History) -> Timeline:
 
 
 def _entry(moment: Moment, history: History) -> TimelineEntry:
-    kind = {"sms": "challenge_id", "device": "device_id"}.get(moment.factor, "factor_id")
+    kind = "device_id" if moment.factor == "device" else "factor_id"
+    kind = "challenge_id" if moment.of_challenge else kind
     ids = dict.fromkeys(("challenge_id", "factor_id", "device_id")) | {kind: moment.id}
     return TimelineEntry.model_validate(
         {

@@ -12,6 +12,8 @@ from otp_service.core.timeline import Happening
 from otp_service.store import keys
 from tests.conftest import TO, Service, Starter
 from tests.devices.conftest import USER, People
+from tests.factors.test_auto_channel import challenged, wrong
+from tests.factors.test_totp import confirmed, now
 from tests.operators.conftest import Run, audited
 
 OTHER = "+14155550124"
@@ -176,6 +178,42 @@ async def test_authenticators_and_recovery_codes_are_in_the_same_story(service: 
     assert [told[4]["remaining"], told[6]["remaining"]] == [10, 9]
     for private in (secret, code, used, used.replace("-", "")):
         assert private not in json.dumps(told)
+
+
+async def test_a_challenge_of_an_app_is_told_as_one_and_as_the_app_s(
+    start_service: Starter,
+) -> None:
+    service = await start_service(OTP_FAILURES="3/30m")
+    _, app = await confirmed(service)
+    challenge = await challenged(service, client_ref="order-7")
+    right = app.at(await now(service))
+    await service.verify(challenge, wrong(right))
+    await service.verify(challenge, right)
+    expired = await challenged(service)
+    service.advance(301)
+
+    told = [e for e in await entries(service, subject="user-1") if e["challenge_id"]]
+
+    assert [(e["event"], e["challenge_id"]) for e in told] == [
+        *(
+            (word, challenge["challenge_id"])
+            for word in ("requested", "tried", "tried", "approved")
+        ),
+        ("requested", expired["challenge_id"]),
+        ("expired", expired["challenge_id"]),
+    ]
+    assert {e["factor"] for e in told} == {"totp"}
+    assert {e["client_ref"] for e in told[:4]} == {"order-7"}
+    assert {e["factor_id"] for e in told} == {None}
+    blocking = await challenged(service)
+    for by in (1, 2, 3, 4):
+        await service.verify(blocking, wrong(app.at(await now(service)), by))
+    story = [
+        (e["event"], e["factor"])
+        for e in await entries(service, subject="user-1")
+        if e["challenge_id"] == blocking["challenge_id"]
+    ]
+    assert story[-2:] == [("blocked", "totp"), ("refused", "totp")]
 
 
 async def test_remembered_devices_are_in_the_same_story_also_when_it_was_told_long_ago(

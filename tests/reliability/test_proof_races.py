@@ -21,7 +21,7 @@ from otp_service.core.signing import Algorithm
 from otp_service.flows.proofs import ProofMaking, ProofRedemption, Proven
 from otp_service.store import keys
 from otp_service.store.connection import Timeouts, connect
-from otp_service.store.proofs import Proofs
+from otp_service.store.proofs import FactorProof, Proofs
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.store.scripts import Scripts
 from tests.reliability.test_model import Mutant
@@ -65,7 +65,7 @@ async def proven(line: Line, *, binding: str = "") -> str:
     )  # fmt: skip
     pending = making.begin(success, ProofWish())
     codes = RecoveryCodes(line.scripts, budget=FailureBudget(), history_ms=60_000)
-    await codes.replace(SUBJECT, {"index": handle}, event=None)
+    await codes.replace(SUBJECT, {"index": handle}, proof=FactorProof(), event=None)
     redeemed = await codes.redeem(
         SUBJECT, index="index", phc=handle, proof=pending.record, event=None
     )

@@ -1,27 +1,45 @@
--- Write a pending factor; it counts for nothing until one code has confirmed it.
+-- Write a pending factor, which counts for nothing until one code has confirmed it; or one that was confirmed elsewhere.
 --
 -- KEYS[1]    factors     see _factors.lua
 -- KEYS[2]    timeline    see _timeline.lua
--- ARGV[1]    JSON: offset, id, factor (its fields), ttl_ms, max_factors, life_ms
+-- KEYS[3]    proof       with an existing factor, spent here; absent when none was shown
+-- ARGV[1]    JSON: offset, id, factor (its fields), ttl_ms, max_factors, proof_required, step_ms (of one that comes from
+--            elsewhere: it is confirmed, and steps until now may have been used there), life_ms
 --
 -- Returns JSON {verdict, …}
---   enrolled      expires_at
+--   enrolled      expires_at (of a pending one)
 --   exists        the id is there already: a retried call
+--   unproven      see _unproven.lua
 --   full          the subject has as many as it may
 --- include: _clock.lua
 --- include: _factors.lua
 --- include: _timeline.lua
+--- include: _unproven.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 local found, count = factors(KEYS[1], now), 0
 if found[a.id] then return cjson.encode({verdict = 'exists'}) end
+if unproven(KEYS[3], a.proof_required, found, now) then return cjson.encode({verdict = 'unproven'}) end
 for _ in pairs(found) do count = count + 1 end
 if count >= a.max_factors then return cjson.encode({verdict = 'full'}) end
-a.factor.status, a.factor.attempts, a.factor.last_step = 'pending', 0, -1
-a.factor.created_at, a.factor.expires_at = now, now + a.ttl_ms
+a.factor.attempts = 0
+if a.step_ms then
+  a.factor.status, a.factor.confirmed_at, a.factor.last_step = 'confirmed', now, math.floor(now / a.step_ms)
+else
+  a.factor.status, a.factor.expires_at, a.factor.last_step = 'pending', now + a.ttl_ms, -1
+end
+if KEYS[3] then
+  redis.call('DEL', KEYS[3])
+  a.factor.proven = true
+end
+a.factor.created_at = now
 redis.call('HSET', KEYS[1], a.id, cjson.encode(a.factor))
 keep(KEYS[1], now)
-begin(KEYS[2], now, a.life_ms,
-  line(now, 'enrolled', a.id, 'factor=' .. a.factor.type, 'until=' .. a.factor.expires_at))
-return cjson.encode({verdict = 'enrolled', expires_at = now + a.ttl_ms})
+if a.step_ms then
+  begin(KEYS[2], now, a.life_ms, line(now, 'confirmed', a.id, 'factor=' .. a.factor.type))
+else
+  begin(KEYS[2], now, a.life_ms,
+    line(now, 'enrolled', a.id, 'factor=' .. a.factor.type, 'until=' .. a.factor.expires_at))
+end
+return cjson.encode({verdict = 'enrolled', expires_at = a.factor.expires_at})

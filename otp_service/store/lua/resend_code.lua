@@ -22,9 +22,9 @@ local own = pointer(c.purpose, c.binding)
 local status, ended_at = ending(c, redis.call('HGET', KEYS[3], own), a.id, now)
 if status then return cjson.encode({verdict = 'ended', status = status, ended_at = ended_at}) end
 
-local function limited(limit, wait_ms)
+local function limited(limit, wait_ms, window_ms)
   refused(KEYS[7], now, a.id, limit, now + wait_ms)
-  return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait_ms})
+  return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait_ms, window_ms = window_ms})
 end
 
 local again = c.resend_id == a.resend_id
@@ -40,8 +40,8 @@ if not again then
   if tonumber(c.sends) >= tonumber(c.max_sends) then
     return limited('challenge_sends', c.expires_at - now)
   end
-  local limit, wait = refusing(a.limits, now)
-  if limit then return limited(limit, wait) end
+  local limit, wait, window = refusing(a.limits, now)
+  if limit then return limited(limit, wait, window) end
   if redis.call('XLEN', KEYS[5]) >= a.queue_limit then return cjson.encode({verdict = 'overloaded'}) end
 
   local generation = c.generation + 1
