@@ -4,7 +4,7 @@ import gc
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,8 +18,11 @@ from otp_service.channels.key_set import KeySetSource
 from otp_service.channels.outbox import WsmsOutbox
 from otp_service.channels.webhooks import WebhookChannel
 from otp_service.channels.wsms import WsmsChannel
+from otp_service.core.audit import Entry
 from otp_service.core.hook_tokens import is_hook_token
+from otp_service.core.keyring import Keyring
 from otp_service.core.messages import Catalogue, MessagesInvalid
+from otp_service.core.policy import Policy
 from otp_service.core.signing import Algorithm, key_set
 from otp_service.doctor import inspect_messages, inspect_redis
 from otp_service.flows.activations import Activations
@@ -42,6 +45,7 @@ from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofMaking, ProofRedemption
 from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
+from otp_service.flows.support import Support
 from otp_service.flows.tracing import Tracing
 from otp_service.flows.ways import Ways
 from otp_service.flows.webhooks import WebhookWorker
@@ -49,6 +53,7 @@ from otp_service.settings import Settings, SettingsError
 from otp_service.store import keys
 from otp_service.store.activations import ActivationTraces
 from otp_service.store.app_challenges import AppChallenges
+from otp_service.store.audit import Audit
 from otp_service.store.callers import Callers
 from otp_service.store.challenges import Challenges
 from otp_service.store.connection import Connection, Timeouts, connect
@@ -56,13 +61,16 @@ from otp_service.store.credit import CreditStore
 from otp_service.store.deliveries import Deliveries
 from otp_service.store.devices import Devices
 from otp_service.store.factors import Factors
+from otp_service.store.guards import Guards
 from otp_service.store.idempotency import Idempotency
+from otp_service.store.limits import Limits
 from otp_service.store.opt_ins import OptIns
 from otp_service.store.outgoing import Outgoing
 from otp_service.store.proofs import Proofs
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.store.scripts import Scripts
 from otp_service.store.streams import Streams
+from otp_service.store.timelines import Timelines
 from otp_service.store.traces import Traces
 from otp_service.store.webhooks import Webhooks
 from otp_service.telemetry import configure_logging
@@ -217,8 +225,9 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             proofs=proofs,
             wanted=events.wanted,
         )
-        recovery_codes = RecoveryCodes(scripts, budget=policy.failures)
-        factors = Factors(scripts, budget=policy.failures)
+        history_ms = policy.history_ms
+        recovery_codes = RecoveryCodes(scripts, budget=policy.failures, history_ms=history_ms)
+        factors = Factors(scripts, budget=policy.failures, history_ms=history_ms)
         factor_proofs = FactorProofs(Proofs(scripts), keyring)
         outbox = WsmsOutbox(beside)
         activations = Activations(
@@ -268,13 +277,15 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 recovery=recovery_codes,
                 proofs=proofs,
                 factor_proofs=factor_proofs,
+                events=events,
             ),
             devices=RememberedDevices(
                 policy=policy,
                 keyring=keyring,
-                devices=Devices(scripts),
+                devices=Devices(scripts, history_ms=history_ms),
                 proofs=proofs,
                 redemption=redemption,
+                events=events,
             ),
             recovery=Recovery(
                 keyring=keyring,
@@ -282,6 +293,13 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 hashes=hashes,
                 proofs=proofs,
                 factor_proofs=factor_proofs,
+                events=events,
+            ),
+            support=make_support(
+                policy,
+                keyring,
+                scripts,
+                Audit(scripts, keyring, days=settings.audit_days, witness=log_audited),
             ),
             key_set=lambda: key_set(keyring()),
             hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
@@ -317,6 +335,25 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             ),
         )
         yield Rooms(service, worker, reconciliation, credit, relay, scripts)
+
+
+def make_support(
+    policy: Policy, keyring: Callable[[], Keyring], scripts: Scripts, audit: Audit
+) -> Support:
+    """Return what help desks work with, for callers and for the command line."""
+    return Support(
+        policy=policy,
+        keyring=keyring,
+        timelines=Timelines(scripts, budget=policy.failures),
+        guards=Guards(scripts, budget=policy.failures, history_ms=policy.history_ms),
+        limits=Limits(scripts),
+        audit=audit,
+    )
+
+
+def log_audited(entry: Entry) -> None:
+    """A witness of the audit log outside Redis: by it one finds that the log's end was cut off."""
+    log.info("audit.recorded", act=entry.act, by=entry.by, number=entry.number, mac=entry.mac)
 
 
 def create_app(settings: Settings, *, offset_ms: int = 0, freeze: bool = False) -> Starlette:

@@ -302,11 +302,22 @@ class Settings(BaseModel):
         Window(6_000, 60),
         description="Sends of one process, counted in its memory: the ceiling if Redis lost all counts.",
     )
+    limit_unblock: Windows = Field(
+        (Window(3, 86_400),), description="How often a help desk may unblock one person."
+    )
+    limit_timeline: Windows = Field(
+        (Window(200, 3600),),
+        description="Timelines that one help desk may look at: one caller's, or one operator.",
+    )
     queue_limit: int = Field(
         500,
         ge=10,
         le=100_000,
         description="Jobs waiting in one of 16 queues before requests are shed.",
+    )
+
+    audit_days: int = Field(
+        400, ge=1, le=3650, description="Days for which the audit log keeps its entries."
     )
 
     locale: str = Field("en", description="Language of messages when a request names none.")
@@ -606,6 +617,8 @@ class Settings(BaseModel):
             per_block=self.limit_block,
             per_caller=self.limit_caller,
             per_process=self.limit_process,
+            unblocks=self.limit_unblock,
+            timelines=self.limit_timeline,
             queue_limit=self.queue_limit,
             regions=self.regions or (None if self.environment == "development" else frozenset()),
             hash_cost=HashCost(self.hash_passes, self.hash_memory_kib, self.hash_lanes),

@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 refused (bad configuration, unknown name, a check that fai
 import typer
 
 from otp_service.cli import (
+    audit,
     callers,
     dev,
     doctor,
@@ -32,9 +33,11 @@ app.command("healthcheck")(serve.healthcheck)
 app.command("dev")(dev.dev)
 app.command("sandbox")(sandbox.sandbox)
 app.command("doctor")(doctor.doctor)
+app.command("timeline")(subjects.timeline)
 app.command("unblock")(subjects.unblock)
 app.command("settings")(doctor.settings)
 app.command("openapi")(serve.openapi)
+app.add_typer(audit.app, name="audit")
 app.add_typer(callers.app, name="callers")
 app.add_typer(factors.app, name="factors")
 app.add_typer(keys.app, name="keys")

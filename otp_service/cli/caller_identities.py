@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from otp_service.cli.audit import record
 from otp_service.cli.caller_records import Name, change, existing, with_callers
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.core.audit import Act, Detail
 from otp_service.core.identities import MAX_IDENTITIES, Identity, IdentityKind, bind, identity
 from otp_service.core.keyring import Keyring
 from otp_service.settings import Settings
@@ -39,14 +41,15 @@ def identify(
 ) -> None:
     """Say by which token or certificate a caller may come besides."""
     settings = load_settings()
-    record = existing(settings, name)
+    known = existing(settings, name)
     given = named(jwt_subject, certificate_sha256, certificate_san)
     if not given:
         refuse(["name a --jwt-subject, --certificate-sha256 or --certificate-san"])
     if remove:
-        _remove(settings, record, given)
+        _remove(settings, known, given)
     else:
-        change(settings, bound(settings, record, given))
+        record(settings, Act.CALLER_IDENTIFIED, caller=name, details=_told(given))
+        change(settings, bound(settings, known, given))
     typer.echo(f"{name}: {', '.join(map(str, given))} {'removed' if remove else 'added'}")
 
 
@@ -70,38 +73,38 @@ def named(
     return list(dict.fromkeys(found))
 
 
-def bound(settings: Settings, record: CallerRecord, given: Sequence[Identity]) -> CallerRecord:
+def bound(settings: Settings, known: CallerRecord, given: Sequence[Identity]) -> CallerRecord:
     """Return the record with these identities, which now lead to it; exits 1 when one is another caller's."""
-    fresh = [one for one in given if not record.has(one)]
-    if len(record.identities) + len(fresh) > MAX_IDENTITIES:
-        refuse([f"{record.name}: at most {MAX_IDENTITIES} identities"])
+    fresh = [one for one in given if not known.has(one)]
+    if len(known.identities) + len(fresh) > MAX_IDENTITIES:
+        refuse([f"{known.name}: at most {MAX_IDENTITIES} identities"])
 
     async def lead(callers: Callers) -> list[str | None]:
-        return list(await asyncio.gather(*(callers.lead(one, record.name) for one in given)))
+        return list(await asyncio.gather(*(callers.lead(one, known.name) for one in given)))
 
     held = dict(zip(given, with_callers(settings, lead), strict=True))
     if taken := [f"--{one.kind}: {one.value} is {other}'s" for one, other in held.items() if other]:
         refuse(taken)
     ring: Keyring = settings.ring()
-    kept = [stored for stored in record.identities if not _among(given, stored.kind, stored.value)]
-    new = [bind(ring, record.name, one) for one in given]
-    return replace(record, identities=(*kept, *new))
+    kept = [stored for stored in known.identities if not _among(given, stored.kind, stored.value)]
+    new = [bind(ring, known.name, one) for one in given]
+    return replace(known, identities=(*kept, *new))
 
 
-def _remove(settings: Settings, record: CallerRecord, given: Sequence[Identity]) -> None:
-    if missing := [str(one) for one in given if not record.has(one)]:
-        refuse([f"{record.name} has no {one}" for one in missing])
+def _remove(settings: Settings, known: CallerRecord, given: Sequence[Identity]) -> None:
+    if missing := [str(one) for one in given if not known.has(one)]:
+        refuse([f"{known.name} has no {one}" for one in missing])
     left = tuple(
-        stored for stored in record.identities if not _among(given, stored.kind, stored.value)
+        stored for stored in known.identities if not _among(given, stored.kind, stored.value)
     )
-
-    change(settings, replace(record, identities=left))
+    record(settings, Act.CALLER_IDENTITY_REMOVED, caller=known.name, details=_told(given))
+    change(settings, replace(known, identities=left))
     _unlead(settings, given)
 
 
-def forget(settings: Settings, record: CallerRecord) -> None:
+def forget(settings: Settings, known: CallerRecord) -> None:
     """Let the identities of a caller that goes lead nowhere."""
-    _unlead(settings, [Identity(IdentityKind(one.kind), one.value) for one in record.identities])
+    _unlead(settings, [Identity(IdentityKind(one.kind), one.value) for one in known.identities])
 
 
 def _unlead(settings: Settings, given: Sequence[Identity]) -> None:
@@ -110,6 +113,10 @@ def _unlead(settings: Settings, given: Sequence[Identity]) -> None:
             await callers.unlead(one)
 
     with_callers(settings, unlead)
+
+
+def _told(given: Sequence[Identity]) -> dict[Detail, str]:
+    return {Detail.IDENTITIES: ", ".join(map(str, given))}
 
 
 def _among(given: Sequence[Identity], kind: str, value: str) -> bool:

@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from otp_service.cli.audit import record
 from otp_service.cli.caller_records import Name, change, existing
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.core.audit import Act, Detail
 from otp_service.core.caller_policy import RULES, CallerPolicy, CallerPolicyInvalid
 from otp_service.core.message_lint import lint
 from otp_service.core.messages import Catalogue
@@ -31,8 +33,8 @@ def policy(
     from otp_service.app import load_catalogue
 
     settings = load_settings()
-    record = existing(settings, name)
-    texts = record.policy.texts()
+    known = existing(settings, name)
+    texts = known.policy.texts()
     for field in unset or ():
         if texts.pop(field, None) is None:
             refuse([f"--unset {field}: {name} has {', '.join(texts) or 'no policy of its own'}"])
@@ -48,11 +50,21 @@ def policy(
     except CallerPolicyInvalid as error:
         refuse(error.lines)
     if set_ or unset:
-        change(settings, replace(record, policy=own))
+        record(settings, Act.CALLER_POLICY_CHANGED, caller=name, details=_told(known.policy, own))
+        change(settings, replace(known, policy=own))
     for field, text in own.texts().items():
         typer.echo(f"{field} = {text}")
     for finding in _findings(catalogue, own.tighten(rules)):
         typer.echo(f"warning: {finding}", err=True)
+
+
+def _told(before: CallerPolicy, after: CallerPolicy) -> dict[Detail, str]:
+    """Return what is different, for the audit log."""
+    old, new = before.texts(), after.texts()
+    put = [f"{field}={text}" for field, text in new.items() if old.get(field) != text]
+    gone = [field for field in old if field not in new]
+    told = {Detail.SET: "; ".join(put), Detail.UNSET: ", ".join(gone)}
+    return {detail: text for detail, text in told.items() if text}
 
 
 def _findings(catalogue: Catalogue, rules: Policy) -> list[str]:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from otp_service.cli.audit import record
 from otp_service.cli.caller_identities import (
     CertificateSan,
     CertificateSha256,
@@ -23,6 +24,7 @@ from otp_service.cli.caller_policy import policy
 from otp_service.cli.caller_records import Name, change, existing, with_callers
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core import credentials
+from otp_service.core.audit import Act, Detail
 from otp_service.core.credentials import CALLER_NAME, MAX_LIVE, SCOPES, StoredCredential
 from otp_service.store.callers import CallerRecord
 
@@ -57,15 +59,19 @@ def create(
         refuse([f"--scope {word}: there are {', '.join(SCOPES)}" for word in unknown])
     given = named(jwt_subject, certificate_sha256, certificate_san)
     settings, now = load_settings(), int(time.time())
-    record, shown = CallerRecord(name, frozenset(scope), now, ()), f"{name} is created"
-    if given:
-        if with_callers(settings, lambda callers: callers.find(name)) is None:
-            record = bound(settings, record, given)
-    else:
+    new, shown = CallerRecord(name, frozenset(scope), now, ()), f"{name} is created"
+    about = {Detail.SCOPES: " ".join(sorted(new.scopes))}
+    if not given:
         ends = seconds(expires_in)
         shown, stored = credentials.issue(settings.ring(), name, now=now, expires_in=ends)
-        record = replace(record, credentials=(stored,))
-    if not with_callers(settings, lambda callers: callers.create(record)):
+        new = replace(new, credentials=(stored,))
+        about[Detail.CREDENTIAL] = stored.id
+    else:
+        about[Detail.IDENTITIES] = ", ".join(map(str, given))
+    record(settings, Act.CALLER_CREATED, caller=name, details=about)
+    if given and with_callers(settings, lambda callers: callers.find(name)) is None:
+        new = bound(settings, new, given)
+    if not with_callers(settings, lambda callers: callers.create(new)):
         refuse([f"NAME: there is a caller {name} already; see `otp-service callers rotate {name}`"])
     typer.echo(shown)
 
@@ -74,11 +80,11 @@ def create(
 def list_callers() -> None:
     """List callers, scopes and credentials; never a secret."""
     table = Table("caller", "scopes", "policy", "credential", "created", "expires")
-    for record in with_callers(load_settings(), lambda callers: callers.all()):
-        scopes = ", ".join(sorted(record.scopes))
-        for number, stored in enumerate(record.credentials or (None,)):
-            own = " ".join(f"{name}={text}" for name, text in record.policy.texts().items())
-            shown = (record.name, scopes, own) if number == 0 else ("", "", "")
+    for found in with_callers(load_settings(), lambda callers: callers.all()):
+        scopes = ", ".join(sorted(found.scopes))
+        for number, stored in enumerate(found.credentials or (None,)):
+            own = " ".join(f"{name}={text}" for name, text in found.policy.texts().items())
+            shown = (found.name, scopes, own) if number == 0 else ("", "", "")
             table.add_row(*shown, *_row(stored))
     Console().print(table)
 
@@ -86,14 +92,14 @@ def list_callers() -> None:
 @app.command()
 def show(name: Name) -> None:
     """Show one caller: scopes, credentials, identities and its own policy; never a secret."""
-    record = existing(load_settings(), name)
-    typer.echo(f"{record.name}: {', '.join(sorted(record.scopes))}")
-    for stored in record.credentials:
+    found = existing(load_settings(), name)
+    typer.echo(f"{found.name}: {', '.join(sorted(found.scopes))}")
+    for stored in found.credentials:
         _, made, ends = _row(stored)
         typer.echo(f"  credential {stored.id}, created {made}, expires {ends}")
-    for known in record.identities:
+    for known in found.identities:
         typer.echo(f"  {known.kind} {known.value}")
-    for field, text in record.policy.texts().items():
+    for field, text in found.policy.texts().items():
         typer.echo(f"  {field} = {text}")
 
 
@@ -101,12 +107,13 @@ def show(name: Name) -> None:
 def rotate(name: Name, expires_in: ExpiresIn = None) -> None:
     """Print a second credential, once; the older one stays valid until it is revoked."""
     settings, now = load_settings(), int(time.time())
-    record = existing(settings, name)
-    live = [c for c in record.credentials if c.expires_at is None or c.expires_at > now]
+    known = existing(settings, name)
+    live = [c for c in known.credentials if c.expires_at is None or c.expires_at > now]
     if len(live) >= MAX_LIVE:
         refuse([f"{name} has {MAX_LIVE} live credentials; revoke {live[0].id} first"])
     text, stored = credentials.issue(settings.ring(), name, now=now, expires_in=seconds(expires_in))
-    change(settings, replace(record, credentials=(*live, stored)))
+    record(settings, Act.CALLER_ROTATED, caller=name, details={Detail.CREDENTIAL: stored.id})
+    change(settings, replace(known, credentials=(*live, stored)))
     typer.echo(text)
 
 
@@ -120,17 +127,19 @@ def revoke(
 ) -> None:
     """Revoke one credential, or a caller with all of them; refused everywhere within 5 seconds."""
     settings = load_settings()
-    record = existing(settings, name)
+    known = existing(settings, name)
     if credential is None:
-        forget(settings, record)
+        record(settings, Act.CALLER_REVOKED, caller=name)
+        forget(settings, known)
         with_callers(settings, lambda callers: callers.remove(name))
         typer.echo(f"{name} is gone")
         return
-    left = tuple(stored for stored in record.credentials if stored.id != credential)
-    if len(left) == len(record.credentials):
-        known = ", ".join(stored.id for stored in record.credentials)
-        refuse([f"--credential: {name} has {known or 'none'}"])
-    change(settings, replace(record, credentials=left))
+    left = tuple(stored for stored in known.credentials if stored.id != credential)
+    if len(left) == len(known.credentials):
+        ids = ", ".join(stored.id for stored in known.credentials)
+        refuse([f"--credential: {name} has {ids or 'none'}"])
+    record(settings, Act.CALLER_REVOKED, caller=name, details={Detail.CREDENTIAL: credential})
+    change(settings, replace(known, credentials=left))
     typer.echo(f"{credential} of {name} is revoked")
 
 

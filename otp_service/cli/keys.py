@@ -17,7 +17,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from otp_service.cli.audit import record_where_configured
 from otp_service.cli.configured import refuse
+from otp_service.core.audit import Act, Detail
 from otp_service.core.keyring import (
     Keyring,
     KeyringError,
@@ -78,6 +80,7 @@ def add(kind: Annotated[Kind, typer.Argument(help="What the key is for.")], file
     state = State.ACTIVE if first else State.VERIFY
     entry = new_entry(kind, state, created_at=_now().isoformat(timespec="seconds"))
     ring["keys"].append(entry)
+    _record(Act.KEY_ADDED, entry)
     _write(file, ring)
     then = "and active" if first else f"promote it after {_wait(kind)} s"
     typer.echo(f"{entry['kid']} is added; {then}")
@@ -105,6 +108,7 @@ def promote(
     wait = _wait(Kind(entry["kind"]))
     if age < wait and not now:
         refuse([f"{kid} is {age:.0f} s old; wait until it is {wait}, or say --now"])
+    _record(Act.KEY_PROMOTED, entry)
     for other in ring["keys"]:
         if other["kind"] == entry["kind"] and other["state"] == State.ACTIVE:
             other["state"] = State.VERIFY.value
@@ -126,9 +130,14 @@ def retire(kid: Kid, file: RingFile) -> None:
     entry = _find(ring, kid)
     if entry["state"] == State.ACTIVE:
         refuse([f"{kid} is active; promote another key of kind {entry['kind']} first"])
+    _record(Act.KEY_RETIRED, entry)
     entry["state"] = State.RETIRED.value
     _write(file, ring)
     typer.echo(f"{kid} is retired")
+
+
+def _record(act: Act, entry: dict[str, str]) -> None:
+    record_where_configured(act, {Detail.KEY: entry["kid"], Detail.KIND: entry["kind"]})
 
 
 def _wait(kind: Kind) -> int:

@@ -1,74 +1,184 @@
-"""`otp-service unblock`: an operator frees a person whom too many wrong codes have blocked."""
+"""`otp-service timeline` and `unblock`: how it went for a person, and freeing who is blocked."""
 
 import asyncio
-import getpass
-from typing import Annotated
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
+from typing import Annotated, TypeVar
 
-import structlog
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from otp_service.cli.audit import operator
 from otp_service.cli.configured import load_settings, refuse
-from otp_service.core.challenge import SubjectAddress, subject_address
-from otp_service.core.recipients import RecipientRefused, parse_recipient
-from otp_service.errors import Unavailable
-from otp_service.settings import Settings
-from otp_service.store import guards
-from otp_service.store.guards import FACTORS, UNBLOCKED_TRIES
-from otp_service.store.scripts import Scripts
+from otp_service.core.audit import checked_reason
+from otp_service.core.challenge import new_handle
+from otp_service.core.timeline import Happening, Moment
+from otp_service.errors import ChallengeNotFound, DestinationRefused, RateLimited, Unavailable
+from otp_service.flows.support import History, Person, Support
+from otp_service.store.audit import Audit
+from otp_service.store.guards import FACTORS
 
-log = structlog.get_logger()
+T = TypeVar("T")
+
+Caller = Annotated[str, typer.Argument(help="The caller whose person it is.")]
+SubjectId = Annotated[str | None, typer.Option(help="The caller's id of the person.")]
+
+_SAID = {
+    Happening.REFUSED: "request refused",
+    Happening.RESENT: "requested again",
+    Happening.SENDING: "handed to the site",
+    Happening.ACCEPTED: "taken by the site",
+    Happening.FAILED: "not sent",
+    Happening.UNKNOWN: "sent or not: unknown",
+    Happening.APPROVED: "right code",
+    Happening.EXHAUSTED: "tries used up",
+    Happening.REPLACED: "replaced by a newer request",
+    Happening.ISSUED: "recovery codes issued",
+    Happening.REUSED: "a used token came again",
+}
+_EXPIRING = (Happening.REQUESTED, Happening.RESENT, Happening.REMEMBERED)
+
+
+def timeline(
+    caller: Caller,
+    subject: SubjectId = None,
+    to: Annotated[
+        str | None, typer.Option("--to", "--number", help="The number codes went to.")
+    ] = None,
+    challenge: Annotated[str | None, typer.Option(help="One challenge's id.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As POST /timeline answers.")] = False,
+) -> None:
+    """Show what happened to a person or a challenge in the last day; never a code. It is audited."""
+    if sum(given is not None for given in (subject, to, challenge)) != 1:
+        refuse(["--subject, --to or --challenge: exactly one of them"])
+
+    async def work(support: Support) -> list[History]:
+        if challenge is not None:
+            return await support.of_challenge(caller, challenge, by=operator())
+        return await support.of_person(caller, Person(subject=subject, to=to), by=operator())
+
+    found = _run(work)
+    if as_json:
+        from otp_service.web.support import view
+
+        typer.echo(json.dumps([view(history).model_dump(mode="json") for history in found]))
+        return
+    if not any(history.moments or history.blocks for history in found):
+        typer.echo("nothing is known of the last day")
+    for history in found:
+        _show(history)
 
 
 def unblock(
-    caller: Annotated[str, typer.Argument(help="The caller whose subject it is.")],
-    reason: Annotated[str, typer.Option(help="Why; it is logged.")],
-    subject: Annotated[str | None, typer.Option(help="The caller's id of the person.")] = None,
+    caller: Caller,
+    reason: Annotated[
+        str, typer.Option(help="Why, for the audit log: a ticket, never the person or a number.")
+    ],
+    subject: SubjectId = None,
     to: Annotated[
-        str | None, typer.Option(help="The number, where the caller gives no subject.")
+        str | None,
+        typer.Option("--to", "--number", help="The number, where the caller gives no subject."),
     ] = None,
     factor: Annotated[str, typer.Option(help=f"Of {', '.join(FACTORS)}.")] = "sms",
 ) -> None:
-    """Give a blocked subject five more tries with one factor. The long counts go on; success clears them."""
+    """Give a blocked person five more tries with one factor. The long counts go on; success clears them."""
     if (subject is None) == (to is None):
         refuse(["--subject or --to: exactly one of them"])
     if factor not in FACTORS:
         refuse([f"--factor: one of {', '.join(FACTORS)}"])
-    settings = load_settings()
-    address = _address(settings, caller, subject, to)
     try:
-        done = asyncio.run(_unblock(settings, address, factor))
-    except Unavailable as error:
-        refuse([f"OTP_REDIS_URL: {error.detail}"])
-    if not done:
+        reason = checked_reason(reason, not_naming=subject)
+    except ValueError as error:
+        refuse([f"--reason: {error}"])
+    person = Person(subject=subject, to=to)
+    tries = _run(
+        lambda support: support.unblock(
+            caller, person, factor=factor, reason=reason, by=operator(), handle=new_handle()
+        )
+    )
+    if not tries:
         typer.echo(f"not blocked with {factor}: nothing to do")
         return
-    who = getpass.getuser()
-    log.warning(
-        "audit.unblocked", caller=caller, subject=address.tag, factor=factor, by=who, reason=reason
-    )
-    typer.echo(f"unblocked with {factor}: {UNBLOCKED_TRIES} more tries")
+    typer.echo(f"unblocked with {factor}: {tries} more tries")
 
 
-def _address(
-    settings: Settings, caller: str, subject: str | None, to: str | None
-) -> SubjectAddress:
-    if subject is not None:
-        return subject_address(settings.ring(), caller, f"subject:{subject}")
+def _show(history: History) -> None:
+    console, here = Console(), datetime.now().astimezone()
+    offset = here.isoformat()[-6:]
+    who = history.subject or "who has the number"
+    console.print(f"{who}, times in {here.tzname()} (UTC{offset})", highlight=False, markup=False)
+    for factor, until in history.blocks.items():
+        when = f"until {_time(until):%Y-%m-%d %H:%M:%S}" if until is not None else "until freed"
+        console.print(f"blocked now: {factor} {when}", style="red", highlight=False)
+    named = {name: f"#{n}" for n, name in enumerate(dict.fromkeys(_names(history)), 1)}
+    table = Table("at", "of", "what", "details")
+    for moment in history.moments:
+        of = f"{moment.factor} {named.get(moment.id or '', '')}"
+        said = _SAID.get(moment.what, moment.what)
+        at = _time(moment.at)
+        table.add_row(f"{at:%Y-%m-%d %H:%M:%S}", of, said, ", ".join(_details(moment, at)))
+    console.print(table)
+    for name, number in named.items():
+        ref = history.client_refs.get(name)
+        said = f"{number} {name}" + (f" ({ref})" if ref else "")
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+
+
+def _names(history: History) -> Iterator[str]:
+    return (moment.id for moment in history.moments if moment.id is not None)
+
+
+def _details(moment: Moment, at: datetime) -> list[str]:
+    said = []
+    if moment.purpose is not None:
+        said.append(moment.purpose)
+    if moment.generation is not None:
+        said.append(f"code {moment.generation}")
+    if moment.attempt is not None:
+        said.append(f"try {moment.attempt} of {moment.of}")
+    if moment.reason is not None:
+        said.append(f"because of {moment.reason}")
+    if moment.remaining is not None:
+        said.append(f"{moment.remaining} left")
+    if moment.until is not None:
+        until = _time(moment.until)
+        verb = "expires" if moment.what in _EXPIRING else "until"
+        when = f"{until:%H:%M:%S}" if until.date() == at.date() else f"{until:%Y-%m-%d %H:%M:%S}"
+        said.append(f"{verb} {when}")
+    elif moment.what is Happening.BLOCKED:
+        said.append("until freed")
+    return said
+
+
+def _time(unix_ms: int) -> datetime:
+    return datetime.fromtimestamp(unix_ms / 1000).astimezone()
+
+
+def _run(work: Callable[[Support], Awaitable[T]]) -> T:
+    from otp_service.app import make_support, open_redis
+    from otp_service.store.scripts import Scripts
+
+    settings = load_settings()
+    policy, ring = settings.policy(), settings.ring()
+
+    async def run() -> T:
+        connection = open_redis(settings, name="otp_service_cli")
+        try:
+            scripts = Scripts(connection, durability=settings.durability)
+            audit = Audit(scripts, lambda: ring, days=settings.audit_days)
+            return await work(make_support(policy, lambda: ring, scripts, audit))
+        finally:
+            await connection.aclose()
+
     try:
-        recipient = parse_recipient(str(to), regions=None)
-    except RecipientRefused as error:
-        refuse([f"--to: {error}"])
-    return subject_address(settings.ring(), caller, f"recipient:{recipient.e164}")
-
-
-async def _unblock(settings: Settings, address: SubjectAddress, factor: str) -> bool:
-    from otp_service.app import open_redis
-
-    connection = open_redis(settings, name="otp_service_cli")
-    try:
-        scripts = Scripts(connection, durability=settings.durability)
-        return await guards.unblock(
-            scripts, address, factor=factor, budget=settings.policy().failures
-        )
-    finally:
-        await connection.aclose()
+        return asyncio.run(run())
+    except Unavailable as error:
+        refuse([f"OTP_REDIS_URL: {error.detail}"])
+    except ChallengeNotFound:
+        refuse(["--challenge: never existed, of another caller, or older than a day"])
+    except DestinationRefused as error:
+        refuse([f"--to: {error.detail}"])
+    except RateLimited as error:
+        refuse([f"the limit OTP_LIMIT_{error.limit.upper()} is reached for {error.retry_after} s"])

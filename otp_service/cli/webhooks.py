@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, TypeVar
@@ -12,12 +13,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from otp_service.cli.audit import operator
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core import events
+from otp_service.core.audit import Act, Detail
 from otp_service.core.events import EVENTS, PING, Message, new_secret, unknown_types
 from otp_service.core.keyring import Keyring
 from otp_service.core.targets import TargetRefused
 from otp_service.errors import Unavailable
+from otp_service.store.audit import Audit
 from otp_service.store.callers import Callers
 from otp_service.store.outgoing import Outgoing, Record
 from otp_service.store.webhooks import UNREADABLE, Endpoint, Webhooks
@@ -38,6 +42,7 @@ class _Desk:
     callers: Callers
     webhooks: Webhooks
     outgoing: Outgoing
+    audit: Audit
     allow_private: bool
 
     async def find(self, endpoint_id: str) -> Endpoint:
@@ -45,6 +50,11 @@ class _Desk:
         if not found:
             refuse([f"ID: there is no endpoint {endpoint_id}; see `otp-service webhooks list`"])
         return found[0]
+
+    async def record(self, act: Act, endpoint: Endpoint, **details: str) -> None:
+        """Write what is about to be done to an endpoint."""
+        named = {Detail.ENDPOINT: endpoint.id} | {Detail(k): v for k, v in details.items()}
+        await self.audit.record(act, by=operator(), caller=endpoint.caller, details=named)
 
 
 @app.command()
@@ -74,6 +84,7 @@ def create(
             secrets=(new_secret(),),
             created_at=int(time.time()),
         )
+        await desk.record(Act.WEBHOOK_CREATED, endpoint, events=" ".join(sorted(endpoint.types)))
         await desk.webhooks.put(desk.ring, endpoint)
         return endpoint
 
@@ -117,6 +128,7 @@ def rotate(
             if len(endpoint.secrets) > 1:
                 refuse([f"ID: {endpoint_id} has two secrets; `--retire` the older one first"])
             changed = replace(endpoint, secrets=(new_secret(), *endpoint.secrets))
+        await desk.record(Act.WEBHOOK_RETIRED if retire else Act.WEBHOOK_ROTATED, endpoint)
         await desk.webhooks.put(desk.ring, changed)
         return changed
 
@@ -130,6 +142,7 @@ def remove(endpoint_id: Id) -> None:
 
     async def work(desk: _Desk) -> None:
         endpoint = await desk.find(endpoint_id)
+        await desk.record(Act.WEBHOOK_REMOVED, endpoint)
         await desk.webhooks.remove(endpoint)
         await desk.outgoing.forget(endpoint.name)
 
@@ -142,7 +155,9 @@ def enable(endpoint_id: Id) -> None:
     """Send again to an endpoint that was switched off; what it missed is under `dead`."""
 
     async def work(desk: _Desk) -> None:
-        await desk.webhooks.switch_on(await desk.find(endpoint_id))
+        endpoint = await desk.find(endpoint_id)
+        await desk.record(Act.WEBHOOK_ENABLED, endpoint)
+        await desk.webhooks.switch_on(endpoint)
 
     _run(work)
     typer.echo(f"{endpoint_id} is active")
@@ -189,6 +204,9 @@ def dead(
         if retry is not None:
             if off := sorted({endpoint.id for endpoint, _, _ in found if endpoint.off}):
                 refuse([f"{endpoint_id}: is switched off; enable it first" for endpoint_id in off])
+            for name, count in Counter(endpoint.id for endpoint, _, _ in found).items():
+                endpoint = next(each for each, _, _ in found if each.id == name)
+                await desk.record(Act.WEBHOOK_RETRIED, endpoint, count=str(count))
             for endpoint, message_id, record in found:
                 await desk.outgoing.enqueue(
                     endpoint.name, message_id, replace(record, tries=0), again=True
@@ -238,11 +256,13 @@ def _run(work: Callable[[_Desk], Awaitable[T]]) -> T:
     async def run() -> T:
         connection = open_redis(settings, name="otp_service_cli")
         try:
+            ring, scripts = settings.ring(), Scripts(connection)
             desk = _Desk(
-                settings.ring(),
+                ring,
                 Callers(connection),
                 Webhooks(connection),
-                Outgoing(Scripts(connection)),
+                Outgoing(scripts),
+                Audit(scripts, lambda: ring, days=settings.audit_days),
                 settings.webhooks_allow_private,
             )
             return await work(desk)

@@ -80,11 +80,18 @@ from otp_service.client.results import (
     Verified,
 )
 from otp_service.client.seen_proofs import ProofMemory, SeenProofs
+from otp_service.client.support_results import (
+    Block,
+    Timeline,
+    TimelineEntry,
+    Timelines,
+    Unblocked,
+)
 from otp_service.client.sync import Client
 from otp_service.client.verifier import AsyncProofVerifier, ProofVerifier
 
 __all__ = [
-    "AlreadyIssued", "AsyncClient", "AsyncProofVerifier", "Canceled", "Challenge", "ChallengeCanceled",
+    "AlreadyIssued", "AsyncClient", "AsyncProofVerifier", "Block", "Canceled", "Challenge", "ChallengeCanceled",
     "ChallengeEnded", "ChallengeExhausted", "ChallengeExpired", "ChallengeMismatch", "ChallengeNotFound",
     "ChallengeReplaced", "ChallengeStanding", "ChallengeUsed", "Client", "CodeNotSent", "Delivery",
     "DestinationRefused", "Device", "DeviceMismatch", "DeviceNotFound", "DeviceRemembered", "DeviceReused",
@@ -93,6 +100,7 @@ __all__ = [
     "InvalidCode", "InvalidDevice", "InvalidRequest", "MalformedRequest", "NotAnOtpService", "OptInAsked",
     "OptInSubscribed", "OptInUnsubscribed", "OtpServiceError", "Overloaded", "ProofInactive", "ProofMemory",
     "ProofNotAccepted", "ProofVerifier", "Proven", "QuotaExceeded", "RateLimited", "RecoveryCodes",
-    "RecoveryVerification", "Refused", "SeenProofs", "SubjectBlocked", "TooManyFactors", "TotpConfirmed",
-    "TotpEnrolled", "TotpVerification", "Unauthorized", "Unavailable", "Verification", "Verified",
+    "RecoveryVerification", "Refused", "SeenProofs", "SubjectBlocked", "Timeline", "TimelineEntry", "Timelines",
+    "TooManyFactors", "TotpConfirmed", "TotpEnrolled", "TotpVerification", "Unauthorized", "Unavailable",
+    "Unblocked", "Verification", "Verified",
 ]  # fmt: skip

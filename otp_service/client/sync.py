@@ -8,7 +8,14 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from otp_service.client import code_calls, device_calls, factor_calls, opt_in_calls, wire
+from otp_service.client import (
+    code_calls,
+    device_calls,
+    factor_calls,
+    opt_in_calls,
+    support_calls,
+    wire,
+)
 from otp_service.client.call import Call
 from otp_service.client.connecting import Connecting, bearer, method_of
 from otp_service.client.errors import OtpServiceError
@@ -121,6 +128,8 @@ class Client:
     devices = _method(device_calls.devices)
     forget_device = _method(device_calls.forget_device)
     forget_devices = _method(device_calls.forget_devices)
+    timeline = _method(support_calls.timeline)
+    unblock = _method(support_calls.unblock)
 
     def _send(self, call: Call[T]) -> T:
         retrying = Retrying(

@@ -26,6 +26,8 @@ SCOPES = {
     "factors:diagnose": "be told when a person's clock is off",
     "devices:manage": "remember devices after a proof, list and forget them",
     "devices:verify": "verify the tokens of remembered devices",
+    "support:read": "look at timelines: what happened to a person or a challenge",
+    "support:unblock": "free people whom wrong codes have blocked",
     "optin": "double opt-in: request, verify and unsubscribe",
 }
 

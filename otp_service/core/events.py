@@ -29,6 +29,14 @@ class EventType(StrEnum):
     DELIVERY_ACCEPTED = "delivery.accepted"
     DELIVERY_FAILED = "delivery.failed"
     DELIVERY_UNKNOWN = "delivery.unknown"
+    FACTOR_CONFIRMED = "factor.confirmed"
+    FACTOR_REMOVED = "factor.removed"
+    FACTOR_BLOCKED = "factor.blocked"
+    RECOVERY_CODES_ISSUED = "recovery_codes.issued"
+    RECOVERY_CODE_USED = "recovery_code.used"
+    DEVICE_REMEMBERED = "device.remembered"
+    DEVICE_FORGOTTEN = "device.forgotten"
+    DEVICE_REUSED = "device.reused"
     OPTIN_CONFIRMED = "optin.confirmed"
     CREDIT_LOW = "credit.low"
     WSMS_SMS = "wsms.sms"
@@ -93,10 +101,27 @@ def challenge_data(fields: Mapping[str, str], about: About) -> dict[str, Any]:
         data["expires_at"] = rfc3339(int(fields["expires_at"]))
     if "attempts" in fields:
         data["attempts"] = int(fields["attempts"])
-    if "blocked_until" in fields:  # null: until an operator or another factor frees it
-        until = int(fields["blocked_until"])
-        data["blocked_until"] = rfc3339(until) if until >= 0 else None
-    return data
+    return data | _block(fields)
+
+
+def subject_data(fields: Mapping[str, str], about: About) -> dict[str, Any]:
+    """Return what a payload says of what happened without a challenge. `fields` as for `challenge_data`."""
+    data: dict[str, Any] = {"caller": fields["caller"], "subject": about.subject}
+    if "factor" in fields:
+        data["factor"] = {"type": fields["factor"], "factor_id": fields.get("factor_id")}
+    if "device_id" in fields:
+        data["device"] = {"device_id": fields["device_id"]}
+    if "remaining" in fields:
+        data["remaining"] = int(fields["remaining"])
+    return data | _block(fields)
+
+
+def _block(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Until when, where there is a block; null: until an operator or another factor ends it."""
+    if "blocked_until" not in fields:
+        return {}
+    until = int(fields["blocked_until"])
+    return {"blocked_until": rfc3339(until) if until >= 0 else None}
 
 
 def new_secret() -> str:

@@ -43,6 +43,8 @@ class Policy:
         per_block: Sends to the thousand numbers around a recipient.
         per_caller: Sends of one caller: its budget.
         per_process: Sends of one process, counted in its own memory.
+        unblocks: How often one person may be freed.
+        timelines: How many timelines one help desk may look at.
         queue_limit: Jobs waiting in one bucket; beyond it requests are shed.
         regions: ISO regions that are served; None for all.
         hash_cost: argon2id.
@@ -79,6 +81,8 @@ class Policy:
     per_block: tuple[Window, ...] = (Window(20, 600),)
     per_caller: tuple[Window, ...] = (Window(10_000, 86_400),)
     per_process: Window = field(default=Window(6_000, 60))
+    unblocks: tuple[Window, ...] = (Window(3, 86_400),)
+    timelines: tuple[Window, ...] = (Window(200, 3600),)
     queue_limit: int = 500
     regions: frozenset[str] | None = frozenset()
     hash_cost: HashCost = field(default_factory=HashCost)
@@ -87,3 +91,8 @@ class Policy:
     brand: str = ""
     sender: str = ""
     origin: str | None = None
+
+    @property
+    def history_ms(self) -> int:
+        """How long a timeline tells of what happened, in milliseconds: as long as challenges can be asked for."""
+        return (self.code_ttl + self.retention) * 1000

@@ -22,6 +22,7 @@ from otp_service.core.challenge import (
     fingerprint,
     subject_address,
 )
+from otp_service.core.envelopes import About
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
 from otp_service.core.proofs import ProofWish, Success
@@ -34,6 +35,7 @@ from otp_service.errors import (
     InvalidRequest,
     ProofNotAccepted,
 )
+from otp_service.flows.events import Events
 from otp_service.flows.proofs import ProofMaking, ProofRedemption
 from otp_service.store.devices import Device, Devices, Reused
 from otp_service.telemetry import DEVICES
@@ -88,12 +90,14 @@ class RememberedDevices:
         devices: Devices,
         proofs: ProofMaking,
         redemption: ProofRedemption,
+        events: Events,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
         self._devices = devices
         self._proofs = proofs
         self._redemption = redemption
+        self._events = events
 
     async def remember(
         self,
@@ -143,10 +147,12 @@ class RememberedDevices:
         expires_at = await self._devices.remember(
             device,
             caller=caller,
+            about=About(subject=subject, client_ref=None).seal(keyring, device.challenge_id),
             purpose=proven.purpose,
             binding=_bound(keyring, caller, binding),
             name=None if name is None else seal(keyring, name, belongs_to=_name_of(device)),
             ttl_ms=seconds * 1000,
+            events=await self._events.wanted(caller),
         )
         DEVICES.labels("remembered").inc()
         log.info("device.remembered", caller=caller, device_id=device.challenge_id)
@@ -211,6 +217,7 @@ class RememberedDevices:
             run=handle,
             leeway_ms=self._policy.device_leeway * 1000,
             proof=proof.record,
+            events=await self._events.wanted(caller),
         )
         if isinstance(rotated, Reused):
             if rotated.found:
@@ -246,14 +253,16 @@ class RememberedDevices:
         address = address_of(self._keyring(), device_id)
         if address is None:
             raise DeviceNotFound
-        await self._devices.forget(address, caller=caller)
+        events = await self._events.wanted(caller)
+        await self._devices.forget(address, caller=caller, events=events)
         DEVICES.labels("forgotten").inc()
         log.info("device.forgotten", caller=caller, device_id=device_id)
 
     async def forget_all(self, caller: str, subject: str) -> None:
         """Forget every device of a subject, if there is any. Raises Unavailable."""
         address = subject_address(self._keyring(), caller, f"subject:{subject}")
-        count = await self._devices.forget_all(address)
+        events = await self._events.wanted(caller)
+        count = await self._devices.forget_all(address, events=events)
         DEVICES.labels("forgotten").inc(count)
         log.info("devices.forgotten", caller=caller, count=count)
 

@@ -1,8 +1,8 @@
 """
 Events: who wants to know, and telling them.
 
-What happens to a challenge is written to a stream by the script that changes it, and `EventRelay` turns it into
-messages; what happens elsewhere is queued by `publish`. `flows.webhooks` hands the messages over.
+What happens to a challenge or a factor is written to a stream by the script that changes it, and `EventRelay` turns it
+into messages; what happens elsewhere is queued by `publish`. `flows.webhooks` hands the messages over.
 """
 
 import asyncio
@@ -85,6 +85,22 @@ class Events:
             log.warning("events.unknown_endpoints", caller=caller, error=error.detail)
             _, known = self._remembered.get(caller, (0, ()))
             return any(not endpoint.off for endpoint in known)
+
+    async def of_subject(
+        self, caller: str, subject: str, event_id: str
+    ) -> Mapping[str, str] | None:
+        """
+        Return what a script needs to tell of what happens to a person, or None when nobody wants to know.
+
+        Args:
+            caller: Whose endpoints.
+            subject: The caller's id of the person.
+            event_id: Any id of this one event.
+        """
+        if not await self.wanted(caller):
+            return None
+        about = About(subject=subject, client_ref=None).seal(self._keyring(), event_id)
+        return {"id": event_id, "caller": caller, "about": about}
 
     async def publish(self, caller: str, event: str, data: Mapping[str, Any]) -> None:
         """
@@ -190,8 +206,14 @@ class EventRelay:
     def _message(self, entry: Entry) -> Message | None:
         keyring, fields = self._keyring(), entry.fields
         try:
-            about = About.open(keyring, fields["about"], fields["id"])
-            data = events.challenge_data(fields, about)
+            # A factor of before the service kept whose it is has nothing to open.
+            about = (
+                About.open(keyring, fields["about"], fields["id"])
+                if fields["about"]
+                else About(subject=None, client_ref=None)
+            )
+            of_challenge = "purpose" in fields
+            data = (events.challenge_data if of_challenge else events.subject_data)(fields, about)
             payload = events.body(fields["type"], int(fields["at"]), data)
         except (SealBroken, KeyError, ValueError, TypeError) as error:
             log.warning("events.unreadable", stream=entry.stream, error=type(error).__name__)

@@ -25,9 +25,10 @@ from otp_service.core.proofs import ProofWish, Success
 from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.core.totp import Algorithm, Authenticator
 from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode, Unavailable
+from otp_service.flows.events import Events
 from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.flows.proofs import ProofMaking
-from otp_service.store.factors import Factor, Factors, NewFactor
+from otp_service.store.factors import Factor, Factors, NewFactor, TriedFactors
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.telemetry import CHALLENGES
 
@@ -78,6 +79,7 @@ class AuthenticatorApps:
         recovery: RecoveryCodes,
         proofs: ProofMaking,
         factor_proofs: FactorProofs,
+        events: Events,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
@@ -85,6 +87,7 @@ class AuthenticatorApps:
         self._recovery = recovery
         self._proofs = proofs
         self._factor_proofs = factor_proofs
+        self._events = events
 
     async def enroll(
         self,
@@ -165,7 +168,12 @@ class AuthenticatorApps:
             raise InvalidCode(tried.attempts_left)
         factor, step = matched
         at = await self._factors.confirm(
-            address.subject, factor, caller=caller, step=step, proof_required=proof_required
+            address.subject,
+            factor,
+            caller=caller,
+            step=step,
+            events=await self._events.wanted(caller),
+            proof_required=proof_required,
         )
         if at is None:
             raise InvalidCode(tried.attempts_left)
@@ -204,6 +212,7 @@ class AuthenticatorApps:
         """
         keyring = self._keyring()
         address = _own(keyring, caller, subject)
+        proof_id = challenge_id_for(keyring, address, handle)
         tried = await self._factors.try_to_verify(address, caller=caller, digits=len(code))
         matched = match(
             keyring, caller, address, tried.factors, code, tried.now,
@@ -217,11 +226,12 @@ class AuthenticatorApps:
                 for factor in tried.factors
             )
             CHALLENGES.labels(purpose, "wrong_code").inc()
+            await self._tell_if_blocked(caller, subject, address, tried, proof_id)
             raise InvalidCode(tried.attempts_left, clock_off=off)
         factor, step = matched
         success = Success(
             caller=caller,
-            id=challenge_id_for(keyring, address, handle),
+            id=proof_id,
             attempt_id=handle,
             challenge_id=None,
             method=METHOD,
@@ -235,6 +245,7 @@ class AuthenticatorApps:
             address, factor, caller=caller, step=step, proof=proof.record
         )
         if at is None:
+            await self._tell_if_blocked(caller, subject, address, tried, proof_id)
             raise InvalidCode(tried.attempts_left)
         CHALLENGES.labels(purpose, "approved").inc()
         log.info("factor.verified", caller=caller, factor_id=factor.factor_id)
@@ -264,8 +275,17 @@ class AuthenticatorApps:
         """
         address = _address(self._keyring(), factor_id)
         proof = await self._factor_proofs.of(caller, address.subject, shown)
-        await self._factors.remove(address, caller=caller, proof=proof)
+        events = await self._events.wanted(caller)
+        await self._factors.remove(address, caller=caller, events=events, proof=proof)
         log.info("factor.removed", caller=caller, factor_id=factor_id)
+
+    async def _tell_if_blocked(
+        self, caller: str, subject: str, address: SubjectAddress, tried: TriedFactors, event_id: str
+    ) -> None:
+        if tried.blocks:
+            log.info("factor.blocked", caller=caller, factor=METHOD)
+            event = await self._events.of_subject(caller, subject, event_id)
+            await self._factors.tell_blocked(address, event=event)
 
 
 def match(

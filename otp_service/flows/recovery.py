@@ -7,14 +7,20 @@ from dataclasses import dataclass, field
 import structlog
 
 from otp_service.core import recovery_codes
-from otp_service.core.challenge import challenge_id_for, subject_address
+from otp_service.core.challenge import (
+    SubjectAddress,
+    challenge_id_for,
+    new_handle,
+    subject_address,
+)
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.proofs import ProofWish, Success
 from otp_service.errors import InvalidCode
+from otp_service.flows.events import Events
 from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.proofs import ProofMaking
-from otp_service.store.recovery_codes import RecoveryCodes
+from otp_service.store.recovery_codes import RecoveryCodes, TriedCode
 from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
@@ -46,12 +52,14 @@ class Recovery:
         hashes: HashPool,
         proofs: ProofMaking,
         factor_proofs: FactorProofs,
+        events: Events,
     ) -> None:
         self._keyring = keyring
         self._codes = codes
         self._hashes = hashes
         self._proofs = proofs
         self._factor_proofs = factor_proofs
+        self._events = events
 
     async def issue(self, caller: str, subject: str, *, shown: Shown) -> tuple[Sequence[str], int]:
         """
@@ -83,9 +91,10 @@ class Recovery:
         indexes = [
             recovery_codes.index(pepper, caller=caller, tag=tag, code=code) for code in plain
         ]
-        at = await self._codes.replace(
-            address, dict(zip(indexes, digests, strict=True)), proof=proof
-        )
+        event_id = challenge_id_for(keyring, address, new_handle())
+        event = await self._events.of_subject(caller, subject, event_id)
+        codes = dict(zip(indexes, digests, strict=True))
+        at = await self._codes.replace(address, codes, event=event, proof=proof)
         log.info("recovery_codes.issued", caller=caller)
         return drawn, at
 
@@ -123,17 +132,18 @@ class Recovery:
             recovery_codes.index(key, caller=caller, tag=address.tag, code=code): key
             for key in keyring.live(Kind.PEPPER)
         }
+        proof_id = challenge_id_for(keyring, address, handle)
         async with self._hashes.admit() as hashing:
             tried = await self._codes.reserve(address, list(peppers))
             if tried.index is None or tried.phc is None:
-                raise InvalidCode(tried.attempts_left)
+                raise await self._wrong(caller, subject, address, tried, proof_id)
             pepper = peppers[tried.index]
             message = recovery_codes.message(pepper, caller=caller, tag=address.tag, code=code)
             if not await hashing.matches(tried.phc, message):
-                raise InvalidCode(tried.attempts_left)
+                raise await self._wrong(caller, subject, address, tried, proof_id)
         success = Success(
             caller=caller,
-            id=challenge_id_for(keyring, address, handle),
+            id=proof_id,
             attempt_id=handle,
             challenge_id=None,
             method=METHOD,
@@ -143,11 +153,12 @@ class Recovery:
             subject=subject,
         )
         proof = self._proofs.begin(success, wish)
+        event = await self._events.of_subject(caller, subject, proof_id)
         redeemed = await self._codes.redeem(
-            address, index=tried.index, phc=tried.phc, proof=proof.record
+            address, index=tried.index, phc=tried.phc, proof=proof.record, event=event
         )
         if redeemed is None:
-            raise InvalidCode(tried.attempts_left)
+            raise await self._wrong(caller, subject, address, tried, proof_id)
         verified_at, remaining = redeemed
         CHALLENGES.labels(purpose, "approved").inc()
         log.info("recovery_code.used", caller=caller, remaining=remaining)
@@ -157,3 +168,12 @@ class Recovery:
             proof=proof.at(verified_at),
             proof_expires_in=proof.expires_in,
         )
+
+    async def _wrong(
+        self, caller: str, subject: str, address: SubjectAddress, tried: TriedCode, event_id: str
+    ) -> InvalidCode:
+        if tried.blocks:
+            log.info("factor.blocked", caller=caller, factor=METHOD)
+            event = await self._events.of_subject(caller, subject, event_id)
+            await self._codes.tell_blocked(address, event=event)
+        return InvalidCode(tried.attempts_left)

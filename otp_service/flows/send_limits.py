@@ -29,7 +29,7 @@ def send_limits(
 
     limits = [
         ChargedLimit(
-            key=key("recipient", caller, recipient.e164),
+            key=recipient_limit_key(phone, caller, recipient),
             windows=[("recipient", window) for window in policy.per_recipient],
             cooldown=policy.cooldown,
             cooldown_window=policy.cooldown_window,
@@ -55,6 +55,11 @@ def send_limits(
             )
         )
     return limits
+
+
+def recipient_limit_key(phone: Key, caller: str, recipient: Recipient) -> str:
+    """Return the key of the limit on a caller's sends to one number: what it counts are ids of challenges."""
+    return keys.limit("recipient", fingerprint(phone, "limit/recipient/v1", caller, recipient.e164))
 
 
 def served_recipient(policy: Policy, typed: str) -> Recipient:

@@ -136,4 +136,5 @@ def _keys(address: ChallengeAddress) -> list[str]:
         keys.subject(subject),
         keys.factors(subject),
         keys.guard(subject, FACTOR),
+        keys.timeline(subject),
     ]

@@ -244,7 +244,7 @@ class Challenges:
         """
         answer = await self._scripts.run(
             "reserve_attempt",
-            [*_base(address), keys.guard(address.subject, FACTOR)],
+            [*_base(address), keys.guard(address.subject, FACTOR), keys.timeline(address.subject)],
             {
                 "id": address.challenge_id,
                 "caller": caller,
@@ -304,6 +304,7 @@ class Challenges:
                 *_base(address),
                 keys.guard(address.subject, FACTOR),
                 keys.events(address.subject.bucket),
+                keys.timeline(address.subject),
                 *proof_keys(proof),
             ],
             {
@@ -326,6 +327,7 @@ class Challenges:
                 keys.challenge(address),
                 keys.guard(address.subject, factor),
                 keys.events(address.subject.bucket),
+                keys.timeline(address.subject),
             ],
             {"id": address.challenge_id, "budget": self._budget},
         )
@@ -341,7 +343,7 @@ class Challenges:
         """
         answer = await self._scripts.run(
             "end_challenge",
-            _base(address),
+            [*_base(address), keys.timeline(address.subject)],
             {"id": address.challenge_id, "caller": caller, "status": status},
             durable=True,
         )
@@ -399,6 +401,7 @@ class Challenges:
             keys.guard(address.subject, factor),
             keys.queue(address.subject.bucket),
             keys.events(address.subject.bucket),
+            keys.timeline(address.subject),
         ]
         near, far = self._limits.split(own[0], limits)
         charge = await self._limits.charge_far(far, member)

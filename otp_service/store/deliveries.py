@@ -99,6 +99,7 @@ class Deliveries:
                 keys.subject(address.subject),
                 job.queue,
                 keys.events(address.subject.bucket),
+                keys.timeline(address.subject),
             ],
             {
                 "id": job.challenge_id,
@@ -155,6 +156,7 @@ class Deliveries:
                 keys.secret(address),
                 keys.subject(address.subject),
                 *_trace_keys(job, address),
+                keys.timeline(address.subject),
             ],
             {
                 "id": job.challenge_id,
@@ -199,6 +201,7 @@ class Deliveries:
                 job.queue,
                 *_trace_keys(job, address),
                 keys.events(address.subject.bucket),
+                keys.timeline(address.subject),
             ],
             {
                 "id": job.challenge_id,

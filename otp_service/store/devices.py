@@ -61,35 +61,45 @@ class Reused:
 
 
 class Devices:
-    """One hash for each subject."""
+    """
+    One hash for each subject. `events`: whether webhooks are told.
 
-    def __init__(self, scripts: Scripts) -> None:
+    Args:
+        history_ms: How long its timeline is kept.
+    """
+
+    def __init__(self, scripts: Scripts, *, history_ms: int) -> None:
         self._scripts = scripts
+        self._history_ms = history_ms
 
     async def remember(
         self,
         address: ChallengeAddress,
         *,
         caller: str,
+        about: str,
         purpose: str,
         binding: str,
         name: str | None,
         ttl_ms: int,
+        events: bool,
     ) -> int:
         """
         Remember a device, its token being of generation 0; return until when.
 
-        Of more than `MAX_DEVICES` the one that was longest not used is forgotten.
+        Of more than `MAX_DEVICES` the one that was longest not used is forgotten. `about` and `name` are sealed.
 
         Raises:
             Unavailable: it may be remembered.
         """
-        device = {"caller": caller, "purpose": purpose, "binding": binding}
+        device = {"caller": caller, "about": about, "purpose": purpose, "binding": binding}
         answer = await self._scripts.run(
             "remember_device",
-            [keys.devices(address.subject)],
+            _told(address.subject),
             {
                 "id": address.challenge_id,
+                "life_ms": self._history_ms,
+                "events": events,
                 "device": device if name is None else {**device, "name": name},
                 "ttl_ms": ttl_ms,
                 "max_devices": MAX_DEVICES,
@@ -107,6 +117,7 @@ class Devices:
         run: str,
         leeway_ms: int,
         proof: ProofRecord | None,
+        events: bool,
     ) -> Rotated | Reused:
         """
         Let the next generation take the place of the newest, and write the proof. One winner.
@@ -120,7 +131,7 @@ class Devices:
         """
         answer = await self._scripts.run(
             "rotate_device",
-            [keys.devices(genuine.device.subject), *proof_keys(proof)],
+            [*_told(genuine.device.subject), *proof_keys(proof)],
             {
                 "id": genuine.device.challenge_id,
                 "generation": genuine.generation,
@@ -128,6 +139,8 @@ class Devices:
                 "binding": binding,
                 "run": run,
                 "leeway_ms": leeway_ms,
+                "life_ms": self._history_ms,
+                "events": events,
                 **proof_args(proof),
             },
             durable=True,
@@ -152,7 +165,7 @@ class Devices:
         found = [_device(device_id, f) for device_id, f in dict(answer["devices"] or {}).items()]
         return sorted(found, key=lambda device: (-device.created_at, device.device_id))
 
-    async def forget(self, address: ChallengeAddress, *, caller: str) -> None:
+    async def forget(self, address: ChallengeAddress, *, caller: str, events: bool) -> None:
         """
         Forget one; its token is refused from this moment.
 
@@ -161,19 +174,31 @@ class Devices:
         """
         answer = await self._scripts.run(
             "forget_device",
-            [keys.devices(address.subject)],
-            {"id": address.challenge_id, "caller": caller},
+            _told(address.subject),
+            {
+                "id": address.challenge_id,
+                "caller": caller,
+                "life_ms": self._history_ms,
+                "events": events,
+            },
             durable=True,
         )
         if answer["verdict"] != "forgotten":
             raise DeviceNotFound
 
-    async def forget_all(self, subject: SubjectAddress) -> int:
+    async def forget_all(self, subject: SubjectAddress, *, events: bool) -> int:
         """Forget all of a subject; return how many there were. Raises Unavailable."""
         answer = await self._scripts.run(
-            "forget_devices", [keys.devices(subject)], {}, durable=True
+            "forget_devices",
+            _told(subject),
+            {"life_ms": self._history_ms, "events": events},
+            durable=True,
         )
         return int(answer["count"])
+
+
+def _told(subject: SubjectAddress) -> list[str]:
+    return [keys.devices(subject), keys.timeline(subject), keys.events(subject.bucket)]
 
 
 def _device(device_id: str, fields: Mapping[str, Any]) -> Device:

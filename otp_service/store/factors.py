@@ -16,7 +16,7 @@ from otp_service.errors import (
 )
 from otp_service.store import keys
 from otp_service.store.connection import FAULTS
-from otp_service.store.guards import blocked, budget_fields
+from otp_service.store.guards import blocked, budget_fields, tell_blocked
 from otp_service.store.proofs import FactorProof, ProofRecord, proof_args, proof_keys
 from otp_service.store.scripts import Scripts
 
@@ -61,19 +61,32 @@ class Factor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedFactors:
-    """One try is spent. `now` is Redis' clock in Unix seconds: the only one that counts."""
+    """
+    One try is spent.
+
+    Attributes:
+        now: Redis' clock in Unix seconds: the only one that counts.
+        blocks: Unless this try succeeds, the subject is blocked.
+    """
 
     factors: tuple[Factor, ...]
     now: int
     attempts_left: int
+    blocks: bool = False
 
 
 class Factors:
-    """One hash for each subject."""
+    """
+    One hash for each subject.
 
-    def __init__(self, scripts: Scripts, *, budget: FailureBudget) -> None:
+    Args:
+        history_ms: How long its timeline is kept.
+    """
+
+    def __init__(self, scripts: Scripts, *, budget: FailureBudget, history_ms: int) -> None:
         self._scripts = scripts
         self._budget = budget_fields(budget)
+        self._history_ms = history_ms
 
     async def enroll(
         self,
@@ -91,13 +104,14 @@ class Factors:
         """
         answer = await self._scripts.run(
             "enroll_factor",
-            [keys.factors(address.subject), *proof.keys],
+            [keys.factors(address.subject), keys.timeline(address.subject), *proof.keys],
             {
                 "id": address.challenge_id,
                 "factor": {"type": FACTOR, **asdict(new)},
                 "proof_required": proof.required,
                 "ttl_ms": PENDING_MS,
                 "max_factors": MAX_FACTORS,
+                "life_ms": self._history_ms,
             },
             durable=True,
         )
@@ -123,12 +137,13 @@ class Factors:
         """
         answer = await self._scripts.run(
             "enroll_factor",
-            [keys.factors(address.subject)],
+            [keys.factors(address.subject), keys.timeline(address.subject)],
             {
                 "id": address.challenge_id,
                 "factor": {"type": FACTOR, **asdict(new)},
                 "max_factors": MAX_FACTORS,
                 "step_ms": step_ms,
+                "life_ms": self._history_ms,
             },
             durable=True,
         )
@@ -161,15 +176,19 @@ class Factors:
         """
         return await self._change(address, {"caller": caller, "name": name})
 
-    async def remove(self, address: ChallengeAddress, *, caller: str, proof: FactorProof) -> Factor:
+    async def remove(
+        self, address: ChallengeAddress, *, caller: str, events: bool, proof: FactorProof
+    ) -> Factor:
         """
         Remove one; it is refused from this moment, and with a confirmed one every remembered device of the subject.
+
+        `events`: whether webhooks are told.
 
         Raises:
             FactorNotFound, FactorProofRequired: and the proof is not spent.
             Unavailable.
         """
-        fields = {"caller": caller, "proof_required": proof.required}
+        fields = {"caller": caller, "events": events, "proof_required": proof.required}
         return await self._change(address, fields, proof.keys)
 
     async def try_to_confirm(
@@ -206,10 +225,11 @@ class Factors:
         *,
         caller: str,
         step: int,
+        events: bool,
         proof_required: bool,
     ) -> int | None:
         """
-        Accept the first code; return when.
+        Accept the first code; return when. `events`: whether webhooks are told.
 
         Raises:
             FactorNotFound, Unavailable.
@@ -217,13 +237,14 @@ class Factors:
         """
         answer = await self._scripts.run(
             "accept_step",
-            [keys.factors(subject), keys.guard(subject, FACTOR)],
+            _accepting(subject),
             {
                 "id": factor.factor_id,
                 "caller": caller,
                 "step": step,
                 "confirm": True,
                 "proof_required": proof_required,
+                "events": events,
             },
             durable=True,
         )
@@ -246,7 +267,7 @@ class Factors:
         """
         answer = await self._scripts.run(
             "accept_step",
-            [keys.factors(subject), keys.guard(subject, FACTOR), *proof_keys(proof)],
+            [*_accepting(subject), *proof_keys(proof)],
             {
                 "id": factor.factor_id,
                 "caller": caller,
@@ -258,13 +279,25 @@ class Factors:
         )
         return _accepted(answer)
 
+    async def tell_blocked(
+        self, subject: SubjectAddress, *, event: Mapping[str, str] | None
+    ) -> None:
+        """Tell that wrong codes have blocked the subject's authenticators, if they have. Raises Unavailable."""
+        await tell_blocked(self._scripts, subject, factor=FACTOR, budget=self._budget, event=event)
+
     async def _change(
         self, address: ChallengeAddress, fields: Mapping[str, Any], proof: Sequence[str] = ()
     ) -> Factor:
         answer = await self._scripts.run(
             "change_factor",
-            [keys.factors(address.subject), keys.devices(address.subject), *proof],
-            {"id": address.challenge_id, **fields},
+            [
+                keys.factors(address.subject),
+                keys.devices(address.subject),
+                keys.timeline(address.subject),
+                keys.events(address.subject.bucket),
+                *proof,
+            ],
+            {"id": address.challenge_id, "life_ms": self._history_ms, **fields},
             durable=True,
         )
         _require_proven(answer)
@@ -275,8 +308,8 @@ class Factors:
     async def _reserve(self, subject: SubjectAddress, fields: Mapping[str, Any]) -> TriedFactors:
         answer = await self._scripts.run(
             "reserve_factor",
-            [keys.factors(subject), keys.guard(subject, FACTOR)],
-            {"budget": self._budget, **fields},
+            [keys.factors(subject), keys.guard(subject, FACTOR), keys.timeline(subject)],
+            {"budget": self._budget, "life_ms": self._history_ms, **fields},
             durable=True,
         )
         match answer["verdict"]:
@@ -285,6 +318,7 @@ class Factors:
                     factors=tuple(factors_in(answer)),
                     now=int(answer["now"]) // 1000,
                     attempts_left=int(answer["attempts_left"]),
+                    blocks=bool(answer.get("blocks")),
                 )
             case "blocked":
                 raise blocked(answer)
@@ -298,6 +332,15 @@ class Factors:
 def _require_proven(answer: Mapping[str, Any]) -> None:
     if answer["verdict"] == "unproven":
         raise FactorProofRequired
+
+
+def _accepting(subject: SubjectAddress) -> list[str]:
+    return [
+        keys.factors(subject),
+        keys.guard(subject, FACTOR),
+        keys.timeline(subject),
+        keys.events(subject.bucket),
+    ]
 
 
 def _accepted(answer: Mapping[str, Any]) -> int | None:

@@ -10,7 +10,7 @@ from otp_service.store import keys
 from otp_service.store.scripts import Scripts
 
 FACTORS = ("sms", "totp", "recovery")
-UNBLOCKED_TRIES = 5
+_TRIES = 5  # of who was freed
 
 _UNTIL_FREED = (
     86_400  # seconds told to a caller whose subject's factor is disabled: waiting alone won't help
@@ -38,18 +38,60 @@ def blocked(answer: Mapping[str, Any]) -> SubjectBlocked:
     return SubjectBlocked("failures", wait)
 
 
-async def unblock(
-    scripts: Scripts, subject: SubjectAddress, *, factor: str, budget: FailureBudget
-) -> bool:
-    """
-    Give a blocked subject five more tries with one factor; False if it is not blocked.
-
-    Nothing is forgotten: the long counts go on. Raises Unavailable.
-    """
-    answer = await scripts.run(
-        "unblock_subject",
-        [keys.guard(subject, factor)],
-        {"tries": UNBLOCKED_TRIES, "budget": budget_fields(budget)},
-        durable=True,
+async def tell_blocked(
+    scripts: Scripts,
+    subject: SubjectAddress,
+    *,
+    factor: str,
+    budget: Mapping[str, int],
+    event: Mapping[str, str] | None,
+) -> None:
+    """Tell that a factor without challenges is blocked, if it is. Raises Unavailable."""
+    await scripts.run(
+        "tell_factor_blocked",
+        [keys.guard(subject, factor), keys.timeline(subject), keys.events(subject.bucket)],
+        {"factor": factor, "budget": budget, "event": event},
     )
-    return bool(answer["verdict"] == "unblocked")
+
+
+class Guards:
+    """
+    The guards, for who frees people.
+
+    Args:
+        history_ms: How long a subject's timeline is kept.
+    """
+
+    def __init__(self, scripts: Scripts, *, budget: FailureBudget, history_ms: int) -> None:
+        self._scripts = scripts
+        self._budget = budget_fields(budget)
+        self._history_ms = history_ms
+        self._tries = min(_TRIES, budget.short.count, budget.long.count, budget.in_a_row)
+
+    async def is_blocked(self, subject: SubjectAddress, factor: str) -> bool:
+        """Whether the subject is blocked with that factor. Raises Unavailable."""
+        answer = await self._scripts.run(
+            "read_timeline",
+            [keys.timeline(subject), keys.guard(subject, factor)],
+            {"factors": [factor], "budget": self._budget},
+        )
+        return bool(answer["blocks"])
+
+    async def unblock(self, subject: SubjectAddress, factor: str) -> int:
+        """
+        Give a blocked subject five more tries with one factor, fewer where fewer block; return them, 0 if not blocked.
+
+        Nothing is forgotten: the long counts go on. Raises Unavailable.
+        """
+        answer = await self._scripts.run(
+            "unblock_subject",
+            [keys.guard(subject, factor), keys.timeline(subject)],
+            {
+                "factor": factor,
+                "tries": self._tries,
+                "budget": self._budget,
+                "life_ms": self._history_ms,
+            },
+            durable=True,
+        )
+        return self._tries if answer["verdict"] == "unblocked" else 0

@@ -8,6 +8,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:secret:<id>           hash    sealed recipient, digest of the code           until its expiry or end
     otp:{b}:subject:<tag>         hash    pointers to the live challenges                until the last one's end
     otp:{b}:guard:<tag>:<factor>  hash    wrong codes of the subject                     a year after the last
+    otp:{b}:timeline:<tag>        list    what happened to the subject, for the help desk  retention after the last
     otp:{b}:queue                 stream  delivery jobs, ids only                        permanent
     otp:{b}:trace:<id>:<n>        hash    sealed number and digest of a sent code        half an hour; row ids a day
     otp:{b}:events                stream  what webhooks are told of challenges           permanent, bounded
@@ -28,6 +29,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
     otp:identity:<digest>         string  the caller that a token or certificate names   permanent
     otp:webhooks:<caller>         hash    endpoints, their addresses and secrets sealed  permanent
+    otp-audit                     stream  what operators and help desks did              OTP_AUDIT_DAYS
     otp:{outgoing}:due            zset    endpoints by when they have their next turn    30 days after the last message
     otp:{outgoing}:waiting:<e>    zset    messages for an endpoint by when they are due  the same
     otp:{outgoing}:records:<e>    hash    the messages, sealed, and how they fared       the same
@@ -41,6 +43,7 @@ from otp_service.core.challenge import BUCKETS, ChallengeAddress, SubjectAddress
 PERMANENT = (
     re.compile(r"otp:\{[0-9a-f]{2}\}:(queue|events|factors:[0-9a-f]{16}|recovery:[0-9a-f]{16})"),
     re.compile(r"otp:(caller|webhooks):[a-z0-9-]+"),
+    re.compile(r"otp-audit"),
     re.compile(r"otp:identity:[0-9a-f]{64}"),
 )
 
@@ -67,6 +70,10 @@ def subject(address: SubjectAddress) -> str:
 
 def guard(address: SubjectAddress, factor: str) -> str:
     return f"{_tag(address.bucket)}guard:{address.tag}:{factor}"
+
+
+def timeline(address: SubjectAddress) -> str:
+    return f"{_tag(address.bucket)}timeline:{address.tag}"
 
 
 def queue(bucket: int) -> str:
@@ -163,3 +170,4 @@ WEBHOOKS = f"{_P}webhooks:*"
 DUE = f"{_OUTGOING}due"
 ACTIVATIONS = f"{_ACTIVATIONS}due"
 CREDIT = f"{_P}credit"
+AUDIT = "otp-audit"  # not below `otp:`: there our own user may delete, and here it may not

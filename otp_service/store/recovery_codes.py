@@ -7,7 +7,7 @@ from otp_service.core.challenge import SubjectAddress
 from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound, FactorProofRequired, Unavailable
 from otp_service.store import keys
-from otp_service.store.guards import blocked, budget_fields
+from otp_service.store.guards import blocked, budget_fields, tell_blocked
 from otp_service.store.proofs import FactorProof, ProofRecord, proof_args, proof_keys
 from otp_service.store.scripts import Scripts
 
@@ -16,22 +16,38 @@ FACTOR = "recovery"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedCode:
-    """One try is spent; the candidate's index and PHC string, or None when there is none."""
+    """
+    One try is spent; the candidate's index and PHC string, or None when there is none.
+
+    `blocks`: unless this try succeeds, the subject is blocked.
+    """
 
     index: str | None
     phc: str | None
     attempts_left: int
+    blocks: bool = False
 
 
 class RecoveryCodes:
-    """One set for each subject."""
+    """
+    One set for each subject. `event`: see `flows.events.Events.of_subject`.
 
-    def __init__(self, scripts: Scripts, *, budget: FailureBudget) -> None:
+    Args:
+        history_ms: How long the subject's timeline is kept.
+    """
+
+    def __init__(self, scripts: Scripts, *, budget: FailureBudget, history_ms: int) -> None:
         self._scripts = scripts
         self._budget = budget_fields(budget)
+        self._history_ms = history_ms
 
     async def replace(
-        self, subject: SubjectAddress, codes: Mapping[str, str], *, proof: FactorProof
+        self,
+        subject: SubjectAddress,
+        codes: Mapping[str, str],
+        *,
+        event: Mapping[str, str] | None,
+        proof: FactorProof,
     ) -> int:
         """
         Store a set, index to PHC string; every older code is void. Return when.
@@ -42,9 +58,17 @@ class RecoveryCodes:
         """
         answer = await self._scripts.run(
             "replace_recovery_codes",
-            [keys.recovery(subject), keys.factors(subject), *proof.keys],
+            [
+                keys.recovery(subject),
+                keys.timeline(subject),
+                keys.events(subject.bucket),
+                keys.factors(subject),
+                *proof.keys,
+            ],
             {
                 "codes": [part for code in codes.items() for part in code],
+                "life_ms": self._history_ms,
+                "event": event,
                 "proof_required": proof.required,
             },
             durable=True,
@@ -67,8 +91,8 @@ class RecoveryCodes:
         """
         answer = await self._scripts.run(
             "reserve_recovery_code",
-            [keys.recovery(subject), keys.guard(subject, FACTOR)],
-            {"indexes": list(indexes), "budget": self._budget},
+            [keys.recovery(subject), keys.guard(subject, FACTOR), keys.timeline(subject)],
+            {"indexes": list(indexes), "budget": self._budget, "life_ms": self._history_ms},
             durable=True,
         )
         match answer["verdict"]:
@@ -77,6 +101,7 @@ class RecoveryCodes:
                     index=answer.get("index"),
                     phc=answer.get("phc"),
                     attempts_left=int(answer["attempts_left"]),
+                    blocks=bool(answer.get("blocks")),
                 )
             case "blocked":
                 raise blocked(answer)
@@ -92,6 +117,7 @@ class RecoveryCodes:
         index: str,
         phc: str,
         proof: ProofRecord | None,
+        event: Mapping[str, str] | None,
     ) -> tuple[int, int] | None:
         """
         Burn a code and write the proof; return when, and how many are left. One winner; None for everybody else.
@@ -101,10 +127,17 @@ class RecoveryCodes:
         """
         answer = await self._scripts.run(
             "redeem_recovery_code",
-            [keys.recovery(subject), keys.guard(subject, FACTOR), *proof_keys(proof)],
+            [
+                keys.recovery(subject),
+                keys.guard(subject, FACTOR),
+                keys.timeline(subject),
+                keys.events(subject.bucket),
+                *proof_keys(proof),
+            ],
             {
                 "index": index,
                 "phc": phc,
+                "event": event,
                 **proof_args(proof),
             },
             durable=True,
@@ -112,3 +145,9 @@ class RecoveryCodes:
         if answer["verdict"] != "redeemed":
             return None
         return int(answer["at"]), int(answer["remaining"])
+
+    async def tell_blocked(
+        self, subject: SubjectAddress, *, event: Mapping[str, str] | None
+    ) -> None:
+        """Tell that wrong codes have blocked the subject's recovery codes, if they have. Raises Unavailable."""
+        await tell_blocked(self._scripts, subject, factor=FACTOR, budget=self._budget, event=event)

@@ -142,7 +142,7 @@ class Traces:
         bucket = trace.address.subject.bucket
         own = [keys.trace(trace.address, trace.generation), keys.traces(bucket)]
         if script == "settle_trace":
-            own.append(keys.events(bucket))
+            own += [keys.events(bucket), keys.timeline(trace.address.subject)]
         told = {"id": trace.address.challenge_id, "generation": trace.generation}
         return await self._scripts.run(script, [*first, *own], {**told, **args})
 

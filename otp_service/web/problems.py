@@ -198,6 +198,8 @@ OWN_LIMITS = frozenset(
         "challenge_sends",
         "live_challenges",
         "challenges",
+        "unblock",
+        "timeline",
     }
 )
 

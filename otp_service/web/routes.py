@@ -19,6 +19,8 @@ from otp_service.web import (
     optin,
     otp,
     proofs,
+    support,
+    support_models,
 )
 from otp_service.web.openapi import document
 from otp_service.web.operations import Operation
@@ -401,6 +403,35 @@ OPERATIONS: Sequence[Operation] = (
         request=models.IntrospectBody,
         status=200,
         success=models.Introspection,
+    ),
+    Operation(
+        method="POST",
+        path="/timeline",
+        name="readTimeline",
+        summary="See what happened to a person or a challenge",
+        description="For a help desk, by subject, number or challenge: what was requested, sent, tried and blocked in "
+        "the last day, and what is blocked now. Never a code. Every look is audited.",
+        handler=support.read_timeline,
+        scope="support:read",
+        request=support_models.TimelineBody,
+        status=200,
+        success=support_models.Timelines,
+        refusals=(errors.ChallengeNotFound, errors.DestinationRefused, errors.RateLimited),
+    ),
+    Operation(
+        method="POST",
+        path="/subjects/unblock",
+        name="unblockSubject",
+        summary="Free a blocked person",
+        description="Five more tries with one factor. The long counts go on, a person is freed three times a day at "
+        "most, and it is audited with its reason.",
+        handler=support.unblock_subject,
+        scope="support:unblock",
+        request=support_models.UnblockBody,
+        status=200,
+        success=support_models.Unblocked,
+        refusals=(errors.DestinationRefused, errors.RateLimited),
+        idempotent=True,
     ),
 )
 

@@ -13,6 +13,7 @@ from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
 from otp_service.flows.recovery import Recovery
+from otp_service.flows.support import Support
 from otp_service.flows.ways import Ways
 from otp_service.web.client_certificate import TrustedHop
 
@@ -37,6 +38,7 @@ class Service:
     apps: AuthenticatorApps
     recovery: Recovery
     devices: RememberedDevices
+    support: Support
     key_set: Callable[[], dict[str, Any]]
     hop: TrustedHop | None
     hints: Hints

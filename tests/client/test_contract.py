@@ -21,6 +21,7 @@ from otp_service.client import (
     device_calls,
     factor_calls,
     opt_in_calls,
+    support_calls,
 )
 from otp_service.client.call import Call
 from otp_service.client.wire import BY_CODE
@@ -31,7 +32,7 @@ from otp_service.web.routes import OPERATIONS
 
 BUILDERS: dict[str, Callable[..., Call[Any]]] = {
     name: found
-    for module in (code_calls, opt_in_calls, factor_calls, device_calls)
+    for module in (code_calls, opt_in_calls, factor_calls, device_calls, support_calls)
     for name, found in vars(module).items()
     if inspect.isfunction(found) and found.__module__ == module.__name__
 }

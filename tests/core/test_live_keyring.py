@@ -41,7 +41,7 @@ def ring_file(tmp_path: Path) -> Path:
 def keys(*arguments: str, file: Path) -> str:
     result = CliRunner().invoke(app, [*arguments, "--file", str(file)])
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def active(file: Path, kind: str) -> str:

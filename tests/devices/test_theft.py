@@ -219,13 +219,13 @@ async def test_a_race_between_forgetting_and_using_leaves_nothing_good(people: P
         assert (await people.verify(last)).json()["code"] == "invalid_device"
 
 
-ROTATED = "redis.call('HSET', KEYS[1], a.id, cjson.encode(d))\nwrite_proof(KEYS[2]"
+ROTATED = "redis.call('HSET', KEYS[1], a.id, cjson.encode(d))\nwrite_proof(KEYS[4]"
 
 
 async def test_a_build_that_does_not_rotate_is_seen_to_let_all_of_them_win(people: People) -> None:
     """The negative control of the races."""
     token = (await people.remembered())["token"]
-    Mutant("", "rotate_device", ROTATED, "write_proof(KEYS[2]").put_into(
+    Mutant("", "rotate_device", ROTATED, "write_proof(KEYS[4]").put_into(
         people.service.rooms.scripts
     )
 

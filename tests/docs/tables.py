@@ -87,7 +87,7 @@ def redis_keys() -> Iterable[str]:
     yield "| key | type | holds | until |"
     yield "| --- | --- | --- | --- |"
     for line in (keys.__doc__ or "").splitlines():
-        if line.startswith("    otp:"):
+        if line.startswith(("    otp:", "    otp-")):
             cells = re.split(r" {2,}", line.strip())
             yield f"| `{cells[0]}` | " + " | ".join(cells[1:]) + " |"
 

@@ -2,10 +2,12 @@
 --
 -- KEYS[1]    factors     see _factors.lua
 -- KEYS[2]    guard       cleared by success
--- KEYS[3]    proof       hash, born here with its own end; absent when a factor is confirmed or the
+-- KEYS[3]    timeline    see _timeline.lua
+-- KEYS[4]    events      stream, see _event.lua
+-- KEYS[5]    proof       hash, born here with its own end; absent when a factor is confirmed or the
 --                        proof is not recorded
--- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof_required (at confirming), proof
---            (flat list), proof_ttl_ms
+-- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof_required (at confirming), events
+--            (whether webhooks are told of a confirmed factor), proof (flat list), proof_ttl_ms
 --
 -- Returns JSON {verdict, …}
 --   accepted      at
@@ -13,9 +15,11 @@
 --   unproven      since it was enrolled, without a proof, the subject has confirmed another; see _unproven.lua
 --   not_found     the factor is gone
 --- include: _clock.lua
+--- include: _event.lua
 --- include: _factors.lua
 --- include: _proof.lua
 --- include: _unproven.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -33,5 +37,7 @@ if a.confirm then factor.status, factor.confirmed_at, factor.expires_at = 'confi
 redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
 keep(KEYS[1], now)
 redis.call('DEL', KEYS[2])
-write_proof(KEYS[3], a, now)
+go_on(KEYS[3], now, a.confirm and 'confirmed' or 'approved', a.id, 'factor=' .. factor.type)
+if a.confirm then tell_of_factor(KEYS[4], a.events, factor, a.id, 'factor.confirmed', now) end
+write_proof(KEYS[5], a, now)
 return cjson.encode({verdict = 'accepted', at = now})

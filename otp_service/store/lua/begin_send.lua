@@ -5,6 +5,7 @@
 -- KEYS[3]    subject
 -- KEYS[4]    trace       hash, born here: what finds the message again at the provider (see open_trace.lua)
 -- KEYS[5]    traces      zset of traces by when to look; this one when the send is over, settled or not
+-- KEYS[6]    timeline    see _timeline.lua
 -- ARGV[1]    JSON: offset, id, generation, digest, kid, sending_ms (until when the send is over, one way or another),
 --            trace_ms (how long to look; 0: leave no trace), number (sealed for the trace)
 --
@@ -14,6 +15,7 @@
 --- include: _clock.lua
 --- include: _ending.lua
 --- include: _trace.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -26,6 +28,7 @@ if c.delivery ~= 'queued' or tonumber(c.generation) ~= a.generation
 end
 redis.call('HSET', KEYS[1], 'delivery', 'sending', 'sending_until', now + a.sending_ms)
 redis.call('HSET', KEYS[2], 'digest', a.digest, 'kid', a.kid)
+go_on(KEYS[6], now, 'sending', a.id, 'generation=' .. a.generation)
 if a.trace_ms > 0 then
   -- `wall_at` is what the provider's clock is compared with, so no test's offset moves it.
   redis.call('HSET', KEYS[4], 'number', a.number, 'digest', a.digest, 'kid', a.kid, 'caller', c.caller,

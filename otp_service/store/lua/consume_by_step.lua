@@ -5,8 +5,9 @@
 -- KEYS[2]    subject
 -- KEYS[3]    factors     see _factors.lua
 -- KEYS[4]    guard       of authenticators, cleared by success
--- KEYS[5]    events      stream, see _event.lua
--- KEYS[6]    proof       hash, born here with its own end; absent when the proof is not recorded
+-- KEYS[5]    timeline    see _timeline.lua
+-- KEYS[6]    events      stream, see _event.lua
+-- KEYS[7]    proof       hash, born here with its own end; absent when the proof is not recorded
 -- ARGV[1]    JSON: offset, id, caller, factor_id, step, attempt_id, proof (flat list of fields), proof_ttl_ms
 --
 -- Returns JSON {verdict, …}
@@ -19,6 +20,7 @@
 --- include: _event.lua
 --- include: _factors.lua
 --- include: _proof.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -39,6 +41,7 @@ redis.call('HSET', KEYS[3], a.factor_id, cjson.encode(factor))
 redis.call('HSET', KEYS[1], 'status', 'approved', 'ended_at', now, 'approved_by', a.attempt_id)
 redis.call('HDEL', KEYS[2], own)
 redis.call('DEL', KEYS[4])
-write_proof(KEYS[6], a, now)
-tell(KEYS[5], c, a.id, 'challenge.approved', now, 'attempts', c.attempts)
+write_proof(KEYS[7], a, now)
+go_on(KEYS[5], now, 'approved', a.id)
+tell(KEYS[6], c, a.id, 'challenge.approved', now, 'attempts', c.attempts)
 return cjson.encode({verdict = 'approved', ended_at = now})

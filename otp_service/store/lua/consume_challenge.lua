@@ -5,7 +5,8 @@
 -- KEYS[3]    subject
 -- KEYS[4]    guard
 -- KEYS[5]    events      stream, see _event.lua
--- KEYS[6]    proof       hash, born here with its own end; absent for a proof that is not recorded
+-- KEYS[6]    timeline    see _timeline.lua
+-- KEYS[7]    proof       hash, born here with its own end; absent for a proof that is not recorded
 -- ARGV[1]    JSON: offset, id, generation (of the digest that matched), attempt_id, proof (flat list of fields),
 --            proof_ttl_ms
 --
@@ -17,6 +18,7 @@
 --- include: _ending.lua
 --- include: _event.lua
 --- include: _proof.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -38,9 +40,11 @@ redis.call('DEL', KEYS[2], KEYS[4])
 if a.generation == tonumber(c.generation) and (c.delivery == 'unknown' or c.delivery == 'failed') then
   -- Who has the code got the message, whatever the provider said of it.
   redis.call('HSET', KEYS[1], 'delivery', 'accepted', 'delivery_reason', '')
+  go_on(KEYS[6], now, 'accepted', a.id, 'generation=' .. a.generation)
   tell(KEYS[5], c, a.id, 'delivery.accepted', now, 'reason', '', 'generation', a.generation)
 end
 redis.call('HDEL', KEYS[3], own)
-write_proof(KEYS[6], a, now)
+write_proof(KEYS[7], a, now)
+go_on(KEYS[6], now, 'approved', a.id)
 tell(KEYS[5], c, a.id, 'challenge.approved', now, 'attempts', c.attempts)
 return cjson.encode({verdict = 'approved', ended_at = now})

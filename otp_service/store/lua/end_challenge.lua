@@ -3,6 +3,7 @@
 -- KEYS[1]    challenge
 -- KEYS[2]    secret      deleted: a tombstone holds neither number nor digest
 -- KEYS[3]    subject
+-- KEYS[4]    timeline    see _timeline.lua
 -- ARGV[1]    JSON: offset, id, caller, status
 --
 -- Returns JSON {verdict, …}
@@ -10,6 +11,7 @@
 --   not_found     no such challenge of this caller
 --- include: _clock.lua
 --- include: _ending.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -21,6 +23,7 @@ local status, ended_at = ending(c, live, a.id, now)
 if not status then
   status, ended_at = a.status, now
   redis.call('HDEL', KEYS[3], own)
+  go_on(KEYS[4], now, status, a.id)
 end
 if c.status == 'pending' then
   redis.call('HSET', KEYS[1], 'status', status, 'ended_at', ended_at)

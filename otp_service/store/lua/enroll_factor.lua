@@ -1,9 +1,10 @@
 -- Write a pending factor, which counts for nothing until one code has confirmed it; or one that was confirmed elsewhere.
 --
 -- KEYS[1]    factors     see _factors.lua
--- KEYS[2]    proof       with an existing factor, spent here; absent when none was shown
--- ARGV[1]    JSON: offset, id, factor (its fields), ttl_ms, max_factors, proof_required, step_ms (of one that comes from
---            elsewhere: it is confirmed, and steps until now may have been used there)
+-- KEYS[2]    timeline    see _timeline.lua
+-- KEYS[3]    proof       with an existing factor, spent here; absent when none was shown
+-- ARGV[1]    JSON: offset, id, factor (its fields), ttl_ms, max_factors, life_ms, proof_required, step_ms (of one that
+--            comes from elsewhere: it is confirmed, and steps until now may have been used there)
 --
 -- Returns JSON {verdict, …}
 --   enrolled      expires_at (of a pending one)
@@ -13,12 +14,13 @@
 --- include: _clock.lua
 --- include: _factors.lua
 --- include: _unproven.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 local found, count = factors(KEYS[1], now), 0
 if found[a.id] then return cjson.encode({verdict = 'exists'}) end
-if unproven(KEYS[2], a.proof_required, found, now) then return cjson.encode({verdict = 'unproven'}) end
+if unproven(KEYS[3], a.proof_required, found, now) then return cjson.encode({verdict = 'unproven'}) end
 for _ in pairs(found) do count = count + 1 end
 if count >= a.max_factors then return cjson.encode({verdict = 'full'}) end
 a.factor.attempts = 0
@@ -27,11 +29,14 @@ if a.step_ms then
 else
   a.factor.status, a.factor.expires_at, a.factor.last_step = 'pending', now + a.ttl_ms, -1
 end
-if KEYS[2] then
-  redis.call('DEL', KEYS[2])
+if KEYS[3] then
+  redis.call('DEL', KEYS[3])
   a.factor.proven = true
 end
 a.factor.created_at = now
 redis.call('HSET', KEYS[1], a.id, cjson.encode(a.factor))
 keep(KEYS[1], now)
+local word = a.step_ms and 'imported' or 'enrolled'
+begin(KEYS[2], now, a.life_ms, line(now, word, a.id, 'factor=' .. a.factor.type,
+  a.factor.expires_at and 'until=' .. a.factor.expires_at))
 return cjson.encode({verdict = 'enrolled', expires_at = a.factor.expires_at})

@@ -7,7 +7,8 @@
 -- KEYS[4]    guard       of the channel, see _guard.lua
 -- KEYS[5]    queue       stream of delivery jobs: ids only
 -- KEYS[6]    events      stream, see _event.lua
--- KEYS[7..]  limits      see _limits.lua
+-- KEYS[7]    timeline    see _timeline.lua
+-- KEYS[8..]  limits      see _limits.lua
 -- ARGV[1]    JSON: offset, id, channel, caller, purpose, binding, about, sealed, locale, digits, max_attempts, max_sends,
 --            ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, budget, limits,
 --            events (whether the caller has a webhook endpoint)
@@ -23,13 +24,22 @@
 --- include: _event.lua
 --- include: _guard.lua
 --- include: _limits.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 if redis.call('EXISTS', KEYS[1]) == 1 then return cjson.encode({verdict = 'exists'}) end
 
 local blocked = blocked_until(KEYS[4], a.budget, now)
-if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
+if blocked then
+  refused(KEYS[7], now, '-', 'blocked', blocked, 'purpose=' .. a.purpose)
+  return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
+end
+
+local function limited(limit, wait_ms, window_ms)
+  refused(KEYS[7], now, '-', limit, now + wait_ms, 'purpose=' .. a.purpose)
+  return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait_ms, window_ms = window_ms})
+end
 
 local own, side_by_side, earliest, replaced, over = pointer(a.purpose, a.binding), 0, nil, nil, {}
 for field, live in pairs(hash(KEYS[3])) do
@@ -44,14 +54,10 @@ for field, live in pairs(hash(KEYS[3])) do
     if not earliest or expires_at < earliest then earliest = expires_at end
   end
 end
-if side_by_side >= a.max_bindings then
-  return cjson.encode({verdict = 'limited', limit = 'live_challenges', wait_ms = earliest - now})
-end
+if side_by_side >= a.max_bindings then return limited('live_challenges', earliest - now) end
 
 local limit, wait, window = refusing(a.limits, now)
-if limit then
-  return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait, window_ms = window})
-end
+if limit then return limited(limit, wait, window) end
 local sends = a.sealed ~= ''
 if sends and redis.call('XLEN', KEYS[5]) >= a.queue_limit then return cjson.encode({verdict = 'overloaded'}) end
 
@@ -72,6 +78,12 @@ end
 if #over > 0 then redis.call('HDEL', KEYS[3], unpack(over)) end
 redis.call('HSET', KEYS[3], own, a.id .. '|' .. now .. '|' .. expires_at)
 redis.call('PEXPIRE', KEYS[3], a.ttl_ms + a.retention_ms)
+local requested = line(now, 'requested', a.id, 'purpose=' .. a.purpose, 'until=' .. expires_at, 'of=' .. a.max_attempts)
+if replaced then
+  begin(KEYS[7], now, a.ttl_ms + a.retention_ms, line(now, 'replaced', replaced), requested)
+else
+  begin(KEYS[7], now, a.ttl_ms + a.retention_ms, requested)
+end
 tell(KEYS[6], {events = a.events and '1', caller = a.caller, purpose = a.purpose, about = a.about}, a.id,
   'challenge.created', now, 'expires_at', expires_at)
 

@@ -1,12 +1,18 @@
 -- Remember a device. When the subject has as many as it may, the one that was longest not used is forgotten for it.
 --
 -- KEYS[1]    devices     see _devices.lua
--- ARGV[1]    JSON: offset, id, device (caller, purpose, binding, name), ttl_ms, max_devices
+-- KEYS[2]    timeline    see _timeline.lua
+-- KEYS[3]    events      stream, see _event.lua
+-- ARGV[1]    JSON: offset, id, device (caller, about, purpose, binding, name), ttl_ms, max_devices, life_ms,
+--            events (whether webhooks are told)
 --
 -- Returns JSON {verdict, …}
 --   remembered    expires_at
 --- include: _clock.lua
 --- include: _devices.lua
+--- include: _event.lua
+--- include: _timeline.lua
+--- include: _forget.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -23,6 +29,11 @@ for id, device in pairs(found) do
   ends_at = math.max(ends_at, device.expires_at)
 end
 table.sort(others, function(x, y) return x.at < y.at or (x.at == y.at and x.id < y.id) end)
-for i = 1, #others - a.max_devices + 1 do redis.call('HDEL', KEYS[1], others[i].id) end
+for i = 1, #others - a.max_devices + 1 do
+  forget(KEYS[1], KEYS[2], KEYS[3], a, found[others[i].id], others[i].id, now)
+end
 redis.call('PEXPIRE', KEYS[1], ends_at - now)
+begin(KEYS[2], now, a.life_ms,
+  line(now, 'remembered', a.id, 'factor=device', 'purpose=' .. a.device.purpose, 'until=' .. a.device.expires_at))
+tell_of_device(KEYS[3], a.events, a.device, a.id, 'device.remembered', now)
 return cjson.encode({verdict = 'remembered', expires_at = a.device.expires_at})

@@ -12,6 +12,7 @@
 --- include: _ending.lua
 --- include: _guard.lua
 --- include: _limits.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -21,20 +22,26 @@ local own = pointer(c.purpose, c.binding)
 local status, ended_at = ending(c, redis.call('HGET', KEYS[3], own), a.id, now)
 if status then return cjson.encode({verdict = 'ended', status = status, ended_at = ended_at}) end
 
+local function limited(limit, wait_ms, window_ms)
+  refused(KEYS[7], now, a.id, limit, now + wait_ms)
+  return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait_ms, window_ms = window_ms})
+end
+
 local again = c.resend_id == a.resend_id
 if not again then
   local blocked = blocked_until(KEYS[4], a.budget, now)
-  if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
+  if blocked then
+    refused(KEYS[7], now, a.id, 'blocked', blocked)
+    return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
+  end
   if tonumber(c.attempts) >= tonumber(c.max_attempts) then
     return cjson.encode({verdict = 'ended', status = 'exhausted', ended_at = now})
   end
   if tonumber(c.sends) >= tonumber(c.max_sends) then
-    return cjson.encode({verdict = 'limited', limit = 'challenge_sends', wait_ms = c.expires_at - now})
+    return limited('challenge_sends', c.expires_at - now)
   end
   local limit, wait, window = refusing(a.limits, now)
-  if limit then
-    return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait, window_ms = window})
-  end
+  if limit then return limited(limit, wait, window) end
   if redis.call('XLEN', KEYS[5]) >= a.queue_limit then return cjson.encode({verdict = 'overloaded'}) end
 
   local generation = c.generation + 1
@@ -56,6 +63,8 @@ if not again then
   redis.call('HSET', KEYS[3], own, a.id .. '|' .. now .. '|' .. c.expires_at)
   redis.call('PEXPIRE', KEYS[3], c.ttl_ms + c.retention_ms)
   redis.call('XADD', KEYS[5], '*', 'id', a.id, 'generation', generation)
+  begin(KEYS[7], now, c.ttl_ms + c.retention_ms,
+    line(now, 'resent', a.id, 'until=' .. c.expires_at, 'generation=' .. generation))
 end
 
 local windows, next_ms = standing(a.limits, now)

@@ -4,6 +4,7 @@
 -- KEYS[2]    secret
 -- KEYS[3]    subject
 -- KEYS[4]    guard
+-- KEYS[5]    timeline    see _timeline.lua
 -- ARGV[1]    JSON: offset, id, caller, purpose, binding, digits (of the typed code), attempt_id, budget
 --
 -- Returns JSON {verdict, …}
@@ -20,6 +21,7 @@
 --- include: _clock.lua
 --- include: _ending.lua
 --- include: _guard.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -37,7 +39,10 @@ if tonumber(c.attempts) >= tonumber(c.max_attempts) then
   return cjson.encode({verdict = 'ended', status = 'exhausted', ended_at = tonumber(c.attempted_at)})
 end
 local blocked = blocked_until(KEYS[4], a.budget, now)
-if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
+if blocked then
+  refused(KEYS[5], now, a.id, 'blocked', blocked)
+  return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
+end
 if a.digits ~= tonumber(c.digits) then return cjson.encode({verdict = 'digits', digits = tonumber(c.digits)}) end
 
 local s = hash(KEYS[2])
@@ -47,6 +52,7 @@ if not s.digest and not old then return cjson.encode({verdict = 'not_sent'}) end
 local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
 redis.call('HSET', KEYS[1], 'attempted_at', now)
 count_failure(KEYS[4], a.budget, now)
+go_on(KEYS[5], now, 'tried', a.id, 'try=' .. attempts, 'of=' .. c.max_attempts)
 return cjson.encode({verdict = 'reserved', digest = s.digest, kid = s.kid, generation = tonumber(c.generation),
   old_digest = old and s.old_digest or nil, old_kid = old and s.old_kid or nil,
   old_generation = old and tonumber(s.old_generation) or nil,

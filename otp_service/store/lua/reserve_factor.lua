@@ -2,17 +2,20 @@
 --
 -- KEYS[1]    factors     see _factors.lua
 -- KEYS[2]    guard       see _guard.lua
+-- KEYS[3]    timeline    see _timeline.lua
 -- ARGV[1]    JSON: offset, caller, digits (of the typed code), budget, id (of the pending factor to confirm; absent to
---            verify), max_attempts
+--            verify), max_attempts, life_ms
 --
 -- Returns JSON {verdict, …}
---   reserved      now, factors (id to fields: the confirmed ones, or the pending one), attempts_left
+--   reserved      now, factors (id to fields: the confirmed ones, or the pending one), attempts_left,
+--                 blocks: unless this try succeeds, the subject is blocked
 --   not_found     nothing to try; nothing counted
 --   digits        the codes of all there is to try have so many; nothing counted
 --   blocked       until_ms, now; nothing counted
 --- include: _clock.lua
 --- include: _guard.lua
 --- include: _factors.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -36,11 +39,18 @@ if a.id then
     return cjson.encode({verdict = 'not_found'})
   end
   redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
+  begin(KEYS[3], now, a.life_ms,
+    line(now, 'tried', a.id, 'factor=totp', 'try=' .. factor.attempts, 'of=' .. a.max_attempts))
   return cjson.encode({verdict = 'reserved', now = now, factors = tried,
     attempts_left = a.max_attempts - factor.attempts})
 end
 
 local blocked = blocked_until(KEYS[2], a.budget, now)
-if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
+if blocked then
+  refused(KEYS[3], now, '-', 'blocked', blocked, 'factor=totp')
+  return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
+end
 local left = count_failure(KEYS[2], a.budget, now)
-return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = left})
+begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=totp'))
+return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = left,
+  blocks = blocked_until(KEYS[2], a.budget, now) ~= nil})

@@ -2,25 +2,33 @@
 --
 -- KEYS[1]    recovery    hash of index to PHC string
 -- KEYS[2]    guard       see _guard.lua
--- ARGV[1]    JSON: offset, indexes (one for each pepper in use), budget
+-- KEYS[3]    timeline    see _timeline.lua
+-- ARGV[1]    JSON: offset, indexes (one for each pepper in use), budget, life_ms
 --
 -- Returns JSON {verdict, …}
---   reserved      index and phc of the candidate (absent when there is none), attempts_left
+--   reserved      index and phc of the candidate (absent when there is none), attempts_left,
+--                 blocks: unless this try succeeds, the subject is blocked
 --   not_found     the subject has no codes; nothing counted
 --   blocked       until_ms, now; nothing counted
 --- include: _clock.lua
 --- include: _guard.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 if redis.call('EXISTS', KEYS[1]) == 0 then return cjson.encode({verdict = 'not_found'}) end
 local blocked = blocked_until(KEYS[2], a.budget, now)
-if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
+if blocked then
+  refused(KEYS[3], now, '-', 'blocked', blocked, 'factor=recovery')
+  return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
+end
 local left = count_failure(KEYS[2], a.budget, now)
+local blocks = blocked_until(KEYS[2], a.budget, now) ~= nil
+begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=recovery'))
 for _, index in ipairs(a.indexes) do
   local phc = redis.call('HGET', KEYS[1], index)
   if phc then
-    return cjson.encode({verdict = 'reserved', index = index, phc = phc, attempts_left = left})
+    return cjson.encode({verdict = 'reserved', index = index, phc = phc, attempts_left = left, blocks = blocks})
   end
 end
-return cjson.encode({verdict = 'reserved', attempts_left = left})
+return cjson.encode({verdict = 'reserved', attempts_left = left, blocks = blocks})

@@ -4,6 +4,7 @@
 -- KEYS[2]    subject
 -- KEYS[3]    factors     see _factors.lua
 -- KEYS[4]    guard       of authenticators
+-- KEYS[5]    timeline    see _timeline.lua
 -- ARGV[1]    JSON: offset, id, caller, purpose, binding, digits (of the typed code), attempt_id, budget
 --
 -- Returns JSON {verdict, …}
@@ -16,6 +17,7 @@
 --- include: _ending.lua
 --- include: _guard.lua
 --- include: _factors.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -32,7 +34,10 @@ if tonumber(c.attempts) >= tonumber(c.max_attempts) then
   return cjson.encode({verdict = 'ended', status = 'exhausted', ended_at = tonumber(c.attempted_at)})
 end
 local blocked = blocked_until(KEYS[4], a.budget, now)
-if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
+if blocked then
+  refused(KEYS[5], now, a.id, 'blocked', blocked, 'factor=totp')
+  return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
+end
 
 local tried, any, digits = {}, false, nil
 for id, factor in pairs(factors(KEYS[3], now)) do
@@ -47,5 +52,6 @@ end
 local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
 redis.call('HSET', KEYS[1], 'attempted_at', now)
 count_failure(KEYS[4], a.budget, now)
+go_on(KEYS[5], now, 'tried', a.id, 'factor=totp', 'try=' .. attempts, 'of=' .. c.max_attempts)
 return cjson.encode({verdict = 'reserved', now = now, factors = tried, about = c.about,
   attempts_left = c.max_attempts - attempts, blocks = blocked_until(KEYS[4], a.budget, now) ~= nil})

@@ -4,6 +4,7 @@
 -- KEYS[2]    trace
 -- KEYS[3]    traces
 -- KEYS[4]    events      stream, see _event.lua
+-- KEYS[5]    timeline    see _timeline.lua
 -- ARGV[1]    JSON: offset, id, generation, delivery (accepted or failed; "": the site uses another word), reason, rows
 --            (ids, joined by commas; "": the trace has done its duty), keep_ms (how long the rows are remembered)
 --
@@ -15,6 +16,7 @@
 --- include: _clock.lua
 --- include: _event.lua
 --- include: _trace.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now, member = now_ms(a.offset), a.id .. ':' .. a.generation
@@ -28,5 +30,6 @@ if a.delivery == '' or tonumber(c.generation or 0) ~= a.generation or c.delivery
   return cjson.encode({verdict = 'stale'})
 end
 redis.call('HSET', KEYS[1], 'delivery', a.delivery, 'delivery_reason', a.reason)
+go_on(KEYS[5], now, a.delivery, a.id, 'generation=' .. a.generation, 'why=' .. a.reason)
 tell(KEYS[4], c, a.id, 'delivery.' .. a.delivery, now, 'reason', a.reason, 'generation', a.generation)
 return cjson.encode({verdict = 'settled'})

@@ -7,6 +7,7 @@
 -- KEYS[3]    subject
 -- KEYS[4]    queue
 -- KEYS[5]    events      stream, see _event.lua
+-- KEYS[6]    timeline    see _timeline.lua
 -- ARGV[1]    JSON: offset, id, generation, group, message_id
 --
 -- Returns JSON {verdict, …}
@@ -17,6 +18,7 @@
 --- include: _clock.lua
 --- include: _ending.lua
 --- include: _event.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -31,6 +33,7 @@ local c = hash(KEYS[1])
 
 local function settle(delivery, reason)
   redis.call('HSET', KEYS[1], 'delivery', delivery, 'delivery_reason', reason)
+  go_on(KEYS[6], now, delivery, a.id, 'generation=' .. a.generation, 'why=' .. reason)
   tell(KEYS[5], c, a.id, 'delivery.' .. delivery, now, 'reason', reason, 'generation', a.generation)
 end
 

@@ -2,13 +2,15 @@
 -- window and stay in the long one, and the row of failures without a success goes on where `tries` are left.
 --
 -- KEYS[1]    guard       see _guard.lua
--- ARGV[1]    JSON: offset, tries, budget
+-- KEYS[2]    timeline    see _timeline.lua
+-- ARGV[1]    JSON: offset, factor, tries, budget, life_ms
 --
 -- Returns JSON {verdict, …}
 --   unblocked     streak: failures without a success, as it counts on
 --   not_blocked   there was nothing to do
 --- include: _clock.lua
 --- include: _guard.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -30,4 +32,5 @@ else
   redis.call('HDEL', KEYS[1], 'failures')
 end
 redis.call('HSET', KEYS[1], 'blocked_until', 0, 'streak', streak)
+begin(KEYS[2], now, a.life_ms, line(now, 'unblocked', '-', 'factor=' .. a.factor))
 return cjson.encode({verdict = 'unblocked', streak = streak})

@@ -1,0 +1,114 @@
+"""
+A subject's timeline, as the help desk reads it: what the scripts noted (`store/lua/_timeline.lua`), understood.
+
+Ids, words and numbers of ours only: never a code, a recipient or what somebody typed.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Happening(StrEnum):
+    """What may have happened; `expired` is no act of anybody, and is read off the clock."""
+
+    REQUESTED = "requested"
+    REFUSED = "refused"
+    RESENT = "resent"
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    TRIED = "tried"
+    APPROVED = "approved"
+    EXHAUSTED = "exhausted"
+    CANCELED = "canceled"
+    REPLACED = "replaced"
+    EXPIRED = "expired"
+    BLOCKED = "blocked"
+    UNBLOCKED = "unblocked"
+    ENROLLED = "enrolled"
+    IMPORTED = "imported"
+    CONFIRMED = "confirmed"
+    REMOVED = "removed"
+    ISSUED = "issued"
+    REMEMBERED = "remembered"
+    FORGOTTEN = "forgotten"
+    REUSED = "reused"
+
+
+_ENDS = frozenset({Happening.APPROVED, Happening.EXHAUSTED, Happening.CANCELED, Happening.REPLACED})
+_LIVES = frozenset({Happening.REQUESTED, Happening.RESENT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """
+    One line. Times are Unix milliseconds.
+
+    Attributes:
+        factor: `sms`, `totp` or `recovery`, or the `device` that stands in for one.
+        id: Of the challenge (`sms`), the factor or the device, or None.
+        generation: Which code of the challenge.
+        reason: Why a send failed or is unknown, or what refused: `blocked`, or a limit's name.
+        attempt, of: Try number so of so many.
+        until: When the code or device expires, the refusal or the block ends; None where nothing but an operator or
+            success ends a block.
+        remaining: Recovery codes left.
+    """
+
+    at: int
+    what: Happening
+    factor: str
+    id: str | None
+    purpose: str | None = None
+    generation: int | None = None
+    reason: str | None = None
+    attempt: int | None = None
+    of: int | None = None
+    until: int | None = None
+    remaining: int | None = None
+
+
+def read(lines: Iterable[str], *, now: int, since: int) -> Sequence[Moment]:
+    """Return the moments at or after `since`, the oldest first, with what has expired by `now`."""
+    moments = [moment for moment in map(_moment, lines) if moment.at >= since]
+    return sorted([*moments, *_expiries(moments, now)], key=lambda moment: moment.at)
+
+
+def _moment(line: str) -> Moment:
+    at, what, name, *rest = line.split(" ")
+    fields = dict(field.split("=", 1) for field in rest)
+
+    def number(name: str) -> int | None:
+        return int(fields[name]) if name in fields else None
+
+    until = number("until")
+    return Moment(
+        at=int(at),
+        what=Happening(what),
+        factor=fields.get("factor", "sms"),
+        id=None if name == "-" else name,
+        purpose=fields.get("purpose"),
+        generation=number("generation"),
+        reason=fields.get("why") or None,
+        attempt=number("try"),
+        of=number("of"),
+        until=None if until == -1 else until,
+        remaining=number("remaining"),
+    )
+
+
+def _expiries(moments: Iterable[Moment], now: int) -> Iterable[Moment]:
+    """What died of its age: what is requested and not ended, after the last time that it was given."""
+    alive: dict[str, Moment] = {}
+    for moment in moments:
+        if moment.id is None or moment.factor != "sms":
+            continue
+        if moment.what in _LIVES:
+            alive[moment.id] = moment
+        elif moment.what in _ENDS:
+            alive.pop(moment.id, None)
+    for challenge_id, moment in alive.items():
+        if moment.until is not None and moment.until <= now:
+            yield Moment(at=moment.until, what=Happening.EXPIRED, factor="sms", id=challenge_id)

@@ -1,0 +1,391 @@
+"""The help desk sees how it went for a person: what was asked, sent, tried and blocked, and never a code."""
+
+import json
+from typing import Any
+
+import pyotp
+import pytest
+import redis
+
+from otp_service.core.challenge import subject_address
+from otp_service.core.timeline import Happening
+from otp_service.store import keys
+from tests.conftest import TO, Service, Starter
+from tests.devices.conftest import USER, People
+from tests.operators.conftest import Run, audited
+
+OTHER = "+14155550124"
+
+
+async def timelines(service: Service, **sought: Any) -> list[dict[str, Any]]:
+    answer = await service.post("/timeline", **sought)
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["timelines"])
+
+
+async def entries(service: Service, **sought: Any) -> list[dict[str, Any]]:
+    (found,) = await timelines(service, **sought)
+    return list(found["entries"])
+
+
+def words(found: list[dict[str, Any]]) -> list[str]:
+    return [entry["event"] for entry in found]
+
+
+async def test_a_login_is_told_from_the_request_to_the_right_code(service: Service) -> None:
+    challenge = await service.request(subject="user-1", client_ref="order-7")
+    await service.verify(challenge, service.wrong_code())
+    await service.verify(challenge, service.code())
+
+    (found,) = await timelines(service, subject="user-1")
+
+    told = found["entries"]
+    assert found["subject"] == "user-1"
+    assert found["blocks"] == []
+    assert words(told) == ["requested", "sending", "accepted", "tried", "tried", "approved"]
+    assert {entry["challenge_id"] for entry in told} == {challenge["challenge_id"]}
+    assert {entry["client_ref"] for entry in told} == {"order-7"}
+    assert told[0]["purpose"] == "login"
+    assert told[0]["until"] == challenge["expires_at"]
+    assert [(entry["attempt"], entry["attempts_allowed"]) for entry in told[3:5]] == [
+        (1, 5),
+        (2, 5),
+    ]
+    assert [entry["at"] for entry in told] == sorted(entry["at"] for entry in told)
+
+
+async def test_what_a_person_asks_for_by_subject_number_and_challenge_is_one_story(
+    service: Service,
+) -> None:
+    challenge = await service.request(subject="user-1")
+
+    by_subject = await timelines(service, subject="user-1")
+
+    assert await timelines(service, to="+1 (415) 555-0123") == by_subject
+    assert await timelines(service, challenge_id=challenge["challenge_id"]) == by_subject
+
+
+async def test_a_number_leads_to_everybody_to_whom_codes_went_there(start_service: Starter) -> None:
+    service = await start_service(OTP_COOLDOWN="1")
+    for subject in ("user-1", "user-2", None):
+        await service.request(**({"subject": subject} if subject else {}))
+        service.advance(2)
+    await service.request(subject="user-3", to=OTHER)
+
+    found = await timelines(service, to=TO)
+
+    assert {each["subject"] for each in found} == {"user-1", "user-2", None}
+    assert await timelines(service, to="+14155550199") == []
+
+
+async def test_a_failed_send_is_told_with_its_reason(service: Service) -> None:
+    service.sandbox.settings(gateway_name="")
+    challenge = await service.request(subject="user-1")
+
+    told = await entries(service, subject="user-1")
+
+    assert words(told) == ["requested", "sending", "failed"]
+    assert told[-1]["reason"] == challenge["delivery"]["reason"]
+    assert told[-1]["generation"] == 1
+
+
+async def test_how_challenges_end_is_told(service: Service) -> None:
+    canceled = await service.request(subject="user-1")
+    await service.post("/otp/cancel", challenge_id=canceled["challenge_id"])
+    service.advance(31)
+    replaced = await service.request(subject="user-1")
+    service.advance(61)
+    expired = await service.request(subject="user-1")
+    service.advance(60)
+
+    resent = await service.post("/otp/resend", challenge_id=expired["challenge_id"])
+    assert resent.json()["code"] == "rate_limited"
+    service.advance(61)
+    resent = await service.post(
+        "/otp/resend", headers={"Prefer": "wait=10"}, challenge_id=expired["challenge_id"]
+    )
+    assert resent.status_code == 202
+    alive = words(await entries(service, challenge_id=expired["challenge_id"]))
+    service.advance(301)
+
+    assert "expired" not in alive
+    told = await entries(service, subject="user-1")
+    ends = {entry["challenge_id"]: entry["event"] for entry in told}
+    assert ends == {
+        canceled["challenge_id"]: "canceled",
+        replaced["challenge_id"]: "replaced",
+        expired["challenge_id"]: "expired",
+    }
+    own = [entry for entry in told if entry["challenge_id"] == expired["challenge_id"]]
+    assert words(own) == [
+        "requested", "sending", "accepted", "refused", "resent", "sending", "accepted", "expired",
+    ]  # fmt: skip
+    assert own[3]["reason"] == "cooldown"
+    assert own[-1]["at"] == resent.json()["expires_at"]
+
+
+async def test_a_block_is_told_with_its_end_and_what_it_refused(start_service: Starter) -> None:
+    service = await start_service(OTP_FAILURES="3/30m")
+    challenge = await service.request(subject="user-1")
+    for _ in range(5):
+        await service.verify(challenge, service.wrong_code())
+
+    (found,) = await timelines(service, subject="user-1")
+
+    told = found["entries"]
+    assert words(told)[3:] == ["tried", "tried", "tried", "blocked", "refused"]
+    assert told[-2]["until"] == found["blocks"][0]["blocked_until"]
+    assert found["blocks"][0]["factor"] == "sms"
+    assert told[-1]["reason"] == "blocked"
+    service.advance(1801)
+    assert (await timelines(service, subject="user-1"))[0]["blocks"] == []
+
+
+async def test_the_last_try_of_a_challenge_is_told_as_its_end(service: Service) -> None:
+    challenge = await service.request(subject="user-1")
+    for _ in range(5):
+        await service.verify(challenge, service.wrong_code())
+
+    assert words(await entries(service, subject="user-1"))[-2:] == ["tried", "exhausted"]
+
+
+async def test_authenticators_and_recovery_codes_are_in_the_same_story(service: Service) -> None:
+    enrolled = await service.post("/factors/totp", subject="user-1", account_name="a")
+    factor_id, secret = enrolled.json()["factor_id"], enrolled.json()["secret"]
+    code = pyotp.TOTP(secret).now()
+    await service.post(f"/factors/totp/{factor_id}/confirm", code=code)
+    await service.post("/factors/totp/verify", subject="user-1", code=code, purpose="login")
+    issued = await service.post("/recovery-codes", subject="user-1")
+    used = issued.json()["codes"][0]
+    await service.post("/recovery-codes/verify", subject="user-1", code=used, purpose="login")
+    await service.http.delete(f"/factors/{factor_id}")
+
+    told = await entries(service, subject="user-1")
+
+    assert [(e["event"], e["factor"]) for e in told] == [
+        ("enrolled", "totp"),
+        ("tried", "totp"),
+        ("confirmed", "totp"),
+        ("tried", "totp"),
+        ("issued", "recovery"),
+        ("tried", "recovery"),
+        ("approved", "recovery"),
+        ("removed", "totp"),
+    ]
+    assert told[0]["factor_id"] == told[-1]["factor_id"] == factor_id
+    assert [told[4]["remaining"], told[6]["remaining"]] == [10, 9]
+    for private in (secret, code, used, used.replace("-", "")):
+        assert private not in json.dumps(told)
+
+
+async def test_remembered_devices_are_in_the_same_story_also_when_it_was_told_long_ago(
+    service: Service, run: Run
+) -> None:
+    """A token that was copied is found weeks after the login, and then the help desk has to see it."""
+    people = People(service)
+    stolen, other = await people.remembered(), await people.remembered()
+    service.advance(3 * 86_400)
+    newest = (await people.verified(stolen["token"]))["token"]
+    service.advance(11)
+    for token in (stolen["token"], newest, stolen["token"]):
+        assert (await people.verify(token)).json()["code"] == "device_reused"
+    await service.http.delete(f"/devices/{other['device_id']}")
+    third = await people.remembered()
+
+    told = [e for e in await entries(service, subject=USER) if e["factor"] == "device"]
+
+    assert [(e["event"], e["device_id"]) for e in told] == [
+        ("reused", stolen["device_id"]),
+        ("forgotten", other["device_id"]),
+        ("remembered", third["device_id"]),
+    ]
+    assert told[0]["purpose"] == told[2]["purpose"] == "login"
+    assert told[2]["until"] == third["expires_at"]
+    assert {(e["challenge_id"], e["factor_id"]) for e in told} == {(None, None)}
+    assert third["token"] not in json.dumps(told)
+    shown = await run("timeline", "shop", "--subject", USER)
+    assert "a used token came again" in shown.stdout
+
+
+async def test_a_story_has_no_code_no_number_and_no_binding_also_not_in_redis(
+    service: Service, valkey_url: str
+) -> None:
+    """E: what the help desk sees can be shown to anybody who may know that the person exists."""
+    challenge = await service.request(subject="person-8a6f11", binding="session-51f0c2")
+    codes = [service.code()]
+    await service.verify(challenge, service.wrong_code(), binding="session-51f0c2")
+    await service.verify(challenge, codes[0], binding="session-51f0c2")
+
+    told = json.dumps(await timelines(service, subject="person-8a6f11"))
+    address = subject_address(service.settings.ring(), "shop", "subject:person-8a6f11")
+    with redis.Redis.from_url(valkey_url, decode_responses=True) as client:
+        kept = client.lrange(keys.timeline(address), 0, -1)
+        log = client.xrange(keys.AUDIT)
+
+    assert len(kept) == 6
+    assert len(log) == 1
+    for private in (TO, TO[1:], TO[-7:], "session-51f0c2"):
+        assert private not in told + str(kept) + str(log)
+    assert "person-8a6f11" not in str(kept) + str(log)
+    # No field of an entry holds six digits on end but times, in milliseconds.
+    for line in kept:
+        _, _, _, *rest = line.split(" ")
+        assert not any(codes[0] in part for part in rest if not part.startswith("until="))
+
+
+async def test_a_caller_sees_its_own_people_only(service: Service) -> None:
+    challenge = await service.request(subject="user-1")
+    stranger = await service.caller("stranger")
+
+    async def asked(**sought: Any) -> Any:
+        return await service.post("/timeline", headers=stranger, **sought)
+
+    assert (await asked(subject="user-1")).json() == {
+        "timelines": [{"subject": "user-1", "blocks": [], "entries": []}]
+    }
+    assert (await asked(to=TO)).json() == {"timelines": []}
+    foreign = await asked(challenge_id=challenge["challenge_id"])
+    unknown = await asked(challenge_id="1fW2pJm7c0Qx3v9TtY5nLk8gRzA4sHdEuB")
+    assert foreign.status_code == unknown.status_code == 404
+    assert foreign.json()["code"] == unknown.json()["code"] == "challenge_not_found"
+
+
+async def test_the_scope_is_needed(service: Service) -> None:
+    bare = await service.caller("bare", "otp:request", "otp:verify", "support:unblock")
+
+    answer = await service.post("/timeline", headers=bare, subject="user-1")
+
+    assert answer.json()["code"] == "insufficient_scope"
+
+
+@pytest.mark.parametrize(
+    "sought",
+    [{}, {"subject": "u", "to": TO}, {"to": TO, "challenge_id": "x"}, {"subject": None}],
+)
+async def test_exactly_one_way_of_asking_is_taken(service: Service, sought: Any) -> None:
+    answer = await service.post("/timeline", **sought)
+
+    assert answer.status_code == 422
+    assert {e["field"] for e in answer.json()["errors"]} >= {"subject", "to", "challenge_id"}
+
+
+async def test_what_is_no_number_is_refused(service: Service) -> None:
+    assert (await service.post("/timeline", to="call me")).json()["code"] == "destination_refused"
+
+
+async def test_every_look_is_audited_before_it_is_answered(
+    service: Service, run: Run, valkey_url: str
+) -> None:
+    challenge = await service.request(subject="user-1")
+    for sought in (
+        {"subject": "user-1"},
+        {"to": TO},
+        {"challenge_id": challenge["challenge_id"]},
+    ):
+        await timelines(service, **sought)
+
+    told = await audited(run, "--act", "timeline.read")
+
+    tag = subject_address(service.settings.ring(), "shop", "subject:user-1").tag
+    assert {entry["by"] for entry in told} == {"caller:shop"}
+    assert [entry["subject"] for entry in told][::2] == [tag, tag]
+    assert [entry["details"] for entry in told] == [
+        {"sought_by": "subject"},
+        {"sought_by": "number"},
+        {"challenge": challenge["challenge_id"]},
+    ]
+    with redis.Redis.from_url(valkey_url) as client:
+        client.delete(keys.AUDIT)
+        client.set(keys.AUDIT, "no stream")
+    assert (await service.post("/timeline", subject="user-1")).status_code == 503
+
+
+async def test_who_looks_too_often_waits(start_service: Starter) -> None:
+    """K18: nobody with a help desk's credential reads everybody's story in an hour, or floods the audit log."""
+    service = await start_service(OTP_LIMIT_TIMELINE="2/1h")
+    for _ in range(2):
+        await timelines(service, subject="user-1")
+
+    refused = await service.post("/timeline", subject="user-2")
+
+    assert refused.status_code == 429
+    assert refused.json()["limit"] == "timeline"
+
+
+async def test_a_day_later_nothing_is_known_any_more(service: Service, valkey_url: str) -> None:
+    await service.request(subject="user-1")
+    service.advance(86_400)
+    assert words(await entries(service, subject="user-1"))[0] == "requested"
+    service.advance(301)
+    await service.request(subject="user-1")
+
+    assert words(await entries(service, subject="user-1")) == ["requested", "sending", "accepted"]
+    address = subject_address(service.settings.ring(), "shop", "subject:user-1")
+    with redis.Redis.from_url(valkey_url) as client:
+        assert client.llen(keys.timeline(address)) == 3, "what is too old is gone from Redis too"
+        assert 86_000 < client.ttl(keys.timeline(address)) <= 86_700
+
+
+async def test_hammering_pushes_nothing_out_of_a_story(service: Service, valkey_url: str) -> None:
+    """A17: who keeps asking in a victim's name can't wipe out what the help desk has to see."""
+    await service.request(subject="user-1")
+    for _ in range(30):
+        assert (
+            await service.post("/otp/request", to=TO, purpose="login", subject="user-1")
+        ).status_code == 429
+
+    told = await entries(service, subject="user-1")
+
+    assert words(told) == ["requested", "sending", "accepted", "refused"]
+    for _ in range(5):
+        await service.post("/otp/request", to=TO, purpose="login", subject="user-99")
+    address = subject_address(service.settings.ring(), "shop", "subject:user-99")
+    with redis.Redis.from_url(valkey_url) as client:
+        assert client.exists(keys.timeline(address)) == 0, "refusals alone fill no memory"
+
+
+async def test_a_story_that_got_lost_is_not_taken_up_in_its_middle(
+    service: Service, valkey_url: str
+) -> None:
+    """Nor is a list left without an end: the fixture would miss it."""
+    challenge = await service.request(subject="user-1")
+    address = subject_address(service.settings.ring(), "shop", "subject:user-1")
+    with redis.Redis.from_url(valkey_url) as client:
+        client.delete(keys.timeline(address))
+
+        assert (await service.verify(challenge, service.code())).status_code == 200
+
+        assert client.exists(keys.timeline(address)) == 0
+
+
+async def test_a_story_is_bounded(service: Service, valkey_url: str) -> None:
+    for _ in range(25):
+        await service.post("/recovery-codes/verify", subject="u", code="0" * 16, purpose="login")
+    address = subject_address(service.settings.ring(), "shop", "subject:u")
+    with redis.Redis.from_url(valkey_url) as client:
+        client.rpush(keys.timeline(address), *(f"{2**41 + n} tried -" for n in range(500)))
+        await service.post("/recovery-codes", subject="u")
+        assert client.llen(keys.timeline(address)) == 200
+
+
+async def test_the_command_shows_a_table_and_the_same_json(service: Service, run: Run) -> None:
+    challenge = await service.request(subject="user-1", client_ref="order-7")
+    await service.verify(challenge, service.wrong_code())
+
+    shown = await run("timeline", "shop", "--subject", "user-1")
+    as_json = await run("timeline", "shop", "--number", TO, "--json")
+
+    assert shown.exit_code == 0, shown.output
+    for text in ("user-1, times in", "try 1 of 5", "taken by the site", "order-7", "login"):
+        assert text in shown.stdout
+    assert "\x1b" not in shown.stdout, "colours only on a terminal"
+    assert json.loads(as_json.stdout) == await timelines(service, subject="user-1")
+    foreign = await run("timeline", "stranger", "--challenge", challenge["challenge_id"])
+    assert foreign.exit_code == 1
+    assert (await run("timeline", "shop")).exit_code == 1
+    assert "nothing is known" in (await run("timeline", "shop", "--number", OTHER)).stdout
+
+
+def test_every_happening_is_documented(root: Any) -> None:
+    text = (root / "docs/operations.md").read_text("utf-8")
+    assert [word for word in Happening if f"`{word}`" not in text] == []
