@@ -19,6 +19,7 @@ from rich.table import Table
 from otp_service import settings as configuration
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core.audit import Act, Chain, Detail, Entry
+from otp_service.core.challenge import SubjectAddress
 from otp_service.core.events import rfc3339
 from otp_service.errors import Unavailable
 from otp_service.settings import Settings, SettingsError
@@ -95,10 +96,17 @@ def record(
     act: Act,
     *,
     caller: str = "",
+    subject: SubjectAddress | None = None,
+    reason: str = "",
     details: Mapping[Detail, str | int] | None = None,
 ) -> None:
     """Write what the operator is about to do; exit 1 when that can't be done. See `Audit.record`."""
-    _run(settings, lambda log: log.record(act, by=operator(), caller=caller, details=details))
+    _run(
+        settings,
+        lambda log: log.record(
+            act, by=operator(), caller=caller, subject=subject, reason=reason, details=details
+        ),
+    )
 
 
 def record_where_configured(act: Act, details: Mapping[Detail, str | int]) -> None:

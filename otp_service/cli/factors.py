@@ -5,13 +5,10 @@ No seed is ever printed to a terminal or named in an error.
 """
 
 import asyncio
-import getpass
-import json
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -19,8 +16,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from otp_service.cli.audit import record
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.seed_files import ISSUER, Format, format_of, read_file, write_file
+from otp_service.core.audit import Act, Detail, checked_reason
 from otp_service.core.challenge import ChallengeAddress, subject_address
 from otp_service.core.seeds import Seed, SeedRefused
 from otp_service.errors import TooManyFactors, Unavailable
@@ -60,11 +59,11 @@ def import_seeds(
     bad = [(number, row) for number, row in rows if isinstance(row, SeedRefused)]
     brought = 0
     if not dry_run:
+        record(settings, Act.SEEDS_IMPORTED, caller=caller, details={Detail.COUNT: len(good)})
         brought, late = _run(
             settings, caller, lambda factors: _bring(settings, factors, caller, good)
         )
         bad += late
-        _audit("factors_imported", caller=caller, count=brought)
     for number, why in sorted(bad, key=lambda found: found[0]):
         typer.echo(f"row {number}: {why.field} {why.reason}")
     known = len(rows) - len(bad) - brought
@@ -96,6 +95,7 @@ def export_seeds(
         refuse(["--output: is there already"])
     found = _run(settings, caller, lambda factors: _collect(settings, factors, caller))
     seeds = [each for each in found if isinstance(each, Seed)]
+    record(settings, Act.SEEDS_EXPORTED, caller=caller, details={Detail.COUNT: len(seeds)})
     text = write_file(seeds, format, issuer=settings.brand or ISSUER)
     if output is None:
         sys.stdout.write(text)
@@ -103,7 +103,6 @@ def export_seeds(
         handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
-    _audit("factors_exported", caller=caller, count=len(seeds))
     left = [each for each in found if isinstance(each, LeftBehind)]
     for each in left:
         typer.echo(f"left behind {each.factor_id}: {each.reason}", err=True)
@@ -116,11 +115,16 @@ def export_seeds(
 def remove(
     caller: Caller,
     subject: Annotated[str, typer.Option(help="The caller's id of the person.")],
-    reason: Annotated[str, typer.Option(help="Why; it is logged.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the audit log.")],
 ) -> None:
     """Remove all authenticators of a person who has lost them, whatever proof the service asks callers for."""
+    try:
+        reason = checked_reason(reason, not_naming=subject)
+    except ValueError as error:
+        refuse([f"--reason: {error}"])
     settings = load_settings()
     address = subject_address(settings.ring(), caller, f"subject:{subject}")
+    record(settings, Act.FACTORS_REMOVED, caller=caller, subject=address, reason=reason)
 
     async def work(factors: Factors) -> int:
         found = await factors.all(address)
@@ -128,21 +132,13 @@ def remove(
             await factors.remove(
                 ChallengeAddress(factor.factor_id, address),
                 caller=caller,
-                proof=FactorProof(),
                 events=True,
+                proof=FactorProof(),
             )
         return len(found)
 
     removed = _run(settings, caller, work)
-    _audit("factors_removed", caller=caller, subject=address.tag, count=removed, reason=reason)
     typer.echo(f"{removed} removed")
-
-
-def _audit(event: str, **told: object) -> None:
-    """Say on standard error who did what, as a line of JSON: standard output may be the seeds."""
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    line = {"event": f"audit.{event}", **told, "by": getpass.getuser(), "timestamp": at}
-    typer.echo(json.dumps(line), err=True)
 
 
 async def _bring(
@@ -203,7 +199,9 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Callers, Factors]]:
     try:
         scripts = Scripts(connection, durability=settings.durability)
         policy = settings.policy()
-        factors = Factors(scripts, budget=policy.failures, history_ms=policy.history_ms)
-        yield Callers(connection), factors
+        yield (
+            Callers(connection),
+            Factors(scripts, budget=policy.failures, history_ms=policy.history_ms),
+        )
     finally:
         await connection.aclose()

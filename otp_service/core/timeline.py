@@ -28,6 +28,7 @@ class Happening(StrEnum):
     BLOCKED = "blocked"
     UNBLOCKED = "unblocked"
     ENROLLED = "enrolled"
+    IMPORTED = "imported"
     CONFIRMED = "confirmed"
     REMOVED = "removed"
     ISSUED = "issued"

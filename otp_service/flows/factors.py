@@ -167,14 +167,13 @@ class AuthenticatorApps:
         if matched is None:
             raise InvalidCode(tried.attempts_left)
         factor, step = matched
-        events = await self._events.wanted(caller)
         at = await self._factors.confirm(
             address.subject,
             factor,
             caller=caller,
             step=step,
+            events=await self._events.wanted(caller),
             proof_required=proof_required,
-            events=events,
         )
         if at is None:
             raise InvalidCode(tried.attempts_left)
@@ -277,7 +276,7 @@ class AuthenticatorApps:
         address = _address(self._keyring(), factor_id)
         proof = await self._factor_proofs.of(caller, address.subject, shown)
         events = await self._events.wanted(caller)
-        await self._factors.remove(address, caller=caller, proof=proof, events=events)
+        await self._factors.remove(address, caller=caller, events=events, proof=proof)
         log.info("factor.removed", caller=caller, factor_id=factor_id)
 
     async def _tell_if_blocked(

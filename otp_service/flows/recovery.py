@@ -54,12 +54,12 @@ class Recovery:
         factor_proofs: FactorProofs,
         events: Events,
     ) -> None:
-        self._events = events
         self._keyring = keyring
         self._codes = codes
         self._hashes = hashes
         self._proofs = proofs
         self._factor_proofs = factor_proofs
+        self._events = events
 
     async def issue(self, caller: str, subject: str, *, shown: Shown) -> tuple[Sequence[str], int]:
         """
@@ -94,7 +94,7 @@ class Recovery:
         event_id = challenge_id_for(keyring, address, new_handle())
         event = await self._events.of_subject(caller, subject, event_id)
         codes = dict(zip(indexes, digests, strict=True))
-        at = await self._codes.replace(address, codes, proof=proof, event=event)
+        at = await self._codes.replace(address, codes, event=event, proof=proof)
         log.info("recovery_codes.issued", caller=caller)
         return drawn, at
 

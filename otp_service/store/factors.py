@@ -140,10 +140,10 @@ class Factors:
             [keys.factors(address.subject), keys.timeline(address.subject)],
             {
                 "id": address.challenge_id,
-                "life_ms": self._history_ms,
                 "factor": {"type": FACTOR, **asdict(new)},
                 "max_factors": MAX_FACTORS,
                 "step_ms": step_ms,
+                "life_ms": self._history_ms,
             },
             durable=True,
         )
@@ -177,7 +177,7 @@ class Factors:
         return await self._change(address, {"caller": caller, "name": name})
 
     async def remove(
-        self, address: ChallengeAddress, *, caller: str, proof: FactorProof, events: bool
+        self, address: ChallengeAddress, *, caller: str, events: bool, proof: FactorProof
     ) -> Factor:
         """
         Remove one; it is refused from this moment, and with a confirmed one every remembered device of the subject.
@@ -188,7 +188,7 @@ class Factors:
             FactorNotFound, FactorProofRequired: and the proof is not spent.
             Unavailable.
         """
-        fields = {"caller": caller, "proof_required": proof.required, "events": events}
+        fields = {"caller": caller, "events": events, "proof_required": proof.required}
         return await self._change(address, fields, proof.keys)
 
     async def try_to_confirm(
@@ -225,8 +225,8 @@ class Factors:
         *,
         caller: str,
         step: int,
-        proof_required: bool,
         events: bool,
+        proof_required: bool,
     ) -> int | None:
         """
         Accept the first code; return when. `events`: whether webhooks are told.
@@ -329,6 +329,11 @@ class Factors:
                 raise FactorNotFound
 
 
+def _require_proven(answer: Mapping[str, Any]) -> None:
+    if answer["verdict"] == "unproven":
+        raise FactorProofRequired
+
+
 def _accepting(subject: SubjectAddress) -> list[str]:
     return [
         keys.factors(subject),
@@ -336,11 +341,6 @@ def _accepting(subject: SubjectAddress) -> list[str]:
         keys.timeline(subject),
         keys.events(subject.bucket),
     ]
-
-
-def _require_proven(answer: Mapping[str, Any]) -> None:
-    if answer["verdict"] == "unproven":
-        raise FactorProofRequired
 
 
 def _accepted(answer: Mapping[str, Any]) -> int | None:

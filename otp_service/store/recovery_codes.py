@@ -46,8 +46,8 @@ class RecoveryCodes:
         subject: SubjectAddress,
         codes: Mapping[str, str],
         *,
-        proof: FactorProof,
         event: Mapping[str, str] | None,
+        proof: FactorProof,
     ) -> int:
         """
         Store a set, index to PHC string; every older code is void. Return when.
@@ -67,9 +67,9 @@ class RecoveryCodes:
             ],
             {
                 "codes": [part for code in codes.items() for part in code],
-                "proof_required": proof.required,
                 "life_ms": self._history_ms,
                 "event": event,
+                "proof_required": proof.required,
             },
             durable=True,
         )

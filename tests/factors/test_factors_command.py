@@ -5,6 +5,7 @@ import stat
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pyotp
 import pytest
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from otp_service.cli.factors import app
 from otp_service.core import keyring
+from otp_service.store import keys
 from tests.conftest import Service, Starter
 from tests.factors.test_totp import USER, confirmed, enroll, now, verify
 
@@ -33,6 +35,14 @@ def runner(environment: dict[str, str]) -> Run:
 @pytest.fixture
 def run(environment: dict[str, str], service: Service) -> Run:
     return runner(environment)
+
+
+def audited(environment: dict[str, str]) -> list[tuple[str, str, dict[str, str]]]:
+    """What the audit log says: act, caller, details."""
+    with redis.Redis.from_url(environment["OTP_REDIS_URL"], decode_responses=True) as client:
+        found: Any = client.xrange(keys.AUDIT)
+    entries = [entry for _, entry in found]
+    return [(e["act"], e["caller"], json.loads(e["details"])) for e in entries]
 
 
 async def test_an_imported_authenticator_works_at_once_and_its_used_code_does_not(
@@ -162,8 +172,8 @@ async def test_what_is_exported_comes_alive_in_another_service(
 
     assert (out.exit_code, out.stderr.splitlines()[-1]) == (0, "2 written, 0 left behind")
     assert app_one.secret not in out.output
-    audit = json.loads(out.stderr.splitlines()[0])
-    assert (audit["event"], audit["count"]) == ("audit.factors_exported", 2)
+    assert audited(environment) == [("seeds.exported", "shop", {"count": "2"})]
+    assert audited({**environment, **elsewhere}) == [("seeds.imported", "store", {"count": "2"})]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert (back.exit_code, back.stdout) == (0, "2 brought, 0 known before, 0 refused\n")
     new.advance(60)

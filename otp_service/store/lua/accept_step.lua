@@ -6,8 +6,8 @@
 -- KEYS[4]    events      stream, see _event.lua
 -- KEYS[5]    proof       hash, born here with its own end; absent when a factor is confirmed or the
 --                        proof is not recorded
--- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof_required (at confirming), proof
---            (flat list), proof_ttl_ms, events (whether webhooks are told of a confirmed factor)
+-- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof_required (at confirming), events
+--            (whether webhooks are told of a confirmed factor), proof (flat list), proof_ttl_ms
 --
 -- Returns JSON {verdict, …}
 --   accepted      at
@@ -18,8 +18,8 @@
 --- include: _event.lua
 --- include: _factors.lua
 --- include: _proof.lua
---- include: _timeline.lua
 --- include: _unproven.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)

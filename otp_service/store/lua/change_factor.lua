@@ -16,9 +16,9 @@
 --- include: _devices.lua
 --- include: _event.lua
 --- include: _factors.lua
+--- include: _unproven.lua
 --- include: _timeline.lua
 --- include: _forget.lua
---- include: _unproven.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)

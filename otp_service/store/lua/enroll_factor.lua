@@ -3,8 +3,8 @@
 -- KEYS[1]    factors     see _factors.lua
 -- KEYS[2]    timeline    see _timeline.lua
 -- KEYS[3]    proof       with an existing factor, spent here; absent when none was shown
--- ARGV[1]    JSON: offset, id, factor (its fields), ttl_ms, max_factors, proof_required, step_ms (of one that comes from
---            elsewhere: it is confirmed, and steps until now may have been used there), life_ms
+-- ARGV[1]    JSON: offset, id, factor (its fields), ttl_ms, max_factors, life_ms, proof_required, step_ms (of one that
+--            comes from elsewhere: it is confirmed, and steps until now may have been used there)
 --
 -- Returns JSON {verdict, …}
 --   enrolled      expires_at (of a pending one)
@@ -13,8 +13,8 @@
 --   full          the subject has as many as it may
 --- include: _clock.lua
 --- include: _factors.lua
---- include: _timeline.lua
 --- include: _unproven.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -36,10 +36,7 @@ end
 a.factor.created_at = now
 redis.call('HSET', KEYS[1], a.id, cjson.encode(a.factor))
 keep(KEYS[1], now)
-if a.step_ms then
-  begin(KEYS[2], now, a.life_ms, line(now, 'confirmed', a.id, 'factor=' .. a.factor.type))
-else
-  begin(KEYS[2], now, a.life_ms,
-    line(now, 'enrolled', a.id, 'factor=' .. a.factor.type, 'until=' .. a.factor.expires_at))
-end
+local word = a.step_ms and 'imported' or 'enrolled'
+begin(KEYS[2], now, a.life_ms, line(now, word, a.id, 'factor=' .. a.factor.type,
+  a.factor.expires_at and 'until=' .. a.factor.expires_at))
 return cjson.encode({verdict = 'enrolled', expires_at = a.factor.expires_at})

@@ -5,7 +5,7 @@
 -- KEYS[3]    events      stream, see _event.lua
 -- KEYS[4]    factors     see _factors.lua
 -- KEYS[5]    proof       with an existing factor, spent here; absent when none was shown
--- ARGV[1]    JSON: offset, codes (flat list of index and PHC string), proof_required, life_ms, event (see _event.lua)
+-- ARGV[1]    JSON: offset, codes (flat list of index and PHC string), life_ms, event (see _event.lua), proof_required
 --
 -- Returns JSON {verdict, …}
 --   replaced      at

@@ -51,7 +51,7 @@ end
 
 local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
 redis.call('HSET', KEYS[1], 'attempted_at', now)
-go_on(KEYS[5], now, 'tried', a.id, 'try=' .. attempts, 'of=' .. c.max_attempts)
 count_failure(KEYS[4], a.budget, now)
+go_on(KEYS[5], now, 'tried', a.id, 'try=' .. attempts, 'of=' .. c.max_attempts)
 return cjson.encode({verdict = 'reserved', now = now, factors = tried, about = c.about,
   attempts_left = c.max_attempts - attempts, blocks = blocked_until(KEYS[4], a.budget, now) ~= nil})
