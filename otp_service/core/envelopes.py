@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+from otp_service.core.challenge import SubjectAddress
 from otp_service.core.keyring import Keyring
 from otp_service.core.seal import seal, unseal
 
@@ -42,6 +43,11 @@ class Destination:
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
         """Return it unsealed. Raises SealBroken."""
         return cls(**json.loads(unseal(keyring, sealed, belongs_to=f"destination:{challenge_id}")))
+
+
+def seed_of(subject: SubjectAddress, factor_id: str) -> str:
+    """Return what the seed of an authenticator is sealed for. A pseudonym names the caller too."""
+    return f"totp-seed:{subject.pseudonym}:{factor_id}"
 
 
 def seal_number(keyring: Keyring, number: str, trace: str) -> str:

@@ -16,13 +16,17 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import count
 from typing import Self
+from zlib import crc32
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+MARKS = 15
 
 _KID = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 
@@ -30,9 +34,10 @@ _KID = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 class Kind(StrEnum):
     """What a key is for."""
 
+    NAME = "name"  # what must be found again for ever: subjects' pseudonyms, bindings, retried calls; never rotated
     PEPPER = "pepper"  # codes, before argon2id
-    ROUTE = "route"  # which bucket and which subject
-    PHONE = "phone"  # numbers, addresses and idempotency keys, where Redis must recognise them
+    ROUTE = "route"  # pseudonyms, where they stand in names of keys and in ids
+    PHONE = "phone"  # numbers and addresses, where Redis must recognise them
     SEAL = "seal"  # what must be read again: AES-256-GCM
     CREDENTIAL = "credential"  # callers' credentials
     PROOF = "proof"  # proofs of success
@@ -51,6 +56,10 @@ class KeyringError(ValueError):
     """The ring can't be used; the message names the key and the reason, never a secret."""
 
 
+class KindMissing(KeyringError):
+    """Nothing is wrong but that a kind has no active key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """
@@ -63,6 +72,11 @@ class Key:
 
     kid: str
     secret: bytes = field(repr=False)
+
+    @property
+    def mark(self) -> int:
+        """What tells the key in an id that it masked: 0 to 14, of its kid; no two live route keys share one."""
+        return crc32(self.kid.encode()) % MARKS
 
     def mac(self, *parts: str | bytes) -> bytes:
         """Return HMAC-SHA256 over the length-prefixed parts: no two lists of parts give one message."""
@@ -89,9 +103,14 @@ class Keyring:
             if key.kid in self._live[kind]:
                 raise KeyringError(f"kind {kind}: kid {key.kid} occurs twice")
             self._live[kind][key.kid] = key
+        self._routes = {key.mark: key for key in self._live[Kind.ROUTE].values()}
+        if len(self._routes) < len(self._live[Kind.ROUTE]):
+            raise KeyringError("two route keys with one mark: let `otp-service keys add` draw one")
         missing = [kind.value for kind in Kind if kind not in self._active]
         if missing:
-            raise KeyringError(f"no active key of kind {', '.join(missing)}")
+            raise KindMissing(
+                f"no active key of kind {', '.join(missing)}: `otp-service keys add KIND` makes one"
+            )
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(f'{kind}:{key.kid}' for kind, key in self._active.items())})"
@@ -109,6 +128,14 @@ class Keyring:
         active = self._active[kind]
         yield active
         yield from (key for key in self._live[kind].values() if key is not active)
+
+    def in_order(self, kind: Kind) -> Sequence[Key]:
+        """Return every key of a kind that may still check, as they were added: which is active changes nothing."""
+        return list(self._live[kind].values())
+
+    def route(self, mark: int) -> Key | None:
+        """Return the route key of that mark if it may still check, else None."""
+        return self._routes.get(mark)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -149,10 +176,14 @@ def generate(*, created_at: str) -> str:
     return json.dumps({"keys": entries}, indent=2) + "\n"
 
 
-def new_entry(kind: Kind, state: State, *, created_at: str) -> dict[str, str]:
-    """Return one new entry of a ring; its secret is 32 random bytes."""
+def new_entry(
+    kind: Kind, state: State, *, created_at: str, beside: Iterable[str] = ()
+) -> dict[str, str]:
+    """Return one new entry of a ring, its secret 32 random bytes, its mark none of the kids' it will lie beside."""
+    taken = {Key(kid, b"").mark for kid in beside}
+    kids = (f"{kind}-{secrets.token_hex(4)}" for _ in count())
     return {
-        "kid": f"{kind}-{secrets.token_hex(4)}",
+        "kid": next(kid for kid in kids if Key(kid, b"").mark not in taken),
         "kind": kind.value,
         "state": state.value,
         "secret": base64.b64encode(secrets.token_bytes(32)).decode(),

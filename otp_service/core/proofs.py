@@ -9,16 +9,21 @@ import base64
 import hashlib
 import re
 
+from otp_service.core import challenge
 from otp_service.core.keyring import Keyring, Kind
 
 PREFIX = "otpp_"
 _SHAPE = re.compile(r"otpp_([0-9a-f]{2})[A-Za-z0-9_-]{43}", re.ASCII)
 
 
-def derive(keyring: Keyring, *, caller: str, challenge_id: str, attempt_id: str) -> str:
-    """Return the proof that this attempt at this challenge succeeded."""
-    mac = keyring.active(Kind.PROOF).mac("proof/v1", caller, challenge_id, attempt_id)
-    return f"{PREFIX}{challenge_id[:2]}{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
+def derive(
+    keyring: Keyring, *, caller: str, challenge_id: str, attempt_id: str, kid: str = ""
+) -> str:
+    """Return the proof that this attempt at this challenge succeeded, under the active key or one that was so then."""
+    key = keyring.find(Kind.PROOF, kid) or keyring.active(Kind.PROOF)
+    mac = key.mac("proof/v1", caller, challenge_id, attempt_id)
+    bucket = challenge.bucket_of(challenge_id)
+    return f"{PREFIX}{bucket:02x}{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
 
 
 def bucket_of(proof: str) -> int | None:

@@ -5,7 +5,7 @@ A seed is shown once and rests sealed; a code is accepted by its step, and a ste
 every process shares and no caller can move.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,15 +16,16 @@ from otp_service.core.challenge import (
     SubjectAddress,
     address_of,
     challenge_id_for,
+    factor_id_for,
     fingerprint,
     subject_address,
 )
-from otp_service.core.envelopes import About
+from otp_service.core.envelopes import About, seed_of
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
 from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.core.totp import Algorithm, Authenticator
-from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode, Unavailable
+from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode
 from otp_service.store import keys
 from otp_service.store.factors import Factor, Factors
 from otp_service.store.recovery_codes import RecoveryCodes
@@ -100,13 +101,13 @@ class AuthenticatorApps:
         """
         keyring = self._keyring()
         address = _own(keyring, caller, subject)
-        factor_id = challenge_id_for(keyring, address, handle)
+        factor_id = factor_id_for(keyring, address, handle)
         authenticator = Authenticator(seed=totp.new_seed(), algorithm=algorithm, digits=digits)
         expires_at = await self._factors.enroll(
             ChallengeAddress(factor_id, address),
             caller=caller,
             name=name,
-            seed=seal(keyring, authenticator.seed, belongs_to=_seed_of(caller, address, factor_id)),
+            seed=seal(keyring, authenticator.seed, belongs_to=seed_of(address, factor_id)),
             algorithm=algorithm,
             digits=digits,
         )
@@ -134,7 +135,7 @@ class AuthenticatorApps:
         keyring = self._keyring()
         address = _address(keyring, factor_id)
         tried = await self._factors.try_to_confirm(address, caller=caller)
-        matched = self._match(keyring, caller, address.subject, tried.factors, code, tried.now)
+        matched = self._match(keyring, address.subject, tried.factors, code, tried.now)
         if matched is None:
             raise InvalidCode(tried.attempts_left)
         factor, step = matched
@@ -164,7 +165,7 @@ class AuthenticatorApps:
             code: ASCII digits, normalised.
             purpose: What the proof will say.
             binding: What the proof will be bound to, or "".
-            handle: 32 hex digits, the proof's own.
+            handle: Of `new_handle`, the proof's own.
             diagnose: Whether a refusal may say that the person's clock is off.
 
         Raises:
@@ -175,13 +176,11 @@ class AuthenticatorApps:
         keyring = self._keyring()
         address = _own(keyring, caller, subject)
         tried = await self._factors.try_to_verify(address, caller=caller)
-        matched = self._match(keyring, caller, address, tried.factors, code, tried.now)
+        matched = self._match(keyring, address, tried.factors, code, tried.now)
         if matched is None:
             off = diagnose and any(
-                self._authenticator(keyring, caller, address, factor).clock_is_off(
-                    code, now=tried.now
-                )
-                for factor in tried.factors
+                authenticator.clock_is_off(code, now=tried.now)
+                for _, authenticator in _readable(keyring, address, tried.factors)
             )
             CHALLENGES.labels(purpose, "wrong_code").inc()
             raise InvalidCode(tried.attempts_left, clock_off=off)
@@ -236,30 +235,17 @@ class AuthenticatorApps:
     def _match(
         self,
         keyring: Keyring,
-        caller: str,
         subject: SubjectAddress,
         factors: tuple[Factor, ...],
         code: str,
         now: int,
     ) -> tuple[Factor, int] | None:
         found = None
-        for factor in factors:
-            authenticator = self._authenticator(keyring, caller, subject, factor)
+        for factor, authenticator in _readable(keyring, subject, factors):
             step = authenticator.matching_step(code, now=now, past=self._policy.totp_past_steps)
             if step is not None:
                 found = factor, step
         return found
-
-    def _authenticator(
-        self, keyring: Keyring, caller: str, subject: SubjectAddress, factor: Factor
-    ) -> Authenticator:
-        try:
-            seed = unseal(
-                keyring, factor.seed, belongs_to=_seed_of(caller, subject, factor.factor_id)
-            )
-        except SealBroken as error:
-            raise Unavailable(f"seal: {error}") from None
-        return Authenticator(seed=seed, algorithm=Algorithm(factor.algorithm), digits=factor.digits)
 
 
 def proof_fields(
@@ -276,7 +262,7 @@ def proof_fields(
     """Return what a proof's record says of a success without a challenge."""
     bound = ""
     if binding:
-        bound = fingerprint(keyring.active(Kind.ROUTE), "binding/v1", caller, binding)
+        bound = fingerprint(keyring.active(Kind.NAME), "binding/v1", caller, binding)
     return {
         "audience": caller,
         "caller": caller,
@@ -289,6 +275,20 @@ def proof_fields(
     }
 
 
+def _readable(
+    keyring: Keyring, subject: SubjectAddress, factors: Iterable[Factor]
+) -> Iterator[tuple[Factor, Authenticator]]:
+    """Yield the authenticators whose seeds can be opened; one whose key was taken away accepts nothing."""
+    for factor in factors:
+        try:
+            seed = unseal(keyring, factor.seed, belongs_to=seed_of(subject, factor.factor_id))
+        except SealBroken as error:
+            log.warning("factor.unreadable", factor_id=factor.factor_id, reason=str(error))
+            continue
+        algorithm = Algorithm(factor.algorithm)
+        yield factor, Authenticator(seed=seed, algorithm=algorithm, digits=factor.digits)
+
+
 def _own(keyring: Keyring, caller: str, subject: str) -> SubjectAddress:
     return subject_address(keyring, caller, f"subject:{subject}")
 
@@ -298,7 +298,3 @@ def _address(keyring: Keyring, factor_id: str) -> ChallengeAddress:
     if address is None:
         raise FactorNotFound
     return address
-
-
-def _seed_of(caller: str, subject: SubjectAddress, factor_id: str) -> str:
-    return f"totp-seed:{caller}:{subject.tag}:{factor_id}"

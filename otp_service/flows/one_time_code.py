@@ -31,6 +31,7 @@ from otp_service.core.limits import Ceiling
 from otp_service.core.messages import Catalogue, resolve_locale
 from otp_service.core.policy import Policy
 from otp_service.core.recipients import Recipient
+from otp_service.core.seal import SealBroken
 from otp_service.errors import (
     ChallengeExhausted,
     ChallengeNotFound,
@@ -171,7 +172,7 @@ class OneTimeCodes:
         Open a challenge and queue its code.
 
         Args:
-            handle: 32 hex digits; the same again opens nothing new and tells of the challenge it opened.
+            handle: Of `new_handle`; the same again opens nothing new and tells of the challenge it opened.
 
         Raises:
             DestinationRefused: the number is none we send to.
@@ -217,7 +218,7 @@ class OneTimeCodes:
         Queue a new code; the old one is dead, and neither tries nor limits start anew.
 
         Args:
-            handle: 32 hex digits; the same again queues nothing.
+            handle: Of `new_handle`; the same again queues nothing.
 
         Raises:
             ChallengeNotFound, ChallengeEnded, RateLimited, SubjectBlocked, QuotaExceeded, Overloaded, Unavailable.
@@ -231,7 +232,10 @@ class OneTimeCodes:
         sealed = await self._challenges.sealed_recipient(address)
         if sealed is None:
             raise ended(Status.EXPIRED, view.expires_at)
-        destination = Destination.open(keyring, sealed, challenge_id)
+        try:
+            destination = Destination.open(keyring, sealed, challenge_id)
+        except SealBroken:
+            raise ChallengeNotFound from None  # its key was taken away
         recipient = served_recipient(self._policy, destination.to)
         limits = self._limits(caller, recipient, destination.client_ip)
         with self._headroom():
@@ -247,7 +251,7 @@ class OneTimeCodes:
 
         Args:
             code: 4 to 10 ASCII digits, normalised.
-            handle: 32 hex digits; the same again after success succeeds again with the same proof.
+            handle: Of `new_handle`; the same again after success succeeds again with the same proof.
 
         Raises:
             ChallengeNotFound, ChallengeMismatch, CodeNotSent, ChallengeEnded, SubjectBlocked, InvalidRequest,
@@ -267,13 +271,15 @@ class OneTimeCodes:
                 digits=len(code),
                 attempt_id=handle,
             )
-            proof = proofs.derive(
-                keyring, caller=caller, challenge_id=challenge_id, attempt_id=handle
-            )
+            proving = keyring.active(Kind.PROOF).kid
             if isinstance(reserved, Approved):
-                return self._verified(
-                    keyring, address, purpose, reserved.about, reserved.ended_at, proof
-                )
+                proving = reserved.proof_kid
+            proof = proofs.derive(
+                keyring, caller=caller, challenge_id=challenge_id, attempt_id=handle, kid=proving
+            )
+            about = _about(keyring, reserved.about, challenge_id)
+            if isinstance(reserved, Approved):
+                return self._verified(address, purpose, about, reserved.ended_at, proof)
             for candidate in reserved.candidates:
                 pepper = keyring.find(Kind.PEPPER, candidate.kid)
                 if pepper is None:
@@ -284,15 +290,14 @@ class OneTimeCodes:
                         address,
                         generation=candidate.generation,
                         attempt_id=handle,
+                        proof_kid=proving,
                         proof_key=keys.proof(address.subject.bucket, proofs.digest(proof)),
                         proof=self._proof_fields(caller, address, purpose, bound, reserved),
                         proof_ttl_ms=self._policy.proof_ttl * 1000,
                     )
                     CHALLENGES.labels(purpose, "approved").inc()
                     log.info("challenge.approved", caller=caller, challenge_id=challenge_id)
-                    return self._verified(
-                        keyring, address, purpose, reserved.about, ended_at, proof
-                    )
+                    return self._verified(address, purpose, about, ended_at, proof)
         log.info(
             "challenge.wrong_code",
             caller=caller,
@@ -331,7 +336,7 @@ class OneTimeCodes:
         keyring = self._keyring()
         address = _address(keyring, challenge_id)
         view = await self._challenges.view(address, caller=caller)
-        about = About.open(keyring, view.about, challenge_id)
+        about = _about(keyring, view.about, challenge_id)
         return Standing(challenge_id=challenge_id, client_ref=about.client_ref, view=view)
 
     async def wait_for_delivery(
@@ -367,14 +372,14 @@ class OneTimeCodes:
     def _binding(self, caller: str, binding: str) -> str:
         if not binding:
             return ""
-        return fingerprint(self._keyring().active(Kind.ROUTE), "binding/v1", caller, binding)
+        return fingerprint(self._keyring().active(Kind.NAME), "binding/v1", caller, binding)
 
     def _limits(
         self, caller: str, recipient: Recipient, client_ip: str | None
     ) -> list[ChargedLimit]:
-        phone = self._keyring().active(Kind.PHONE)
+        phones = self._keyring().in_order(Kind.PHONE)
         return send_limits(
-            self._policy, phone, caller=caller, recipient=recipient, client_ip=client_ip
+            self._policy, phones, caller=caller, recipient=recipient, client_ip=client_ip
         )
 
     def _issued(self, address: ChallengeAddress, masked: str, opened: Opened) -> Issued:
@@ -432,17 +437,16 @@ class OneTimeCodes:
 
     def _verified(
         self,
-        keyring: Keyring,
         address: ChallengeAddress,
         purpose: str,
-        about: str,
+        about: About,
         verified_at: int,
         proof: str,
     ) -> Verified:
         return Verified(
             challenge_id=address.challenge_id,
             purpose=purpose,
-            subject=About.open(keyring, about, address.challenge_id).subject,
+            subject=about.subject,
             verified_at=verified_at,
             proof=proof,
             proof_expires_in=self._policy.proof_ttl,
@@ -454,6 +458,13 @@ def _address(keyring: Keyring, challenge_id: str) -> ChallengeAddress:
     if address is None:
         raise ChallengeNotFound
     return address
+
+
+def _about(keyring: Keyring, sealed: str, challenge_id: str) -> About:
+    try:
+        return About.open(keyring, sealed, challenge_id)
+    except SealBroken:
+        raise ChallengeNotFound from None  # its key was taken away: the challenge is void
 
 
 def _subject(ask: CodeRequest, recipient: Recipient) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from otp_service.core.envelopes import About
 from otp_service.core.keyring import Keyring
+from otp_service.core.seal import SealBroken
 from otp_service.store.proofs import Proofs
 
 
@@ -49,7 +50,10 @@ class ProofRedemption:
         fields = await self._proofs.spend(proof, caller=caller)
         if fields is None:
             return None
-        about = About.open(self._keyring(), fields["about"], fields["id"])
+        try:
+            about = About.open(self._keyring(), fields["about"], fields["id"])
+        except SealBroken:
+            return None  # its key was taken away: what it proved is void
         return Proven(
             caller=fields["caller"],
             challenge_id=fields["id"] if fields["method"] == "sms" else None,

@@ -60,21 +60,17 @@ class Recovery:
         """
         keyring = self._keyring()
         address = subject_address(keyring, caller, f"subject:{subject}")
-        pepper = keyring.active(Kind.PEPPER)
+        name = keyring.active(Kind.NAME)
         shown = [recovery_codes.draw() for _ in range(recovery_codes.COUNT)]
         plain = [code.replace("-", "") for code in shown]
-        tag = address.tag
+        whose = address.pseudonym
         digests = await asyncio.gather(
             *(
-                self._hashes.digest(
-                    recovery_codes.message(pepper, caller=caller, tag=tag, code=code)
-                )
+                self._hashes.digest(recovery_codes.message(name, pseudonym=whose, code=code))
                 for code in plain
             )
         )
-        indexes = [
-            recovery_codes.index(pepper, caller=caller, tag=tag, code=code) for code in plain
-        ]
+        indexes = [recovery_codes.index(name, pseudonym=whose, code=code) for code in plain]
         at = await self._codes.replace(address, dict(zip(indexes, digests, strict=True)))
         log.info("recovery_codes.issued", caller=caller)
         return shown, at
@@ -91,7 +87,7 @@ class Recovery:
             code: 16 characters, normalised.
             purpose: What the proof will say.
             binding: What the proof will be bound to, or "".
-            handle: 32 hex digits, the proof's own.
+            handle: Of `new_handle`, the proof's own.
 
         Raises:
             FactorNotFound, SubjectBlocked, Overloaded: no try was spent.
@@ -100,23 +96,20 @@ class Recovery:
         """
         keyring = self._keyring()
         address = subject_address(keyring, caller, f"subject:{subject}")
-        peppers = {
-            recovery_codes.index(key, caller=caller, tag=address.tag, code=code): key
-            for key in keyring.live(Kind.PEPPER)
-        }
+        name, whose = keyring.active(Kind.NAME), address.pseudonym
+        index = recovery_codes.index(name, pseudonym=whose, code=code)
         async with self._hashes.admit() as hashing:
-            tried = await self._codes.reserve(address, list(peppers))
-            if tried.index is None or tried.phc is None:
+            tried = await self._codes.reserve(address, index)
+            if tried.phc is None:
                 raise InvalidCode(tried.attempts_left)
-            pepper = peppers[tried.index]
-            message = recovery_codes.message(pepper, caller=caller, tag=address.tag, code=code)
+            message = recovery_codes.message(name, pseudonym=whose, code=code)
             if not await hashing.matches(tried.phc, message):
                 raise InvalidCode(tried.attempts_left)
         proof_id = challenge_id_for(keyring, address, handle)
         proof = proofs.derive(keyring, caller=caller, challenge_id=proof_id, attempt_id=handle)
         redeemed = await self._codes.redeem(
             address,
-            index=tried.index,
+            index=index,
             phc=tried.phc,
             proof_key=keys.proof(address.bucket, proofs.digest(proof)),
             proof=proof_fields(

@@ -100,10 +100,11 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
-    """This very attempt has succeeded. `about` is sealed."""
+    """This very attempt has succeeded, its proof made by the proof key of that id. `about` is sealed."""
 
     ended_at: int
     about: str
+    proof_kid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +262,11 @@ class Challenges:
                     blocks=bool(answer.get("blocks")),
                 )
             case "approved":
-                return Approved(ended_at=int(answer["ended_at"]), about=answer["about"])
+                return Approved(
+                    ended_at=int(answer["ended_at"]),
+                    about=answer["about"],
+                    proof_kid=answer["proof_kid"],
+                )
             case "digits":
                 wanted = int(answer["digits"])
                 raise InvalidRequest(FieldError("code", f"must have {wanted} digits"))
@@ -274,6 +279,7 @@ class Challenges:
         *,
         generation: int,
         attempt_id: str,
+        proof_kid: str,
         proof_key: str,
         proof: Mapping[str, str],
         proof_ttl_ms: int,
@@ -299,6 +305,7 @@ class Challenges:
                 "id": address.challenge_id,
                 "generation": generation,
                 "attempt_id": attempt_id,
+                "proof_kid": proof_kid,
                 "proof": flat,
                 "proof_ttl_ms": proof_ttl_ms,
             },

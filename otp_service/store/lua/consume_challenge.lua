@@ -6,8 +6,8 @@
 -- KEYS[4]    guard
 -- KEYS[5]    proof       hash, born here with its own end
 -- KEYS[6]    events      stream, see _event.lua
--- ARGV[1]    JSON: offset, id, generation (of the digest that matched), attempt_id, proof (flat list of fields),
---            proof_ttl_ms
+-- ARGV[1]    JSON: offset, id, generation (of the digest that matched), attempt_id, proof_kid, proof (flat list of
+--            fields), proof_ttl_ms
 --
 -- Returns JSON {verdict, …}
 --   approved      ended_at
@@ -32,7 +32,8 @@ if a.generation ~= tonumber(c.generation) then
   end
 end
 
-redis.call('HSET', KEYS[1], 'status', 'approved', 'ended_at', now, 'approved_by', a.attempt_id)
+redis.call('HSET', KEYS[1], 'status', 'approved', 'ended_at', now, 'approved_by', a.attempt_id,
+  'proof_kid', a.proof_kid)
 redis.call('DEL', KEYS[2], KEYS[4])
 if a.generation == tonumber(c.generation) and (c.delivery == 'unknown' or c.delivery == 'failed') then
   -- Who has the code got the message, whatever the provider said of it.

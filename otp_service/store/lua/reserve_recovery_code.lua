@@ -2,10 +2,10 @@
 --
 -- KEYS[1]    recovery    hash of index to PHC string
 -- KEYS[2]    guard       see _guard.lua
--- ARGV[1]    JSON: offset, indexes (one for each pepper in use), budget
+-- ARGV[1]    JSON: offset, index, budget
 --
 -- Returns JSON {verdict, …}
---   reserved      index and phc of the candidate (absent when there is none), attempts_left
+--   reserved      phc of the candidate (absent when there is none), attempts_left
 --   not_found     the subject has no codes; nothing counted
 --   blocked       until_ms, now; nothing counted
 --- include: _clock.lua
@@ -17,10 +17,4 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return cjson.encode({verdict = 'not_f
 local blocked = blocked_until(KEYS[2], a.budget, now)
 if blocked then return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now}) end
 local left = count_failure(KEYS[2], a.budget, now)
-for _, index in ipairs(a.indexes) do
-  local phc = redis.call('HGET', KEYS[1], index)
-  if phc then
-    return cjson.encode({verdict = 'reserved', index = index, phc = phc, attempts_left = left})
-  end
-end
-return cjson.encode({verdict = 'reserved', attempts_left = left})
+return cjson.encode({verdict = 'reserved', phc = redis.call('HGET', KEYS[1], a.index) or nil, attempts_left = left})
