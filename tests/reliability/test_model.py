@@ -448,7 +448,7 @@ class ChallengeLife(RuleBasedStateMachine):
         proof_key = keys.proof(life.address.subject.bucket, attempt.handle)
         answer = self.try_to(
             self.challenges.consume(
-                life.address, generation=generation, attempt_id=attempt.handle,
+                life.address, generation=generation, attempt_id=attempt.handle, proof_kid="p",
                 proof_key=proof_key, proof={"audience": "shop"}, proof_ttl_ms=PROOF * 1000,
             )
         )  # fmt: skip

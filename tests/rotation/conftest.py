@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from otp_service.cli.keys import app
@@ -39,10 +40,13 @@ class RingFile:
         )
 
     def run(self, *arguments: str) -> Result:
+        return self.run_on(app, *arguments)
+
+    def run_on(self, group: typer.Typer, *arguments: str) -> Result:
         """In a thread: a command has an event loop of its own."""
         with ThreadPoolExecutor(1) as pool:
             invoke = CliRunner().invoke
-            return pool.submit(invoke, app, list(arguments), env=self.environment).result()
+            return pool.submit(invoke, group, list(arguments), env=self.environment).result()
 
     def do(self, *arguments: str) -> str:
         result = self.run(*arguments)
@@ -76,5 +80,7 @@ def ring_file(tmp_path: Path, environment: dict[str, str], ring: str) -> RingFil
     file = tmp_path / "keyring.json"
     file.write_text(ring)
     file.chmod(0o600)
-    settings = {k: v for k, v in environment.items() if k != "OTP_KEYRING"}
+    settings = {"OTP_WEBHOOKS_ALLOW_PRIVATE": "true"} | {
+        k: v for k, v in environment.items() if k != "OTP_KEYRING"
+    }
     return RingFile(file, {**settings, "OTP_KEYRING_FILE": str(file)})
