@@ -71,7 +71,9 @@ class RingFile:
         [entry] = [e for e in found["keys"] if e["kid"] == kid]
         at = datetime.now(UTC) - timedelta(**ago)
         entry["replaced_at"] = at.isoformat(timespec="seconds")
-        self.file.write_text(json.dumps(found))
+        replaced = self.file.with_suffix(".new")
+        replaced.write_text(json.dumps(found))
+        replaced.replace(self.file)  # in one step, as the command does
 
 
 @pytest.fixture
