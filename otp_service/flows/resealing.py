@@ -15,6 +15,7 @@ from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.store.lasting import Lasting, Named, Sealed, Untold
 
 _TOLD_EVERY = 1000
+_LOOKS = 10
 
 
 @dataclass(slots=True)
@@ -48,12 +49,12 @@ async def reseal(
         Unavailable: Redis; what was done is done.
     """
     all_of_it = Resealed()
-    again = True
-    while again:
+    for _ in range(_LOOKS):
         once = await _once(lasting, keyring, progress)
         all_of_it.done += once.done
         all_of_it.lost = once.lost
-        again = once.missed or bool(once.done)  # what was moved while it was looked for is met now
+        if not (once.done or once.missed):
+            break  # else once more: what was moved or changed while it was looked for is met now
     return all_of_it
 
 
