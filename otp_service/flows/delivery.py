@@ -90,17 +90,12 @@ class DeliveryWorker:
             await self._deliveries.leave()
 
     async def _read(self, queues: Sequence[str]) -> None:
-        prepared = False
         while not self._stopping.is_set():
             try:
-                if not prepared:
-                    await self._deliveries.prepare()
-                    prepared = True
                 async with self._free:
                     pass  # wait until at least one can begin, but take no place while waiting for jobs
                 self._take(await self._deliveries.read(queues, block_ms=BLOCK_MS))
             except Exception as error:  # a loop that ends silently would leave every code unsent
-                prepared = False
                 log.warning(
                     "delivery.read_failed", error=type(error).__name__, detail=_detail(error)
                 )
@@ -109,7 +104,6 @@ class DeliveryWorker:
     async def _sweep(self) -> None:
         while not self._stopping.is_set():
             try:
-                await self._deliveries.prepare()
                 self._take(await self._deliveries.claim_idle(idle_ms=IDLE_MS))
             except Exception as error:
                 log.warning(

@@ -201,16 +201,11 @@ class EventRelay:
         return Message(f"msg_{name}", fields["type"], payload)
 
     async def _read(self, names: Sequence[str]) -> None:
-        prepared = False
         while not self._stopping:
             try:
-                if not prepared:
-                    await self._streams.prepare()
-                    prepared = True
                 for entry in await self._streams.read(names, count=_AT_ONCE, block_ms=BLOCK_MS):
                     await self.relay(entry)
             except Unavailable as error:
-                prepared = False
                 log.warning("events.read_failed", error=error.detail)
                 await asyncio.sleep(0.5)
             except Exception:  # a loop that ends silently would leave every event untold

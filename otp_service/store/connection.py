@@ -9,28 +9,25 @@ The connections to Redis or Valkey: one node, Sentinel or Cluster, from one URL.
 Nothing is ever retried here: a script whose answer was late has run, and running it again would count twice.
 """
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
-Client = Redis | RedisCluster
+from otp_service.store.cluster import Cluster
+
+Client = Redis | Cluster
 
 # All that a command can end in when Redis is away, late, in trouble or no Redis at all.
 FAULTS = (RedisError, OSError, TimeoutError, EOFError, UnicodeDecodeError)
-
-_REDIRECTIONS = 5
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
 
@@ -84,37 +81,6 @@ class Connection:
                 )  # redis-py leaves a pool open that it was given
 
 
-class _Cluster(RedisCluster):
-    """
-    redis-py's cluster client, but for what it does after a fault.
-
-    That one closes the node's free connections while other calls are taking them up, so with retries off one fault
-    makes others without end (seen with 8.1.0). Here they are only marked, and each is opened anew when it is next used.
-    """
-
-    async def _execute_command(self, target_node: ClusterNode, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        node = target_node
-        for _ in range(_REDIRECTIONS):
-            try:
-                return await node.execute_command(*args, **kwargs)
-            except MovedError as error:  # like the two below: nothing ran
-                await self.nodes_manager.move_slot(error)
-                node = self.nodes_manager.get_node_from_slot(error.slot_id)
-            except AskError as error:
-                node = self.get_node(node_name=f"{error.host}:{error.port}") or target_node
-                await node.execute_command("ASKING")
-            except TryAgainError:
-                await asyncio.sleep(0.05)
-            except (RedisConnectionError, RedisTimeoutError, ClusterDownError):
-                node.update_active_connections_for_reconnect()
-                for connection in node._free:
-                    connection.mark_for_reconnect()  # type: ignore[no-untyped-call]
-                self.nodes_manager.move_node_to_end_of_cached_nodes(node.name)
-                self._initialize = True  # ask the others for the slots before the next call
-                raise
-        raise RedisConnectionError("the slot kept moving")
-
-
 def connect(
     url: str, *, name: str, connections: int, timeouts: Timeouts, block_seconds: float = 0
 ) -> Connection:
@@ -144,7 +110,7 @@ def connect(
     }
     if parts.scheme.endswith("+cluster"):
         hosts = [ClusterNode(host, port) for host, port in _hosts(parts.netloc, 6379)]
-        cluster = _Cluster(
+        cluster = Cluster(
             startup_nodes=hosts,
             ssl=parts.scheme.startswith("rediss"),
             max_connections=connections,

@@ -73,10 +73,6 @@ class Deliveries:
         """The queues in groups that one blocking read may name: one on a single node, one each on Redis Cluster."""
         return self._streams.reading_groups
 
-    async def prepare(self) -> None:
-        """Create the queues' consumer group where it is missing. Raises Unavailable."""
-        await self._streams.prepare()
-
     async def read(self, queues: Sequence[str], *, block_ms: int) -> list[Job]:
         """Return new jobs, at most one of each queue, waiting up to `block_ms` for the first. Raises Unavailable."""
         return _jobs(await self._streams.read(queues, count=1, block_ms=block_ms))

@@ -13,13 +13,13 @@ from importlib.resources import files
 from typing import Any
 
 import structlog
-from redis.asyncio import RedisCluster
 from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from otp_service.errors import Unavailable
+from otp_service.store.cluster import Cluster
 from otp_service.store.connection import FAULTS, Connection
 from otp_service.store.keys import Movable
 
@@ -197,7 +197,7 @@ class Scripts:
     async def _call_and_wait(self, call: tuple[Any, ...], key: str, wait: tuple[Any, ...]) -> Any:  # noqa: ANN401
         """Both on one connection to the primary of the key's slot: WAIT speaks of what its own connection wrote."""
         client = self.connection.client
-        if isinstance(client, RedisCluster):
+        if isinstance(client, Cluster):
             return await self._on_the_slots_node(client, call, key, wait)
         pipeline = client.pipeline(transaction=False)
         pipeline.execute_command(*call)
@@ -205,7 +205,7 @@ class Scripts:
         return await pipeline.execute(raise_on_error=False)
 
     async def _on_the_slots_node(
-        self, client: RedisCluster, call: tuple[Any, ...], key: str, wait: tuple[Any, ...]
+        self, client: Cluster, call: tuple[Any, ...], key: str, wait: tuple[Any, ...]
     ) -> list[Any]:
         """As a pipeline would: both answers are read whatever the first one is, and a slot that moved is followed."""
         await client.initialize()
@@ -220,7 +220,7 @@ class Scripts:
                     await _answer_or_error(node, connection, str(c[0])) for c in (call, wait)
                 ]
             except (RedisConnectionError, RedisTimeoutError):
-                await client.nodes_manager.initialize()  # the node may be gone for good
+                await client.lost(node)
                 raise
             finally:
                 node.release(connection)

@@ -1,5 +1,6 @@
 """Streams of one kind, one in each bucket, read together by one consumer group: each entry by one worker at a time."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -52,19 +53,11 @@ class Streams:
         """The streams in groups that one blocking read may name: one on a single node, one each on Redis Cluster."""
         return self._connection.by_slot(self._names)
 
-    async def prepare(self) -> None:
-        """Create the consumer group where it is missing. Raises Unavailable."""
-        async with _faults("prepare"):
-            answers = await self._each(
-                lambda calls, name: calls.xgroup_create(name, self._group, id="0", mkstream=True)
-            )
-            for answer in answers:
-                if isinstance(answer, Exception) and "BUSYGROUP" not in str(answer):
-                    raise answer
-
     async def read(self, names: Sequence[str], *, count: int, block_ms: int) -> list[Entry]:
         """
         Return new entries, at most `count` of each stream, waiting up to `block_ms` for the first.
+
+        The consumer group is made where it is missing: at the first read, and when the data was lost under our feet.
 
         Raises:
             Unavailable: Redis.
@@ -80,9 +73,9 @@ class Streams:
                     block=block_ms,
                 )
             except ResponseError as error:
-                if "NOGROUP" not in str(error):
+                if not _no_group(error):
                     raise
-                await self.prepare()  # the data was lost under our feet
+                await self._make_group(names)
                 return []
         streams = answer.items() if isinstance(answer, dict) else answer or []
         return [
@@ -93,19 +86,27 @@ class Streams:
         ]
 
     async def claim_idle(self, *, idle_ms: int) -> list[Entry]:
-        """Return entries that another worker took and left for `idle_ms`. Raises Unavailable."""
-        found: list[Entry] = []
+        """
+        Return entries that another worker took and left for `idle_ms`.
+
+        Raises:
+            Unavailable: no stream could be looked at. A node that is away hides only its own.
+        """
         async with _faults("claim"):
             answers = await self._each(
                 lambda calls, name: calls.xautoclaim(
                     name, self._group, self._consumer, idle_ms, start_id="0", count=16
                 )
             )
-            for name, answer in zip(self._names, answers, strict=True):
-                if isinstance(answer, Exception):
-                    raise answer
-                found += _entries(name, answer[1])
-        return found
+            faults = [a for a in answers if isinstance(a, Exception) and not _no_group(a)]
+            if len(faults) == len(answers):
+                raise faults[0]
+        return [
+            entry
+            for name, answer in zip(self._names, answers, strict=True)
+            if not isinstance(answer, Exception)
+            for entry in _entries(name, answer[1])
+        ]
 
     async def give_back(self, entries: Sequence[tuple[str, str]]) -> None:
         """Leave entries (stream and id) that were not begun for the next sweep, at once. Raises Unavailable."""
@@ -140,12 +141,24 @@ class Streams:
             await self._client.xack(name, self._group, entry_id)
             await self._client.xdel(name, entry_id)
 
+    async def _make_group(self, names: Sequence[str]) -> None:
+        answers = await self._each(
+            lambda calls, name: calls.xgroup_create(name, self._group, id="0", mkstream=True), names
+        )
+        for answer in answers:
+            if isinstance(answer, Exception) and "BUSYGROUP" not in str(answer):
+                raise answer
+
     async def _each(
         self, call: Callable[[Any, str], Any], names: Sequence[str] | None = None
     ) -> list[Any]:
-        """Do one command on every stream in one round trip; a failed one's answer is its exception."""
+        """Do one command on every stream; a failed one's answer is its exception."""
+        names = self._names if names is None else names
+        if self._connection.clustered:  # its pipeline fails whole when one node is away
+            calls = (call(self._client, name) for name in names)
+            return list(await asyncio.gather(*calls, return_exceptions=True))
         pipeline = self._client.pipeline(transaction=False)
-        for name in self._names if names is None else names:
+        for name in names:
             call(pipeline, name)
         return list(await pipeline.execute(raise_on_error=False))
 
@@ -160,6 +173,10 @@ async def _faults(what: str) -> AsyncIterator[None]:
         yield
     except FAULTS as error:
         raise Unavailable(f"redis: {what}: {type(error).__name__}") from error
+
+
+def _no_group(error: Exception) -> bool:
+    return isinstance(error, ResponseError) and "NOGROUP" in str(error)
 
 
 def _entries(stream: str, entries: Any) -> list[Entry]:  # noqa: ANN401

@@ -185,7 +185,6 @@ async def test_an_entry_that_a_killed_reader_left_is_relayed_by_another(
     await relay.stop()
     await service.request()
     streams = relay._streams
-    await streams.prepare()
     entries = await streams.read(streams.reading_groups[0], count=16, block_ms=100)
     taken_out = streams.take_out
 
