@@ -136,3 +136,26 @@ async def test_a_run_that_died_is_taken_up_after_a_rotation_and_sends_once(
     await after.rooms.worker.stop()
     await before.rooms.worker.stop()
     assert len(after.sandbox.messages()) == 1
+
+
+async def test_the_proof_of_a_verification_taken_up_after_a_rotation_is_still_good(
+    start_service: Starter, ring_file: RingFile
+) -> None:
+    """X35: it is derived under the key of its time, although another one is active by now."""
+    before = await start_service(OTP_KEYRING=ring_file.text)
+    challenge = await before.request()
+    body = {"challenge_id": challenge["challenge_id"], "code": before.code(), "purpose": "login"}
+    headers = {"Idempotency-Key": "a-key-of-the-shop"}
+    first = await before.post("/otp/verify", headers=headers, **body)
+    client = before.rooms.scripts.connection.client
+    [record] = [key async for key in client.scan_iter("otp:idempotent:*")]
+    await client.hdel(record, "answer")  # as if it had died before it could write its answer
+    await client.hset(record, "busy_until", 0)
+    ring_file.rotate("proof")
+    after = await start_service(OTP_KEYRING=ring_file.text)
+
+    again = await after.post("/otp/verify", headers=headers, **body)
+
+    assert again.json()["proof"] == first.json()["proof"]
+    proven = await after.post("/proofs/introspect", proof=again.json()["proof"])
+    assert proven.json()["active"] is True
