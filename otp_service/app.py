@@ -14,26 +14,30 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from otp_service import settings as configuration
+from otp_service.channels.key_set import KeySetSource
 from otp_service.channels.outbox import WsmsOutbox
 from otp_service.channels.webhooks import WebhookChannel
 from otp_service.channels.wsms import WsmsChannel
 from otp_service.core.hook_tokens import is_hook_token
 from otp_service.core.messages import Catalogue, MessagesInvalid
-from otp_service.core.signing import key_set
+from otp_service.core.signing import Algorithm, key_set
 from otp_service.doctor import inspect_messages, inspect_redis
 from otp_service.flows.authentication import Authentication
+from otp_service.flows.caller_tokens import CallerTokens
 from otp_service.flows.credit import CreditWatch
 from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
+from otp_service.flows.devices import RememberedDevices
 from otp_service.flows.events import GROUP as WEBHOOK_GROUP
 from otp_service.flows.events import EventRelay, Events
 from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hashing import HashPool, default_threads
 from otp_service.flows.hints import Hints
 from otp_service.flows.idempotency import IdempotentCalls
+from otp_service.flows.known_callers import KnownCallers
 from otp_service.flows.live_keyring import LiveKeyring
 from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
-from otp_service.flows.proofs import ProofRedemption
+from otp_service.flows.proofs import ProofMaking, ProofRedemption
 from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
 from otp_service.flows.tracing import Tracing
@@ -45,6 +49,7 @@ from otp_service.store.challenges import Challenges
 from otp_service.store.connection import Connection, Timeouts, connect
 from otp_service.store.credit import CreditStore
 from otp_service.store.deliveries import Deliveries
+from otp_service.store.devices import Devices
 from otp_service.store.factors import Factors
 from otp_service.store.idempotency import Idempotency
 from otp_service.store.opt_ins import OptIns
@@ -56,6 +61,7 @@ from otp_service.store.streams import Streams
 from otp_service.store.traces import Traces
 from otp_service.store.webhooks import Webhooks
 from otp_service.telemetry import configure_logging
+from otp_service.web.client_certificate import TrustedHop
 from otp_service.web.edge import Edge, http_exception
 from otp_service.web.routes import routes
 from otp_service.web.service import Service, State
@@ -115,6 +121,15 @@ def site_client(settings: Settings, *, pool_size: int = 4) -> WsmsClient:
     )
 
 
+def caller_tokens(settings: Settings) -> CallerTokens | None:
+    """Return what checks callers' JWTs; None without an issuer."""
+    rules = settings.token_rules()
+    if rules is None or settings.caller_jwks_url is None:
+        return None
+    source = KeySetSource(settings.caller_jwks_url, ca_file=settings.caller_jwks_ca_file)
+    return CallerTokens(rules, source.fetch)
+
+
 @asynccontextmanager
 async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Rooms]:
     """
@@ -158,7 +173,6 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         )
         channel = WsmsChannel(
             client,
-            sender=settings.wsms_sender,
             deadline=settings.wsms_deadline,
             on_balance=credit.seen,
         )
@@ -168,6 +182,9 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             max_bindings=policy.max_bindings,
             queue_limit=policy.queue_limit,
         )
+        tokens = caller_tokens(settings)
+        if tokens is not None:
+            stack.push_async_callback(tokens.stop)
         consumer = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
         async def readiness() -> tuple[Mapping[str, str], Mapping[str, str]]:
@@ -176,10 +193,18 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 reasons["redis"] = "does not answer"
             if wait := channel.unavailable_for:
                 warnings["sms"] = f"the WSMS site keeps failing; tried again in {round(wait)} s"
+            if tokens is not None and (trouble := tokens.trouble):
+                warnings["callers"] = trouble
             if not reasons and (low := await credit.low()):
                 warnings["credit"] = low
             return reasons, warnings
 
+        proofs = ProofMaking(
+            keyring,
+            ttl=policy.proof_ttl,
+            issuer=settings.issuer,
+            algorithm=Algorithm(settings.proof_jwt_algorithm),
+        )
         codes = OneTimeCodes(
             policy=policy,
             keyring=keyring,
@@ -187,6 +212,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             hashes=hashes,
             catalogue=catalogue,
             channel=channel,
+            proofs=proofs,
             wanted=events.wanted,
         )
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures)
@@ -197,12 +223,15 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             hashes=hashes,
             outbox=WsmsOutbox(beside),
         )
+        redemption = ProofRedemption(Proofs(scripts), keyring, issuer=settings.issuer)
         service = Service(
-            policy=policy,
-            authentication=Authentication(Callers(connection), keyring),
+            authentication=Authentication(
+                KnownCallers(Callers(connection), policy), keyring, tokens=tokens
+            ),
+            hop=TrustedHop(settings.trusted_proxies) if settings.caller_certificates else None,
             idempotent=IdempotentCalls(Idempotency(scripts), keyring),
             codes=codes,
-            proofs=ProofRedemption(Proofs(scripts), keyring),
+            proofs=redemption,
             opt_in=OptIn(
                 policy=policy,
                 keyring=keyring,
@@ -217,15 +246,22 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 keyring=keyring,
                 factors=Factors(scripts, budget=policy.failures),
                 recovery=recovery_codes,
+                proofs=proofs,
             ),
-            recovery=Recovery(policy=policy, keyring=keyring, codes=recovery_codes, hashes=hashes),
+            devices=RememberedDevices(
+                policy=policy,
+                keyring=keyring,
+                devices=Devices(scripts),
+                proofs=proofs,
+                redemption=redemption,
+            ),
+            recovery=Recovery(keyring=keyring, codes=recovery_codes, hashes=hashes, proofs=proofs),
             key_set=lambda: key_set(keyring()),
             hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
             is_hook_token=lambda token: is_hook_token(keyring(), token),
             readiness=readiness,
         )
         worker = DeliveryWorker(
-            policy=policy,
             keyring=keyring,
             deliveries=Deliveries(scripts, blocking, consumer=consumer),
             hashes=hashes,

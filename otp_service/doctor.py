@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from otp_service.channels.key_set import KeySetAway, KeySetSource
+from otp_service.core.issuer_keys import KeySetUnusable, read_key_set
 from otp_service.core.message_lint import lint
 from otp_service.core.messages import Catalogue
 from otp_service.errors import Unavailable
@@ -135,6 +137,23 @@ def _count(kept: int | None) -> str:
     if kept is None:
         return "an unknown number of messages"
     return "1 message" if kept == 1 else f"{kept} messages"
+
+
+async def inspect_issuer(settings: Settings) -> list[Finding]:
+    """Return whether the keys of callers' issuer can be fetched now; nothing without an issuer."""
+    if settings.caller_jwks_url is None:
+        return []
+    source = KeySetSource(settings.caller_jwks_url, ca_file=settings.caller_jwks_ca_file)
+    what = "OTP_CALLER_JWKS_URL"
+    try:
+        found = read_key_set(await source.fetch())
+    except (KeySetAway, KeySetUnusable) as error:
+        return [Finding("warn", what, f"no keys to check callers' tokens by: {error}")]
+    allowed = {name for key in found.values() for name in key.algorithms}
+    if not allowed & settings.caller_algorithms:
+        told = f"its keys are for {', '.join(sorted(allowed))}: see OTP_CALLER_ALGORITHMS"
+        return [Finding("warn", what, told)]
+    return [Finding("ok", what, f"keys of the issuer: {len(found)}")]
 
 
 async def inspect_opt_in(opt_ins: OptIns, settings: Settings) -> list[Finding]:

@@ -20,6 +20,12 @@ OtpError                          never raised itself
 │   ├── FactorNotFound            no such factor of this caller, or none to try
 │   ├── TooManyFactors            the subject has as many as it may
 │   ├── AlreadyIssued             secrets are shown once: the same call again shows none
+│   ├── ProofNotAccepted          the proof is none that a device may be remembered for
+│   ├── DeviceNotFound            no such device of this caller
+│   ├── InvalidDevice             the token is of no device that is remembered
+│   ├── DeviceMismatch            purpose or binding differ
+│   ├── DeviceRotated             a newer token has just taken its place
+│   ├── DeviceReused              an old token came again: nothing of the device is good any more
 │   ├── ChallengeNotFound         never existed, another caller's, or past retention
 │   ├── ChallengeMismatch         purpose or binding differ
 │   ├── CodeNotSent               no code has been drawn yet
@@ -186,14 +192,73 @@ class AlreadyIssued(Refusal):
     The call with this Idempotency-Key has shown its secrets; they are not kept, so they can't be shown again.
 
     Attributes:
-        factor_id: What it made, if that has an id.
+        factor_id: The factor it made, if it made one.
+        device_id: The device it remembered, if it did.
     """
 
     code = "already_issued"
 
-    def __init__(self, factor_id: str | None) -> None:
+    def __init__(self, factor_id: str | None, device_id: str | None = None) -> None:
         super().__init__("issued before")
         self.factor_id = factor_id
+        self.device_id = device_id
+
+
+class ProofNotAccepted(Refusal):
+    """
+    The proof is none that a device may be remembered for; it is spent all the same.
+
+    Attributes:
+        reason: `inactive` (unknown, spent, expired, or meant for another caller), `subject` (of another person, or of
+            none) or `method` (not one that a device may stand in for).
+    """
+
+    code = "proof_not_accepted"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class DeviceNotFound(Refusal):
+    """Never existed, another caller's, expired or forgotten: one answer."""
+
+    code = "device_not_found"
+
+
+class InvalidDevice(Refusal):
+    """The token is malformed, made up, another caller's or subject's, expired or forgotten: one answer."""
+
+    code = "invalid_device"
+
+
+class DeviceMismatch(Refusal):
+    """The device was remembered for another purpose or binding; its token stays good."""
+
+    code = "device_mismatch"
+
+
+class DeviceRotated(Refusal):
+    """Another call used the token a moment ago; its successor is good, and nothing is lost."""
+
+    code = "device_rotated"
+
+
+class DeviceReused(Refusal):
+    """
+    A token that was used before came again, so there are two holders of what one may hold: the device is forgotten.
+
+    Attributes:
+        device_id: Which.
+        ended_at: When that was seen first; Unix milliseconds.
+    """
+
+    code = "device_reused"
+
+    def __init__(self, device_id: str, ended_at: int) -> None:
+        super().__init__(device_id)
+        self.device_id = device_id
+        self.ended_at = ended_at
 
 
 class ChallengeNotFound(Refusal):

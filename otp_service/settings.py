@@ -27,9 +27,11 @@ from pydantic import (
     model_validator,
 )
 
+from otp_service.core.caller_tokens import TokenRules
 from otp_service.core.codes import HashCost
+from otp_service.core.issuer_keys import ALGORITHMS
 from otp_service.core.keyring import Keyring, KeyringError
-from otp_service.core.limits import FailureBudget, Window
+from otp_service.core.limits import FailureBudget, Window, read_cooldown, read_windows
 from otp_service.core.message_values import host_problem, name_problem
 from otp_service.core.policy import BUILT_IN_PURPOSES, Policy
 from otp_service.core.recipients import REGIONS
@@ -53,10 +55,7 @@ class SettingsError(ValueError):
 
 
 def _windows(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    windows = [Window.parse(part) for part in value.split(",")]
-    return tuple(sorted(windows, key=lambda window: -window.seconds))
+    return read_windows(value) if isinstance(value, str) else value
 
 
 def _words(value: object) -> object:
@@ -67,12 +66,8 @@ def _words(value: object) -> object:
     )
 
 
-def _numbers(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    if re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", value, re.ASCII) is None:
-        raise ValueError("must be whole numbers separated by commas, such as 30,60,120")
-    return tuple(int(part) for part in value.split(","))
+def _steps(value: object) -> object:
+    return read_cooldown(value) if isinstance(value, str) else value
 
 
 def _window(value: object) -> object:
@@ -89,7 +84,7 @@ _as_text = PlainSerializer(_listed, return_type=str)
 Windows = Annotated[tuple[Window, ...], BeforeValidator(_windows), _as_text]
 OneWindow = Annotated[Window, BeforeValidator(_window), PlainSerializer(str, return_type=str)]
 Words = Annotated[frozenset[str], BeforeValidator(_words), _as_text]
-Numbers = Annotated[tuple[int, ...], BeforeValidator(_numbers), _as_text]
+Steps = Annotated[tuple[int, ...], BeforeValidator(_steps), _as_text]
 
 
 class Settings(BaseModel):
@@ -198,6 +193,10 @@ class Settings(BaseModel):
         description="Seconds that the old code still works after a resend; 0: it is dead at once.",
     )
     proof_ttl: int = Field(120, ge=30, le=600, description="Seconds that a proof lives.")
+    proof_jwt_algorithm: Literal["ES256", "EdDSA"] = Field(
+        "ES256",
+        description="How proofs of format `jwt` are signed: `ES256`, or `EdDSA` (Ed25519). Keys of both are published.",
+    )
     retention: int = Field(
         86_400,
         ge=3600,
@@ -205,6 +204,19 @@ class Settings(BaseModel):
         description="Seconds for which one can ask how a challenge ended.",
     )
 
+    device_ttl: int = Field(
+        30 * 86_400,
+        ge=300,
+        le=90 * 86_400,
+        description="Seconds for which a device is remembered, at most; using it does not prolong that.",
+    )
+    device_leeway: int = Field(
+        10,
+        ge=0,
+        le=60,
+        description="Seconds in which the token before the newest is refused as that of a call beside another; later "
+        "it is taken for a copy, and the device is forgotten.",
+    )
     totp_past_steps: int = Field(
         1,
         ge=0,
@@ -255,7 +267,7 @@ class Settings(BaseModel):
         le=100,
         description="Wrong codes without a right one between that disable the factor.",
     )
-    cooldown: Numbers = Field(
+    cooldown: Steps = Field(
         (30, 60, 120),
         description="Seconds between sends to one recipient: after the first, the second, …",
     )
@@ -314,7 +326,39 @@ class Settings(BaseModel):
     )
     workers: int = Field(1, ge=1, le=64, description="Serving processes.")
     trusted_proxies: Words = Field(
-        frozenset(), description="Addresses or networks whose `X-Forwarded-*` is believed. Not `*`."
+        frozenset(),
+        description="Addresses or networks of proxies whose `Client-Cert` is believed. Not `*`.",
+    )
+    caller_certificates: bool = Field(
+        False,
+        description="Know callers by the certificate that a proxy of `OTP_TRUSTED_PROXIES` hands on (RFC 9440).",
+    )
+    caller_issuer: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="Issuer (`iss`) of the JWTs by which callers may say who they are; empty: there is none.",
+    )
+    caller_jwks_url: str | None = Field(
+        None, description="https address of that issuer's key set (JWKS)."
+    )
+    caller_jwks_ca_file: str | None = Field(
+        None, description="PEM file of the authority that signed the key set's certificate."
+    )
+    caller_audience: str | None = Field(
+        None, min_length=1, max_length=255, description="The `aud` that such a JWT must name."
+    )
+    caller_algorithms: Words = Field(
+        frozenset({"ES256", "RS256", "EdDSA"}),
+        description="Algorithms by which such JWTs may be signed. Never `HS*`, never `none`.",
+    )
+    caller_claim: str = Field(
+        "sub",
+        pattern=r"^[A-Za-z0-9_.:/-]{1,64}$",
+        description="The claim that names the caller: `sub`, `azp` or `client_id`.",
+    )
+    caller_token_life: int = Field(
+        3600, ge=60, le=86_400, description="Seconds from `iat` to `exp` of such a JWT, at most."
     )
     drain_seconds: int = Field(
         35, ge=1, le=300, description="Seconds to finish what is in flight on SIGTERM."
@@ -395,13 +439,6 @@ class Settings(BaseModel):
                 raise ValueError("a purpose is a-z, 0-9 and _, beginning with a letter, 32 at most")
         return value
 
-    @field_validator("cooldown")
-    @classmethod
-    def _cooldown_steps(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not (1 <= len(value) <= 10 and all(1 <= step <= 3600 for step in value)):
-            raise ValueError("1 to 10 steps of 1 to 3600 seconds")
-        return value
-
     @field_validator("brand")
     @classmethod
     def _brand_name(cls, value: str) -> str:
@@ -414,6 +451,23 @@ class Settings(BaseModel):
     def _origin_host(cls, value: str | None) -> str | None:
         if value is not None and (reason := host_problem(value)):
             raise ValueError(reason)
+        return value
+
+    @field_validator("caller_jwks_url")
+    @classmethod
+    def _safe_key_set(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "https://none")
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username:
+            raise ValueError("must be an https:// URL without a user name")
+        if parts.scheme == "http" and not _loopback(parts.hostname):
+            raise ValueError("must be https: whoever is on the way could give keys of its own")
+        return value
+
+    @field_validator("caller_algorithms")
+    @classmethod
+    def _public_algorithms(cls, value: frozenset[str]) -> frozenset[str]:
+        if not value or not value <= ALGORITHMS:
+            raise ValueError(f"must be of {', '.join(sorted(ALGORITHMS))}")
         return value
 
     @field_validator("trusted_proxies")
@@ -452,6 +506,21 @@ class Settings(BaseModel):
             wrong.append(
                 "OTP_WEBHOOKS_ALLOW_PRIVATE: only with OTP_ENVIRONMENT=development: callers could reach inside"
             )
+        issuer = {
+            "OTP_CALLER_ISSUER": self.caller_issuer,
+            "OTP_CALLER_JWKS_URL": self.caller_jwks_url,
+            "OTP_CALLER_AUDIENCE": self.caller_audience,
+        }
+        if any(issuer.values()):
+            wrong += [
+                f"{name}: is required with the others of {', '.join(issuer)}"
+                for name, value in issuer.items()
+                if not value
+            ]
+        if self.caller_certificates and not self.trusted_proxies:
+            wrong.append(
+                "OTP_CALLER_CERTIFICATES: needs OTP_TRUSTED_PROXIES: else anybody could hand a certificate on"
+            )
         if self.environment == "production":
             if not self.regions:
                 wrong.append("OTP_REGIONS: name the regions to which codes go, such as DE,AT,CH")
@@ -475,6 +544,18 @@ class Settings(BaseModel):
         """Return the key ring as it was when the settings were read."""
         return Keyring.from_json(self.keyring.get_secret_value())
 
+    def token_rules(self) -> TokenRules | None:
+        """Return what callers' JWTs must say; None without an issuer."""
+        if self.caller_issuer is None or self.caller_audience is None:
+            return None
+        return TokenRules(
+            issuer=self.caller_issuer,
+            audience=self.caller_audience,
+            algorithms=self.caller_algorithms,
+            claim=self.caller_claim,
+            max_life=self.caller_token_life,
+        )
+
     def policy(self) -> Policy:
         """Return the rules for codes, challenges and sends."""
         return Policy(
@@ -488,6 +569,8 @@ class Settings(BaseModel):
             max_bindings=self.max_bindings,
             retention=self.retention,
             proof_ttl=self.proof_ttl,
+            device_ttl=self.device_ttl,
+            device_leeway=self.device_leeway,
             totp_past_steps=self.totp_past_steps,
             optin_ttl=self.optin_ttl,
             optin_attempts=self.optin_attempts,
@@ -495,6 +578,7 @@ class Settings(BaseModel):
                 self.failures, self.block_seconds, self.failures_long, self.failures_in_a_row
             ),
             cooldown=self.cooldown,
+            cooldown_window=self.limit_recipient[-1].seconds,
             per_recipient=self.limit_recipient,
             per_recipient_total=self.limit_recipient_total,
             per_client_ip=self.limit_client_ip,
@@ -506,6 +590,7 @@ class Settings(BaseModel):
             hash_cost=HashCost(self.hash_passes, self.hash_memory_kib, self.hash_lanes),
             locale=self.locale,
             brand=self.brand,
+            sender=self.wsms_sender,
             origin=self.origin,
         )
 

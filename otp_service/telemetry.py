@@ -20,6 +20,11 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 1, 2.5, 10, 30),
 )
 CHALLENGES = Counter("otp_challenges_total", "Challenges opened and ended.", ("purpose", "event"))
+DEVICES = Counter(
+    "otp_devices_total",
+    "Remembered devices: remembered, verified, forgotten, or reused (a token was copied, or its successor got lost).",
+    ("event",),
+)
 REFUSALS = Counter("otp_refusals_total", "Refusals and faults by code.", ("code",))
 DELIVERIES = Counter("otp_deliveries_total", "Settled deliveries.", ("channel", "status", "reason"))
 DELIVERY_SECONDS = Histogram(
@@ -64,6 +69,11 @@ WEBHOOKS = Counter(
 )
 WEBHOOKS_WAITING = Gauge(
     "otp_webhooks_waiting", "Messages that wait for an endpoint.", multiprocess_mode="mostrecent"
+)
+KEY_SET_FETCHES = Counter(
+    "otp_key_set_fetches_total",
+    "Fetches of the key set of callers' issuer: good, away, or unusable (the last good set holds).",
+    ("outcome",),
 )
 HASHES = Counter("otp_hashes_total", "argon2id computations.", ("use",))
 HASHES_WAITING = Gauge(

@@ -26,6 +26,7 @@ from otp_service.app import Rooms, create_app, open_redis
 from otp_service.cli import valkey
 from otp_service.cli.ports import listen
 from otp_service.core import credentials, keyring
+from otp_service.core.caller_policy import CallerPolicy
 from otp_service.core.credentials import SCOPES
 from otp_service.settings import Settings, load
 from otp_service.store import keys
@@ -171,13 +172,14 @@ class Service:
         """Let time pass for everything that Redis decides."""
         self.rooms.scripts.offset_ms += int(seconds * 1000)
 
-    async def caller(self, name: str, *scopes: str) -> dict[str, str]:
-        """Create a caller; return its Authorization header."""
+    async def caller(self, name: str, *scopes: str, **policy: str) -> dict[str, str]:
+        """Create a caller, with rules of its own as texts; return its Authorization header."""
         connection = open_redis(self.settings)
         try:
             now = int(time.time())
             text, stored = credentials.issue(self.settings.ring(), name, now=now, expires_in=None)
-            record = CallerRecord(name, frozenset(scopes or SCOPES), now, (stored,))
+            own = CallerPolicy.read(policy)
+            record = CallerRecord(name, frozenset(scopes or SCOPES), now, (stored,), own)
             await Callers(connection).replace(record)
             return {"Authorization": f"Bearer {text}"}
         finally:

@@ -38,6 +38,10 @@ class Channel(Protocol):
         """Seconds for which it is not used since it kept failing; 0 while it is."""
         ...
 
-    async def deliver(self, *, to: str, text: str) -> Outcome:
-        """Hand one message over, at most once. Never raises for what the other side does."""
+    async def deliver(self, *, to: str, text: str, sender: str) -> Outcome:
+        """
+        Hand one message over, at most once. Never raises for what the other side does.
+
+        `sender` is what the provider is given as such; "" is its default.
+        """
         ...

@@ -16,7 +16,6 @@ class WsmsChannel:
 
     Args:
         client: Of one site; entered by whoever composes the service.
-        sender: What the site gives the gateway as sender; "" is the gateway's default.
         deadline: Seconds for one delivery, connecting included.
         on_balance: Told what the gateway says is left, each time it says so; must not wait.
     """
@@ -27,12 +26,10 @@ class WsmsChannel:
         self,
         client: WsmsClient,
         *,
-        sender: str,
         deadline: float,
         on_balance: Callable[[Json], None] = lambda _: None,
     ) -> None:
         self._client = client
-        self._sender = sender
         self._on_balance = on_balance
         self.deadline = deadline
 
@@ -41,10 +38,10 @@ class WsmsChannel:
         breaker = self._client.breaker
         return breaker.retry_after if breaker.is_open else 0.0
 
-    async def deliver(self, *, to: str, text: str) -> Outcome:
+    async def deliver(self, *, to: str, text: str, sender: str) -> Outcome:
         began = time.monotonic()
         outcome = await self._client.send(
-            message=text, numbers=to, sender=self._sender, deadline=self.deadline
+            message=text, numbers=to, sender=sender, deadline=self.deadline
         )
         DELIVERY_SECONDS.labels(self.name).observe(time.monotonic() - began)
         BREAKER_OPEN.labels(self.name).set(1 if self._client.breaker.is_open else 0)

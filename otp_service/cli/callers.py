@@ -1,31 +1,40 @@
-"""`otp-service callers`: who may call, with which credentials. Only keyed digests are stored."""
+"""`otp-service callers`: who may call, with which credentials. Only keyed digests of them are stored."""
 
-import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from otp_service.cli.caller_identities import (
+    CertificateSan,
+    CertificateSha256,
+    JwtSubject,
+    bound,
+    forget,
+    identify,
+    named,
+)
+from otp_service.cli.caller_policy import policy
+from otp_service.cli.caller_records import Name, change, existing, with_callers
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core import credentials
 from otp_service.core.credentials import CALLER_NAME, MAX_LIVE, SCOPES, StoredCredential
-from otp_service.errors import Unavailable
-from otp_service.settings import Settings
-from otp_service.store.callers import CallerRecord, Callers
+from otp_service.store.callers import CallerRecord
 
-app = typer.Typer(no_args_is_help=True, help="Who may call, with which credentials.")
-T = TypeVar("T")
+app = typer.Typer(
+    no_args_is_help=True, help="Who may call, by what it is known, and under which rules."
+)
+app.command("policy")(policy)
+app.command("identify")(identify)
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]{1,5})([mhd])", re.ASCII)
 
-Name = Annotated[str, typer.Argument(help="The caller's name: a-z, 0-9 and -.")]
 ExpiresIn = Annotated[
     str | None,
     typer.Option(help="How long the credential is valid, such as 90d or 12h; for ever without."),
@@ -37,43 +46,67 @@ def create(
     name: Name,
     scope: Annotated[list[str], typer.Option(help=f"What it may do: {', '.join(SCOPES)}.")],
     expires_in: ExpiresIn = None,
+    jwt_subject: JwtSubject = None,
+    certificate_sha256: CertificateSha256 = None,
+    certificate_san: CertificateSan = None,
 ) -> None:
-    """Create a caller and print its credential, once."""
+    """Create a caller and print its credential, once; one with a token or certificate gets none until `rotate`."""
     if CALLER_NAME.fullmatch(name) is None:
         refuse(["NAME: a-z, 0-9 and -, 32 at most, not - at the ends"])
     if unknown := sorted(set(scope) - set(SCOPES)):
         refuse([f"--scope {word}: there are {', '.join(SCOPES)}" for word in unknown])
+    given = named(jwt_subject, certificate_sha256, certificate_san)
     settings, now = load_settings(), int(time.time())
-    text, stored = credentials.issue(settings.ring(), name, now=now, expires_in=seconds(expires_in))
-    record = CallerRecord(name, frozenset(scope), now, (stored,))
-    if not _with_callers(settings, lambda callers: callers.create(record)):
+    record, shown = CallerRecord(name, frozenset(scope), now, ()), f"{name} is created"
+    if given:
+        if with_callers(settings, lambda callers: callers.find(name)) is None:
+            record = bound(settings, record, given)
+    else:
+        ends = seconds(expires_in)
+        shown, stored = credentials.issue(settings.ring(), name, now=now, expires_in=ends)
+        record = replace(record, credentials=(stored,))
+    if not with_callers(settings, lambda callers: callers.create(record)):
         refuse([f"NAME: there is a caller {name} already; see `otp-service callers rotate {name}`"])
-    typer.echo(text)
+    typer.echo(shown)
 
 
 @app.command("list")
 def list_callers() -> None:
     """List callers, scopes and credentials; never a secret."""
-    table = Table("caller", "scopes", "credential", "created", "expires")
-    for record in _with_callers(load_settings(), lambda callers: callers.all()):
+    table = Table("caller", "scopes", "policy", "credential", "created", "expires")
+    for record in with_callers(load_settings(), lambda callers: callers.all()):
         scopes = ", ".join(sorted(record.scopes))
         for number, stored in enumerate(record.credentials or (None,)):
-            shown = (record.name, scopes) if number == 0 else ("", "")
+            own = " ".join(f"{name}={text}" for name, text in record.policy.texts().items())
+            shown = (record.name, scopes, own) if number == 0 else ("", "", "")
             table.add_row(*shown, *_row(stored))
     Console().print(table)
+
+
+@app.command()
+def show(name: Name) -> None:
+    """Show one caller: scopes, credentials, identities and its own policy; never a secret."""
+    record = existing(load_settings(), name)
+    typer.echo(f"{record.name}: {', '.join(sorted(record.scopes))}")
+    for stored in record.credentials:
+        _, made, ends = _row(stored)
+        typer.echo(f"  credential {stored.id}, created {made}, expires {ends}")
+    for known in record.identities:
+        typer.echo(f"  {known.kind} {known.value}")
+    for field, text in record.policy.texts().items():
+        typer.echo(f"  {field} = {text}")
 
 
 @app.command()
 def rotate(name: Name, expires_in: ExpiresIn = None) -> None:
     """Print a second credential, once; the older one stays valid until it is revoked."""
     settings, now = load_settings(), int(time.time())
-    record = _existing(settings, name)
+    record = existing(settings, name)
     live = [c for c in record.credentials if c.expires_at is None or c.expires_at > now]
     if len(live) >= MAX_LIVE:
         refuse([f"{name} has {MAX_LIVE} live credentials; revoke {live[0].id} first"])
     text, stored = credentials.issue(settings.ring(), name, now=now, expires_in=seconds(expires_in))
-    changed = replace(record, credentials=(*live, stored))
-    _with_callers(settings, lambda callers: callers.replace(changed))
+    change(settings, replace(record, credentials=(*live, stored)))
     typer.echo(text)
 
 
@@ -87,16 +120,17 @@ def revoke(
 ) -> None:
     """Revoke one credential, or a caller with all of them; refused everywhere within 5 seconds."""
     settings = load_settings()
-    record = _existing(settings, name)
+    record = existing(settings, name)
     if credential is None:
-        _with_callers(settings, lambda callers: callers.remove(name))
+        forget(settings, record)
+        with_callers(settings, lambda callers: callers.remove(name))
         typer.echo(f"{name} is gone")
         return
     left = tuple(stored for stored in record.credentials if stored.id != credential)
     if len(left) == len(record.credentials):
         known = ", ".join(stored.id for stored in record.credentials)
         refuse([f"--credential: {name} has {known or 'none'}"])
-    _with_callers(settings, lambda callers: callers.replace(replace(record, credentials=left)))
+    change(settings, replace(record, credentials=left))
     typer.echo(f"{credential} of {name} is revoked")
 
 
@@ -110,13 +144,6 @@ def seconds(duration: str | None) -> int | None:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _existing(settings: Settings, name: str) -> CallerRecord:
-    record = _with_callers(settings, lambda callers: callers.find(name))
-    if record is None:
-        refuse([f"NAME: there is no caller {name}"])
-    return record
-
-
 def _row(stored: StoredCredential | None) -> tuple[str, str, str]:
     if stored is None:
         return ("none", "", "")
@@ -126,19 +153,3 @@ def _row(stored: StoredCredential | None) -> tuple[str, str, str]:
 
 def _date(unix: int) -> str:
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _with_callers(settings: Settings, work: Callable[[Callers], Awaitable[T]]) -> T:
-    from otp_service.app import open_redis
-
-    async def run() -> T:
-        connection = open_redis(settings, name="otp_service_cli")
-        try:
-            return await work(Callers(connection))
-        finally:
-            await connection.aclose()
-
-    try:
-        return asyncio.run(run())
-    except Unavailable as error:
-        refuse([f"OTP_REDIS_URL: {error.detail}"])

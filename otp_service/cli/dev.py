@@ -94,7 +94,13 @@ def dev(
 
 def _environment(data: Path, redis_url: str, sandbox_url: str) -> dict[str, str]:
     """Return the children's environment: the caller's own OTP_ settings win, but for what ties the parts together."""
-    _kept(data / "keyring.json", keyring.generate(created_at=datetime.now(UTC).isoformat()))
+    now = datetime.now(UTC).isoformat()
+    ring = _kept(data / "keyring.json", keyring.generate(created_at=now))
+    with contextlib.suppress(
+        keyring.KeyringError
+    ):  # the settings say in words what is wrong with it
+        # One of an earlier version may lack a kind.
+        _write(data / "keyring.json", keyring.completed(ring, created_at=now))
     password = _kept(data / "sandbox-password", generate_application_password())
     defaults = {
         "OTP_ENVIRONMENT": "development",

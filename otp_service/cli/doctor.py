@@ -12,6 +12,7 @@ from rich.table import Table
 from otp_service.cli.configured import load_settings
 from otp_service.doctor import (
     Finding,
+    inspect_issuer,
     inspect_messages,
     inspect_opt_in,
     inspect_redis,
@@ -64,7 +65,9 @@ def setting_rows() -> Iterable[str]:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         text = str(value).lower()
-    elif isinstance(value, tuple | frozenset):
+    elif isinstance(value, frozenset):
+        text = ",".join(sorted(value))
+    elif isinstance(value, tuple):
         text = ",".join(str(part) for part in value)
     else:
         text = "" if value is None else str(value)
@@ -80,6 +83,7 @@ async def _look(current: Settings, site: bool) -> list[Finding]:
             *await inspect_redis(connection, current),
             *inspect_messages(load_catalogue(current), current),
             *await inspect_opt_in(OptIns(Scripts(connection)), current),
+            *await inspect_issuer(current),
             *(await _look_at_site(site_client(current), current) if site else ()),
         ]
     finally:

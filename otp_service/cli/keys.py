@@ -1,9 +1,10 @@
 """
 `otp-service keys`: the ring of secret keys, in the file that OTP_KEYRING_FILE names.
 
-A new key goes through three states, with time between for every process to read the file again (5 seconds): added, it
-only checks; promoted, it makes new things and the one before only checks; retired, it does nothing. `reseal` brings
-what lasts under the new keys, and `retire` refuses while anything depends on the old one.
+A new key goes through three states, with time between for every process to read the file again (5 seconds), and for
+everybody who keeps our key set to fetch it again where the key signs: added, it only checks, and is published;
+promoted, it makes new things and the one before only checks; retired, it does nothing. `reseal` brings what lasts under
+the new keys, and `retire` refuses while anything depends on the old one.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ from otp_service.core.keyring import (
 )
 from otp_service.errors import Unavailable
 from otp_service.flows import resealing
-from otp_service.flows.rotation import PUBLISHED_SECONDS, needed_seconds
+from otp_service.flows.rotation import needed_seconds, promotable_seconds
 from otp_service.settings import Settings
 from otp_service.store.callers import Callers
 from otp_service.store.lasting import Lasting
@@ -59,7 +60,9 @@ def generate_ring() -> None:
 def list_keys(file: RingFile) -> None:
     """List kinds, ids, states and ages; never a secret."""
     table = Table("kind", "kid", "state", "created", "replaced")
-    for entry in sorted(ring_file.read(file)["keys"], key=lambda e: (e["kind"], e["created_at"])):
+    for entry in sorted(
+        ring_file.read(file, incomplete=True)["keys"], key=lambda e: (e["kind"], e["created_at"])
+    ):
         table.add_row(
             entry["kind"],
             entry["kid"],
@@ -72,7 +75,11 @@ def list_keys(file: RingFile) -> None:
 
 @app.command()
 def add(kind: Annotated[Kind, typer.Argument(help="What the key is for.")], file: RingFile) -> None:
-    """Add a key that only checks, for now; promote it once every process has read the file."""
+    """
+    Add a key that only checks, for now; promote it once everybody who checks knows it.
+
+    The first of its kind, in a ring of an earlier version, is active at once: nothing else can be.
+    """
     ring = ring_file.read(file, incomplete=True)
     kids = [entry["kid"] for entry in ring["keys"] if entry["kind"] == kind]
     if kind is Kind.NAME and kids:
@@ -86,9 +93,9 @@ def add(kind: Annotated[Kind, typer.Argument(help="What the key is for.")], file
     ring["keys"].append(entry)
     ring_file.write(file, ring, incomplete=True)
     typer.echo(
-        f"{entry['kid']} is added; promote it after {PUBLISHED_SECONDS} s"
+        f"{entry['kid']} is added; promote it after {promotable_seconds(kind)} s"
         if kids
-        else f"{entry['kid']} is added and active, the first of its kind"
+        else f"{entry['kid']} is added; and active"
     )
 
 
@@ -97,17 +104,23 @@ def promote(
     kid: Kid,
     file: RingFile,
     now: Annotated[
-        bool, typer.Option("--now", help="Although processes may not have read it yet.")
+        bool, typer.Option("--now", help="Although not everybody who checks may know it yet.")
     ] = False,
 ) -> None:
-    """Let a key make new things; the active one of its kind only checks from then on."""
+    """
+    Let a key make new things; the active one of its kind only checks from then on.
+
+    A key that was added too recently is refused: what it makes would be refused by processes that have not read it, and
+    what it signs by consumers whose copy of /.well-known/jwks.json is older than the key.
+    """
     ring = ring_file.read(file)
     entry = ring_file.find(ring, kid)
     if entry["state"] != State.VERIFY:
         refuse([f"{kid} is {entry['state']}, not {State.VERIFY}"])
     age = (datetime.now(UTC) - datetime.fromisoformat(entry["created_at"])).total_seconds()
-    if age < PUBLISHED_SECONDS and not now:
-        refuse([f"{kid} is {age:.0f} s old; wait until it is {PUBLISHED_SECONDS}, or say --now"])
+    wait = promotable_seconds(Kind(entry["kind"]))
+    if age < wait and not now:
+        refuse([f"{kid} is {age:.0f} s old; wait until it is {wait}, or say --now"])
     for other in ring["keys"]:
         if other["kind"] == entry["kind"] and other["state"] == State.ACTIVE:
             other["state"] = State.VERIFY.value

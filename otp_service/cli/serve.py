@@ -122,8 +122,7 @@ def _run_uvicorn(settings: Settings, fd: int | None) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=sorted(settings.trusted_proxies),
+        proxy_headers=False,  # they would hide the hop; see web.client_certificate
         backlog=1024,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=settings.drain_seconds,

@@ -1,6 +1,8 @@
 """
 The client for Python callers: `Client` for threads, `AsyncClient` for asyncio.
 
+`ProofVerifier` and `AsyncProofVerifier` check signed proofs without asking.
+
     with Client("https://otp.internal", credential) as otp:
         challenge = otp.request_code(to="+14155550123", purpose="login", subject="user-1")
         ...
@@ -11,6 +13,12 @@ still not let anybody in. Nothing here knows the rest of otp_service.
 """
 
 from otp_service.client.aio import AsyncClient
+from otp_service.client.device_results import (
+    Device,
+    DeviceRemembered,
+    Devices,
+    DeviceVerification,
+)
 from otp_service.client.errors import (
     AlreadyIssued,
     ChallengeCanceled,
@@ -23,17 +31,23 @@ from otp_service.client.errors import (
     ChallengeUsed,
     CodeNotSent,
     DestinationRefused,
+    DeviceMismatch,
+    DeviceNotFound,
+    DeviceReused,
+    DeviceRotated,
     FactorNotFound,
     IdempotencyInProgress,
     IdempotencyKeyReused,
     InsufficientScope,
     InvalidCode,
+    InvalidDevice,
     InvalidRequest,
     MalformedRequest,
     NotAnOtpService,
     OtpServiceError,
     Overloaded,
     ProofInactive,
+    ProofNotAccepted,
     QuotaExceeded,
     RateLimited,
     Refused,
@@ -64,15 +78,20 @@ from otp_service.client.results import (
     Verification,
     Verified,
 )
+from otp_service.client.seen_proofs import ProofMemory, SeenProofs
 from otp_service.client.sync import Client
+from otp_service.client.verifier import AsyncProofVerifier, ProofVerifier
 
 __all__ = [
-    "AlreadyIssued", "AsyncClient", "Canceled", "Challenge", "ChallengeCanceled", "ChallengeEnded",
-    "ChallengeExhausted", "ChallengeExpired", "ChallengeMismatch", "ChallengeNotFound", "ChallengeReplaced",
-    "ChallengeStanding", "ChallengeUsed", "Client", "CodeNotSent", "Delivery", "DestinationRefused", "Factor",
-    "FactorNotFound", "Factors", "FieldError", "IdempotencyInProgress", "IdempotencyKeyReused", "InsufficientScope",
-    "InvalidCode", "InvalidRequest", "MalformedRequest", "NotAnOtpService", "OptInAsked", "OptInSubscribed",
-    "OptInUnsubscribed", "OtpServiceError", "Overloaded", "ProofInactive", "Proven", "QuotaExceeded", "RateLimited",
-    "RecoveryCodes", "RecoveryVerification", "Refused", "SubjectBlocked", "TooManyFactors", "TotpConfirmed",
-    "TotpEnrolled", "TotpVerification", "Unauthorized", "Unavailable", "Verification", "Verified",
+    "AlreadyIssued", "AsyncClient", "AsyncProofVerifier", "Canceled", "Challenge", "ChallengeCanceled",
+    "ChallengeEnded", "ChallengeExhausted", "ChallengeExpired", "ChallengeMismatch", "ChallengeNotFound",
+    "ChallengeReplaced", "ChallengeStanding", "ChallengeUsed", "Client", "CodeNotSent", "Delivery",
+    "DestinationRefused", "Device", "DeviceMismatch", "DeviceNotFound", "DeviceRemembered", "DeviceReused",
+    "DeviceRotated", "DeviceVerification", "Devices", "Factor", "FactorNotFound", "Factors", "FieldError",
+    "IdempotencyInProgress", "IdempotencyKeyReused", "InsufficientScope", "InvalidCode", "InvalidDevice",
+    "InvalidRequest", "MalformedRequest", "NotAnOtpService", "OptInAsked", "OptInSubscribed",
+    "OptInUnsubscribed", "OtpServiceError", "Overloaded", "ProofInactive", "ProofMemory", "ProofNotAccepted",
+    "ProofVerifier", "Proven", "QuotaExceeded", "RateLimited", "RecoveryCodes", "RecoveryVerification",
+    "Refused", "SeenProofs", "SubjectBlocked", "TooManyFactors", "TotpConfirmed", "TotpEnrolled",
+    "TotpVerification", "Unauthorized", "Unavailable", "Verification", "Verified",
 ]  # fmt: skip

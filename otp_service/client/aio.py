@@ -1,15 +1,16 @@
 """The client for asyncio."""
 
-from collections.abc import Callable, Coroutine
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import anyio
 import httpx
 
-from otp_service.client import code_calls, factor_calls, opt_in_calls, wire
+from otp_service.client import code_calls, device_calls, factor_calls, opt_in_calls, wire
 from otp_service.client.call import Call
-from otp_service.client.connecting import Connecting, method_of
+from otp_service.client.connecting import Connecting, bearer, method_of
 from otp_service.client.errors import OtpServiceError
 from otp_service.client.retrying import Retrying
 
@@ -34,9 +35,11 @@ class AsyncClient:
 
     Args:
         url: Of the service, such as `https://otp.internal`.
-        credential: As `otp-service callers add` printed it.
+        credential: As `otp-service callers create` printed it, or a function asked before each call that returns
+            a JWT that lives long enough, or awaits one. None: a certificate says who calls.
         timeout: Seconds for one method call, retries included; `wait` comes on top.
-        transport: Of httpx, for certificates, proxies, sockets of your own.
+        transport: Of httpx, for proxies, sockets of your own; brings its own TLS.
+        tls: For authorities or a client certificate of your own (`load_cert_chain`).
         retries: How often a call that can safely be repeated is sent again.
 
     Raises:
@@ -46,10 +49,11 @@ class AsyncClient:
     def __init__(
         self,
         url: str,
-        credential: str,
+        credential: str | Callable[[], str | Awaitable[str]] | None,
         *,
         timeout: float = 10.0,
         transport: httpx.AsyncBaseTransport | None = None,
+        tls: ssl.SSLContext | None = None,
         retries: int = 2,
     ) -> None:
         self._connecting = Connecting.of(url, credential, timeout=timeout, retries=retries)
@@ -57,6 +61,7 @@ class AsyncClient:
             base_url=self._connecting.url,
             headers=self._connecting.headers,
             transport=transport,
+            verify=True if tls is None else tls,
             timeout=None,  # noqa: S113 - the deadline is around the whole call
         )
 
@@ -96,6 +101,11 @@ class AsyncClient:
     remove_factor = _method(factor_calls.remove_factor)
     issue_recovery_codes = _method(factor_calls.issue_recovery_codes)
     redeem_recovery_code = _method(factor_calls.redeem_recovery_code)
+    remember_device = _method(device_calls.remember_device)
+    verify_device = _method(device_calls.verify_device)
+    devices = _method(device_calls.devices)
+    forget_device = _method(device_calls.forget_device)
+    forget_devices = _method(device_calls.forget_devices)
 
     async def _send(self, call: Call[T]) -> T:
         retrying = Retrying(
@@ -111,10 +121,24 @@ class AsyncClient:
                 pause = retrying.pause(error, now=anyio.current_time())
             await anyio.sleep(pause)
 
+    async def _who(self, ends_at: float) -> Mapping[str, str]:
+        credential = self._connecting.credential
+        if credential is None:
+            return {}
+        told = credential if isinstance(credential, str) else credential()
+        if isinstance(told, Awaitable):
+            try:
+                with anyio.fail_after(ends_at - anyio.current_time()):
+                    told = await told
+            except TimeoutError:
+                raise wire.no_answer("no credential in time") from None
+        return bearer(told)
+
     async def _once(self, call: Call[Any], ends_at: float) -> wire.Answer:
         request = self._http.build_request(
-            call.method, call.path, json=call.body, params=call.query, headers=call.headers
-        )
+            call.method, call.path, json=call.body, params=call.query,
+            headers={**call.headers, **await self._who(ends_at)},
+        )  # fmt: skip
         try:
             with anyio.fail_after(ends_at - anyio.current_time()):
                 response = await self._http.send(request, stream=True)

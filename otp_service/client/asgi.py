@@ -2,24 +2,34 @@
 For services that ask for a proof before they act: a middleware, and a dependency for Starlette and FastAPI.
 
 The proof comes in a header, is redeemed once, and must be for the purpose, the person and the method that the place
-asks for. Everything else is an answer 401 (showing a factor again may help), 403 (it won't) or 503.
+asks for. Everything else is an answer 401 (showing a factor again may help), 403 (it won't) or 503. Opaque proofs are
+redeemed by an `AsyncClient`, signed ones by an `AsyncProofVerifier`: a place takes the kind that it was given one for.
 """
 
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from otp_service.client.aio import AsyncClient
 from otp_service.client.errors import InvalidRequest, ProofInactive, Unavailable
 from otp_service.client.results import Proven
 
 HEADER = "X-OTP-Proof"
 Who = Callable[[HTTPConnection], str | None]
+
+
+class Redeems(Protocol):
+    """An `AsyncClient` or an `AsyncProofVerifier`."""
+
+    async def redeem_proof(
+        self, *, proof: str, purpose: str | None = None, binding: str | None = None
+    ) -> Proven:
+        """Return what a proof proves, once."""
 
 
 class ProofRefused(HTTPException):
@@ -59,9 +69,11 @@ async def answer_proof_refused(request: Request, error: Exception) -> Response:
 class _Gate:
     """Looks at the proof of one request; the arguments are those of `require_proof`."""
 
-    client: AsyncClient
+    client: Redeems
     purpose: str
     subject: Who | None
+    binding: Who | None
+    callers: Collection[str] | None
     methods: Collection[str] | None
     max_age: float | None
     header: str
@@ -71,8 +83,13 @@ class _Gate:
         sent = request.headers.getlist(self.header)
         if len(sent) != 1:
             raise self._ask_again("proof_missing", f"This needs a proof in {self.header}")
+        binding = None
+        if self.binding is not None and not (binding := self.binding(request)):
+            raise ProofRefused(
+                403, "proof_mismatch", "There is nothing here to which a proof is bound"
+            )
         try:
-            proven = await self.client.redeem_proof(proof=sent[0])
+            proven = await self.client.redeem_proof(proof=sent[0], binding=binding)
         except (ProofInactive, InvalidRequest):
             raise self._ask_again("proof_inactive", "The proof proves nothing") from None
         except Unavailable as error:
@@ -81,13 +98,19 @@ class _Gate:
             raise ProofRefused(503, "unavailable", told, wait) from error
         if (
             proven.purpose != self.purpose
-            or (self.methods is not None and proven.method not in self.methods)
+            or not self._is_by_a_method_that_does(proven)
+            or proven.client_id not in ((proven.aud,) if self.callers is None else self.callers)
             or not self._is_of_the_person(proven, request)
         ):
             raise ProofRefused(403, "proof_mismatch", "The proof is for something else")
         if self.max_age is not None and self.clock() - proven.auth_time.timestamp() > self.max_age:
             raise self._ask_again("proof_too_old", "The proof is too old")
         return proven
+
+    def _is_by_a_method_that_does(self, proven: Proven) -> bool:
+        if self.methods is None:
+            return proven.method != "device"  # nobody showed anything just now
+        return proven.method in self.methods
 
     def _is_of_the_person(self, proven: Proven, request: HTTPConnection) -> bool:
         if self.subject is None:
@@ -101,10 +124,12 @@ class _Gate:
 
 
 def require_proof(
-    client: AsyncClient,
+    client: Redeems,
     *,
     purpose: str,
     subject: Who | None,
+    binding: Who | None = None,
+    callers: Collection[str] | None = None,
     methods: Collection[str] | None = None,
     max_age: float | None = None,
     header: str = HEADER,
@@ -120,14 +145,19 @@ def require_proof(
         purpose: What the code must have been for.
         subject: Tells who is logged in, as the `subject` of the verification; None takes anybody's proof: only where
             the proof itself is the login.
-        methods: Of `sms`, `totp` and `recovery_code` those that do here; all by default.
+        methods: Of `sms`, `totp`, `recovery_code` and `device` those that do here; all but `device` by default, for
+            behind a remembered device nobody has shown a factor just now.
+        binding: Tells what the proof must be bound to, as the `binding` of the verification, such as a hash of the
+            session; without it no bound proof does.
+        callers: Who may have verified, where others vouch to us: then `subject` is a name of theirs. Only ourselves by
+            default.
         max_age: Seconds since the person showed the factor.
         header: Where the proof comes in.
         clock: Unix seconds.
     """
     gate = _Gate(
-        client=client, purpose=purpose, subject=subject, methods=methods, max_age=max_age,
-        header=header, clock=clock,
+        client=client, purpose=purpose, subject=subject, binding=binding, callers=callers,
+        methods=methods, max_age=max_age, header=header, clock=clock,
     )  # fmt: skip
 
     async def proof(request: Request) -> Proven:
@@ -147,10 +177,12 @@ class ProofMiddleware:
     def __init__(
         self,
         app: ASGIApp,
-        client: AsyncClient,
+        client: Redeems,
         *,
         purpose: str,
         subject: Who | None,
+        binding: Who | None = None,
+        callers: Collection[str] | None = None,
         methods: Collection[str] | None = None,
         max_age: float | None = None,
         header: str = HEADER,
@@ -158,8 +190,8 @@ class ProofMiddleware:
     ) -> None:
         self._app = app
         self._gate = _Gate(
-            client=client, purpose=purpose, subject=subject, methods=methods, max_age=max_age,
-            header=header, clock=clock,
+            client=client, purpose=purpose, subject=subject, binding=binding, callers=callers,
+            methods=methods, max_age=max_age, header=header, clock=clock,
         )  # fmt: skip
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

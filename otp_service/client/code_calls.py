@@ -67,6 +67,8 @@ def verify_code(
     code: str,
     purpose: str,
     binding: str | None = None,
+    audience: str | None = None,
+    proof_format: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Verification]:
     """
@@ -75,6 +77,8 @@ def verify_code(
     Args:
         code: As typed: digits of any script, spaces and dashes are understood.
         binding: As at the request.
+        audience: The caller that the proof is for; yourself by default, others with the scope `proof:vouch`.
+        proof_format: `opaque` (the default), or `jwt` for a `ProofVerifier`.
 
     Raises:
         InvalidCode: wrong; `attempts_remaining` tries are left.
@@ -88,7 +92,14 @@ def verify_code(
         method="POST",
         path="/otp/verify",
         result=Verification,
-        body=given(challenge_id=challenge_id, code=code, purpose=purpose, binding=binding),
+        body=given(
+            challenge_id=challenge_id,
+            code=code,
+            purpose=purpose,
+            binding=binding,
+            audience=audience,
+            proof_format=proof_format,
+        ),
         idempotency_key=key(idempotency_key),
     )
 
@@ -139,14 +150,28 @@ def challenge(*, challenge_id: str) -> Call[ChallengeStanding]:
     return Call(method="GET", path=path, result=ChallengeStanding)
 
 
-def redeem_proof(*, proof: str) -> Call[Proven]:
+def redeem_proof(
+    *, proof: str, purpose: str | None = None, binding: str | None = None
+) -> Call[Proven]:
     """
-    Return what a proof proves, once (RFC 7662). Compare `purpose` and `sub` with what you expect.
+    Return what an opaque proof proves, once (RFC 7662).
 
-    Never sent twice by itself: after `Unavailable` the proof may be spent.
+    Compare `purpose` (or give it) and `sub` with what you expect, and `client_id` where others may vouch to you: `sub`
+    is that caller's name of the person. Never sent twice by itself: after `Unavailable` the proof may be spent.
+
+    Args:
+        purpose: What it must be for; a proof for something else is spent by asking.
+        binding: What was given at the verification; a proof that is bound to something else, or to something where
+            nothing is given here, is spent by asking.
 
     Raises:
-        ProofInactive: unknown, spent, expired, or meant for another caller: one answer for all.
+        ProofInactive: unknown, spent, expired, for another purpose or binding, or meant for another caller: one answer
+            for all; also for a signed one, see `ProofVerifier`.
         InvalidRequest: it does not even look like a proof.
     """
-    return Call(method="POST", path="/proofs/introspect", result=Proven, body={"proof": proof})
+    return Call(
+        method="POST",
+        path="/proofs/introspect",
+        result=Proven,
+        body=given(proof=proof, purpose=purpose, binding=binding),
+    )

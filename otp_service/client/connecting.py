@@ -19,45 +19,72 @@ class Connecting:
 
     Attributes:
         url: Without the last slash; may have a path, behind a proxy.
-        headers: Of every call; the credential is in them.
+        headers: Of every call, but for who calls.
+        credential: What says so; None when a certificate does.
         timeout: Seconds for one call, retries included.
     """
 
     url: str
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
+    credential: str | Callable[[], Any] | None = field(repr=False)
     timeout: float
     retries: int
 
     @classmethod
-    def of(cls, url: str, credential: str, *, timeout: float, retries: int) -> Self:
+    def of(
+        cls,
+        url: str,
+        credential: str | Callable[[], Any] | None,
+        *,
+        timeout: float,
+        retries: int,
+    ) -> Self:
         """
         Return it checked, so that nothing malformed is noticed only at the first login.
 
         Raises:
             ValueError: what can't be one; never says a credential.
         """
-        try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL:
-            parsed = httpx.URL("")
-        if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
-            raise ValueError("the URL must be http:// or https:// with a host and no user name")
-        if parsed.query or parsed.fragment:
-            raise ValueError("the URL must have no query and no fragment")
-        credential = credential.strip()  # the line break of a file
-        if not credential.isascii() or not credential.isprintable() or " " in credential:
-            raise ValueError("the credential must be printable ASCII without spaces")
-        if not credential:
-            raise ValueError("the credential is empty")
+        url = checked_url(url)
+        if isinstance(credential, str):
+            bearer(credential)
         if timeout <= 0 or retries < 0:
             raise ValueError("timeout must be more than 0 seconds, retries not less than 0")
         headers = {
             "Accept": "application/json, application/problem+json",
             "Accept-Encoding": "identity",
-            "Authorization": f"Bearer {credential}",
             "User-Agent": f"otp-service-client/{version('otp-service')}",
         }
-        return cls(url=url.rstrip("/"), headers=headers, timeout=timeout, retries=retries)
+        return cls(
+            url=url,
+            headers=headers,
+            credential=credential,
+            timeout=timeout,
+            retries=retries,
+        )
+
+
+def checked_url(url: str) -> str:
+    """Return the service's URL without its last slash. Raises ValueError where it can be none."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
+        raise ValueError("the URL must be http:// or https:// with a host and no user name")
+    if parsed.query or parsed.fragment:
+        raise ValueError("the URL must have no query and no fragment")
+    return url.rstrip("/")
+
+
+def bearer(credential: str) -> Mapping[str, str]:
+    """Return the header that says who calls. Raises ValueError for what can be no credential, without saying it."""
+    credential = credential.strip()  # the line break of a file
+    if not credential.isascii() or not credential.isprintable() or " " in credential:
+        raise ValueError("the credential must be printable ASCII without spaces")
+    if not credential:
+        raise ValueError("the credential is empty")
+    return {"Authorization": f"Bearer {credential}"}
 
 
 def method_of(build: Callable[..., Any], method: Callable[P, T]) -> Callable[P, T]:

@@ -20,6 +20,12 @@ OtpServiceError                    never raised itself
 │   ├── FactorNotFound             no such factor, or none to try
 │   ├── TooManyFactors             remove one first
 │   ├── AlreadyIssued              secrets are shown once
+│   ├── InvalidDevice              the device is not remembered: ask for the second factor, drop the token
+│   ├── DeviceRotated              a call beside this one got the new token: drop nothing
+│   ├── DeviceReused               there is a copy of the token: the device is forgotten, tell the person
+│   ├── DeviceMismatch             purpose or binding differ
+│   ├── DeviceNotFound             no such device
+│   ├── ProofNotAccepted           no device is remembered for this proof
 │   ├── ProofInactive              unknown, spent, expired, or meant for another caller
 │   ├── InvalidRequest             fields are missing, unknown or malformed
 │   ├── MalformedRequest           the request could not be read at all
@@ -187,15 +193,66 @@ class AlreadyIssued(Refused):
     The call with this key has shown its secrets, and they are not kept.
 
     Attributes:
-        factor_id: What it made, if that has an id.
+        factor_id: The factor it made, if it made one.
+        device_id: The device it remembered, if it did.
     """
 
     def _read(self, data: Mapping[str, Any]) -> None:
         self.factor_id: str | None = data.get("factor_id")
+        self.device_id: str | None = data.get("device_id")
+
+
+class ProofNotAccepted(Refused):
+    """
+    No device is remembered for this proof, which is spent all the same.
+
+    Attributes:
+        reason: `inactive` (unknown, spent, expired, or of another caller), `subject` (of another person) or `method`
+            (not one that a device may stand in for).
+    """
+
+    def _read(self, data: Mapping[str, Any]) -> None:
+        self.reason = str(data["reason"])
+
+
+class DeviceNotFound(Refused):
+    """No such device of this caller."""
+
+
+class InvalidDevice(Refused):
+    """The token is of no device that is remembered: ask for the second factor, and drop the token."""
+
+
+class DeviceMismatch(Refused):
+    """The device was remembered for another purpose or binding; its token stays good."""
+
+
+class DeviceRotated(Refused):
+    """A call beside this one used the token a moment ago and got the new one: use that, and drop nothing."""
+
+
+class DeviceReused(Refused):
+    """
+    The token was used before, so there is a copy, or the answer with its successor got lost; the device is forgotten.
+
+    Ask for the second factor, drop the token, and tell the person.
+
+    Attributes:
+        device_id: Which.
+        ended_at: When that was seen first.
+    """
+
+    def _read(self, data: Mapping[str, Any]) -> None:
+        self.device_id = str(data["device_id"])
+        self.ended_at = datetime.fromisoformat(data["ended_at"])
 
 
 class ProofInactive(Refused):
-    """Unknown, spent, expired, or meant for another caller: one answer for all."""
+    """
+    Unknown, spent, expired, for another purpose or binding, or meant for another caller: one answer for all.
+
+    Where a `ProofVerifier` says it, `detail` has the reason, for your log and nobody else.
+    """
 
 
 class InvalidRequest(Refused):

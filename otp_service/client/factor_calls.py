@@ -78,10 +78,16 @@ def verify_totp(
     code: str,
     purpose: str,
     binding: str | None = None,
+    audience: str | None = None,
+    proof_format: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[TotpVerification]:
     """
     Check an authenticator's code against all confirmed ones of the subject; each code is accepted once.
+
+    Args:
+        audience: The caller that the proof is for; yourself by default, others with the scope `proof:vouch`.
+        proof_format: `opaque` (the default), or `jwt` for a `ProofVerifier`.
 
     Raises:
         InvalidCode: wrong; `clock_off` if the person's clock is, for callers that may know.
@@ -92,7 +98,14 @@ def verify_totp(
         method="POST",
         path="/factors/totp/verify",
         result=TotpVerification,
-        body=given(subject=subject, code=code, purpose=purpose, binding=binding),
+        body=given(
+            subject=subject,
+            code=code,
+            purpose=purpose,
+            binding=binding,
+            audience=audience,
+            proof_format=proof_format,
+        ),
         idempotency_key=key(idempotency_key),
     )
 
@@ -148,6 +161,8 @@ def redeem_recovery_code(
     code: str,
     purpose: str,
     binding: str | None = None,
+    audience: str | None = None,
+    proof_format: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[RecoveryVerification]:
     """
@@ -155,6 +170,8 @@ def redeem_recovery_code(
 
     Args:
         code: As typed: case, dashes, O for 0, I and L for 1 do not matter.
+        audience: The caller that the proof is for; yourself by default, others with the scope `proof:vouch`.
+        proof_format: `opaque` (the default), or `jwt` for a `ProofVerifier`.
 
     Raises:
         InvalidCode: wrong, or redeemed before.
@@ -165,6 +182,13 @@ def redeem_recovery_code(
         method="POST",
         path="/recovery-codes/verify",
         result=RecoveryVerification,
-        body=given(subject=subject, code=code, purpose=purpose, binding=binding),
+        body=given(
+            subject=subject,
+            code=code,
+            purpose=purpose,
+            binding=binding,
+            audience=audience,
+            proof_format=proof_format,
+        ),
         idempotency_key=key(idempotency_key),
     )

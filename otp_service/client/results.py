@@ -93,7 +93,7 @@ class Verified:
     Attributes:
         subject: The caller's id of the person, if one was given.
         amr: Authentication methods (RFC 8176), such as `("sms",)`.
-        proof: Opaque, redeemed once by `redeem_proof`; a secret until then.
+        proof: Opaque, redeemed once by `redeem_proof`, a secret until then; or a JWT, if that was asked for.
         proof_expires_in: Seconds.
     """
 
@@ -116,25 +116,34 @@ class Verification(Verified):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proven:
     """
-    What a redeemed proof proves.
+    What a proof proves.
 
     Attributes:
+        iss: Who made it.
+        aud: The caller that it is for.
+        jti: Its id.
         client_id: The caller that verified.
         sub: That caller's id of the person, if it gave one.
+        binding: base64url(SHA-256) of what it is bound to; None for nothing.
         challenge_id: Of a code that was sent; None for other methods.
-        method: `sms`, `totp` or `recovery_code`.
+        method: `sms`, `totp`, `recovery_code` or `device`.
         auth_time: When the person showed the factor.
         exp: When the proof would have ended.
     """
 
     active: Literal[True]
+    iss: str
+    aud: str
+    jti: str
     client_id: str
     sub: str | None = None
     purpose: str
+    binding: str | None = None
     challenge_id: str | None = None
     method: str
     amr: tuple[str, ...] = ()
     auth_time: AwareDatetime
+    iat: AwareDatetime
     exp: AwareDatetime
 
 

@@ -1,15 +1,16 @@
 """The client for threads."""
 
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from otp_service.client import code_calls, factor_calls, opt_in_calls, wire
+from otp_service.client import code_calls, device_calls, factor_calls, opt_in_calls, wire
 from otp_service.client.call import Call
-from otp_service.client.connecting import Connecting, method_of
+from otp_service.client.connecting import Connecting, bearer, method_of
 from otp_service.client.errors import OtpServiceError
 from otp_service.client.retrying import Retrying
 
@@ -49,9 +50,11 @@ class Client:
 
     Args:
         url: Of the service, such as `https://otp.internal`.
-        credential: As `otp-service callers add` printed it.
+        credential: As `otp-service callers create` printed it, or a function asked before each call that returns
+            a JWT that lives long enough. None: a certificate says who calls.
         timeout: Seconds for one method call, retries included; `wait` comes on top.
-        transport: Of httpx, for certificates, proxies, sockets of your own.
+        transport: Of httpx, for proxies, sockets of your own; brings its own TLS.
+        tls: For authorities or a client certificate of your own (`load_cert_chain`).
         retries: How often a call that can safely be repeated is sent again.
 
     Raises:
@@ -61,15 +64,19 @@ class Client:
     def __init__(
         self,
         url: str,
-        credential: str,
+        credential: str | Callable[[], str] | None,
         *,
         timeout: float = 10.0,
         transport: httpx.BaseTransport | None = None,
+        tls: ssl.SSLContext | None = None,
         retries: int = 2,
     ) -> None:
         self._connecting = Connecting.of(url, credential, timeout=timeout, retries=retries)
         self._http = httpx.Client(
-            base_url=self._connecting.url, headers=self._connecting.headers, transport=transport
+            base_url=self._connecting.url,
+            headers=self._connecting.headers,
+            transport=transport,
+            verify=True if tls is None else tls,
         )
 
     def __repr__(self) -> str:
@@ -108,6 +115,11 @@ class Client:
     remove_factor = _method(factor_calls.remove_factor)
     issue_recovery_codes = _method(factor_calls.issue_recovery_codes)
     redeem_recovery_code = _method(factor_calls.redeem_recovery_code)
+    remember_device = _method(device_calls.remember_device)
+    verify_device = _method(device_calls.verify_device)
+    devices = _method(device_calls.devices)
+    forget_device = _method(device_calls.forget_device)
+    forget_devices = _method(device_calls.forget_devices)
 
     def _send(self, call: Call[T]) -> T:
         retrying = Retrying(
@@ -123,9 +135,16 @@ class Client:
                 pause = retrying.pause(error, now=time.monotonic())
             time.sleep(pause)
 
+    def _who(self) -> Mapping[str, str]:
+        credential = self._connecting.credential
+        if credential is None:
+            return {}
+        return bearer(credential if isinstance(credential, str) else credential())
+
     def _once(self, call: Call[Any], ends_at: float) -> wire.Answer:
         request = self._http.build_request(
-            call.method, call.path, json=call.body, params=call.query, headers=call.headers,
+            call.method, call.path, json=call.body, params=call.query,
+            headers={**call.headers, **self._who()},
             extensions={"timeout": TimeLeft(ends_at)},
         )  # fmt: skip
         try:

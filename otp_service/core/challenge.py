@@ -8,7 +8,7 @@ active one can turn a tag into the newer one without knowing the person, which i
 A challenge id is 34 characters: a mark of the route key that masked it and the bucket (a hex digit each), then 24 bytes
 in base64url: 16 random ones, and the 8 of the pseudonym under a mask made of those. So the id alone leads to every key
 a script needs, in one hash slot, and ids of one subject cannot be told from those of others without the route key. Ids
-of factors live as long as those and are masked under the name key.
+of factors and devices live as long as those and are masked under the name key.
 """
 
 import base64
@@ -117,13 +117,13 @@ def challenge_id_for(keyring: Keyring, subject: SubjectAddress, handle: str) -> 
     return _id(key, key.mark, subject, handle)
 
 
-def factor_id_for(keyring: Keyring, subject: SubjectAddress, handle: str) -> str:
-    """Return the id of the factor of this subject that the handle makes; no rotation ends it."""
+def lasting_id_for(keyring: Keyring, subject: SubjectAddress, handle: str) -> str:
+    """Return the id of the factor or device of this subject that the handle makes; no rotation ends it."""
     return _id(keyring.active(Kind.NAME), _LASTING, subject, handle)
 
 
 def address_of(keyring: Keyring, challenge_id: str) -> ChallengeAddress | None:
-    """Return where the challenge or factor lies if it exists, or None for what can be no id of ours."""
+    """Return where the challenge, factor or device lies if it exists, or None for what can be no id of ours."""
     if _ID.fullmatch(challenge_id) is None:
         return None
     mark, bucket = int(challenge_id[0], 16), int(challenge_id[1], 16)

@@ -20,9 +20,12 @@ SCOPES = {
     "otp:request": "request, resend and cancel one-time codes, and read how they stand",
     "otp:verify": "verify one-time codes",
     "proof:redeem": "redeem proofs meant for this caller",
+    "proof:vouch": "get proofs that are meant for another caller",
     "factors:manage": "enrol, list, rename and remove authenticators, issue recovery codes",
     "factors:verify": "verify authenticator codes and redeem recovery codes",
     "factors:diagnose": "be told when a person's clock is off",
+    "devices:manage": "remember devices after a proof, list and forget them",
+    "devices:verify": "verify the tokens of remembered devices",
     "optin": "double opt-in: request, verify and unsubscribe",
 }
 

@@ -29,15 +29,23 @@ class About:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """Where a code goes and what is said beside it; gone with the challenge's end."""
+    """
+    Where a code goes and what is said beside it; gone with the challenge's end.
+
+    `brand`, `sender` and `origin` are those of the caller's policy when the challenge was opened.
+    """
 
     to: str = field(repr=False)
-    context: Mapping[str, str] = field(repr=False)
-    client_ip: str | None = field(repr=False)
+    context: Mapping[str, str] = field(default_factory=dict, repr=False)
+    client_ip: str | None = field(default=None, repr=False)
+    brand: str = ""
+    sender: str = ""
+    origin: str | None = None
 
     def seal(self, keyring: Keyring, challenge_id: str) -> str:
         """Return it sealed for this challenge."""
-        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"destination:{challenge_id}")
+        told = {name: value for name, value in asdict(self).items() if value}
+        return seal(keyring, json.dumps(told), belongs_to=f"destination:{challenge_id}")
 
     @classmethod
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
@@ -48,6 +56,11 @@ class Destination:
 def seed_of(subject: SubjectAddress, factor_id: str) -> str:
     """Return what the seed of an authenticator is sealed for. A pseudonym names the caller too."""
     return f"totp-seed:{subject.pseudonym}:{factor_id}"
+
+
+def device_name_of(subject: SubjectAddress, device_id: str) -> str:
+    """Return what the name of a device is sealed for."""
+    return f"device-name:{subject.pseudonym}:{device_id}"
 
 
 def seal_number(keyring: Keyring, number: str, trace: str) -> str:

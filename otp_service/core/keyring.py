@@ -40,8 +40,9 @@ class Kind(StrEnum):
     PHONE = "phone"  # numbers and addresses, where Redis must recognise them
     SEAL = "seal"  # what must be read again: AES-256-GCM
     CREDENTIAL = "credential"  # callers' credentials
-    PROOF = "proof"  # proofs of success
-    SIGNING = "signing"  # what others must be able to check: ES256
+    PROOF = "proof"  # proofs of success, opaque and signed
+    DEVICE = "device"  # tokens of remembered devices
+    SIGNING = "signing"  # receipts, which others check for years
 
 
 class State(StrEnum):
@@ -57,7 +58,21 @@ class KeyringError(ValueError):
 
 
 class KindMissing(KeyringError):
-    """Nothing is wrong but that a kind has no active key."""
+    """
+    The ring is sound, and was made before there was a kind of keys that is needed now.
+
+    Attributes:
+        kinds: Those without an active key.
+    """
+
+    def __init__(self, kinds: Sequence[Kind]) -> None:
+        self.kinds = kinds
+        super().__init__(
+            "; ".join(
+                f"no active key of kind {kind}: add one with `otp-service keys add {kind}`"
+                for kind in kinds
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +121,8 @@ class Keyring:
         self._routes = {key.mark: key for key in self._live[Kind.ROUTE].values()}
         if len(self._routes) < len(self._live[Kind.ROUTE]):
             raise KeyringError("two route keys with one mark: let `otp-service keys add` draw one")
-        missing = [kind.value for kind in Kind if kind not in self._active]
-        if missing:
-            raise KindMissing(
-                f"no active key of kind {', '.join(missing)}: `otp-service keys add KIND` makes one"
-            )
+        if missing := [kind for kind in Kind if kind not in self._active]:
+            raise KindMissing(missing)
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(f'{kind}:{key.kid}' for kind, key in self._active.items())})"
@@ -144,6 +156,7 @@ class Keyring:
 
         Raises:
             KeyringError: not JSON, a field missing or wrong, a secret too short, two entries sharing one.
+            KindMissing: all that is there is right, and a kind is not there.
         """
         try:
             entries = list(json.loads(text)["keys"])
@@ -174,6 +187,17 @@ def generate(*, created_at: str) -> str:
     """Return the JSON of a new ring with one active key of each kind. `created_at` is RFC 3339."""
     entries = [new_entry(kind, State.ACTIVE, created_at=created_at) for kind in Kind]
     return json.dumps({"keys": entries}, indent=2) + "\n"
+
+
+def completed(ring: str, *, created_at: str) -> str:
+    """Return the JSON of a ring with an active key of each kind that it lacks. Raises KeyringError."""
+    try:
+        Keyring.from_json(ring)
+    except KindMissing as error:
+        entries = json.loads(ring)["keys"]
+        entries += [new_entry(k, State.ACTIVE, created_at=created_at) for k in error.kinds]
+        return json.dumps({"keys": entries}, indent=2) + "\n"
+    return ring
 
 
 def new_entry(

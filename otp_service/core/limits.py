@@ -46,6 +46,22 @@ class Window:
         return f"{self.count}/{self.seconds // _UNITS[unit]}{unit}"
 
 
+def read_windows(text: str) -> tuple[Window, ...]:
+    """Return the windows in `10/1d,5/10m`, the longest first. Raises ValueError."""
+    windows = [Window.parse(part) for part in text.split(",")]
+    return tuple(sorted(windows, key=lambda window: -window.seconds))
+
+
+def read_cooldown(text: str) -> tuple[int, ...]:
+    """Return the steps in `30,60,120`: 1 to 10 of 1 to 3600 seconds. Raises ValueError."""
+    if re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text, re.ASCII) is None:
+        raise ValueError("must be whole numbers separated by commas, such as 30,60,120")
+    steps = tuple(int(part) for part in text.split(","))
+    if not (len(steps) <= 10 and all(1 <= step <= 3600 for step in steps)):
+        raise ValueError("1 to 10 steps of 1 to 3600 seconds")
+    return steps
+
+
 @dataclass(frozen=True, slots=True)
 class FailureBudget:
     """

@@ -1,4 +1,7 @@
-"""What holds for codes, challenges and sends, as one value; `otp_service.settings` reads it from the environment."""
+"""
+What holds for codes, challenges and sends, as one value: `otp_service.settings` reads the service's from the
+environment, `otp_service.core.caller_policy` makes a caller's of it.
+"""
 
 from dataclasses import dataclass, field
 
@@ -24,11 +27,14 @@ class Policy:
         max_bindings: Challenges of one subject and purpose that may live side by side, each under its own binding.
         retention: How long it can be asked how a challenge ended.
         proof_ttl: A proof's life.
+        device_ttl: For how long a device is remembered at most.
+        device_leeway: For how long the token before the newest is taken for a call beside another, and not for a copy.
         totp_past_steps: Steps before the current one whose codes count; 0 or 1.
         optin_ttl: How long an activation that the site drew may be confirmed.
         optin_attempts: Wrong tries of it.
         failures: Over all challenges of one subject.
         cooldown: After the first, second, … send to one recipient; the last repeats.
+        cooldown_window: How far back the sends are counted that lead to the next step.
         per_recipient: Sends to one recipient for one caller, the longest window first.
         per_recipient_total: Sends to one recipient for all callers.
         per_client_ip: Sends that one end user's network causes, for one caller.
@@ -37,9 +43,12 @@ class Policy:
         per_process: Sends of one process, counted in its own memory.
         queue_limit: Jobs waiting in one bucket; beyond it requests are shed.
         regions: ISO regions that are served; None for all.
+        enrollment_proof: Whether a second authenticator of a person needs a proof.
         hash_cost: argon2id.
+        locales: Languages of messages; None for all there are texts for.
         locale: When a request names none.
-        brand: The operator's name in messages, or "".
+        brand: The name in messages, or "".
+        sender: What the SMS gateway is given as sender, or "" for its default.
         origin: The host that codes are bound to (`@host #code`), or None.
     """
 
@@ -53,11 +62,14 @@ class Policy:
     max_bindings: int = 3
     retention: int = 86_400
     proof_ttl: int = 120
+    device_ttl: int = 30 * 86_400
+    device_leeway: int = 10
     totp_past_steps: int = 1
     optin_ttl: int = 1800
     optin_attempts: int = 5
     failures: FailureBudget = field(default_factory=FailureBudget)
     cooldown: tuple[int, ...] = (30, 60, 120)
+    cooldown_window: int = 600
     per_recipient: tuple[Window, ...] = (Window(10, 86_400), Window(5, 600))
     per_recipient_total: tuple[Window, ...] = (Window(20, 86_400),)
     per_client_ip: tuple[Window, ...] = (Window(10, 600),)
@@ -66,7 +78,10 @@ class Policy:
     per_process: Window = field(default=Window(6_000, 60))
     queue_limit: int = 500
     regions: frozenset[str] | None = frozenset()
+    enrollment_proof: bool = False
     hash_cost: HashCost = field(default_factory=HashCost)
+    locales: frozenset[str] | None = None
     locale: str = "en"
     brand: str = ""
+    sender: str = ""
     origin: str | None = None

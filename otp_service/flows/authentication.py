@@ -1,32 +1,43 @@
 """
-Who calls: a credential, checked against its stored digest.
+Who calls: by a credential of ours, a token of the configured issuer, or a certificate that the proxy hands on.
 
-A caller's record is kept in memory for at most `MEMORY_SECONDS`, so a revoked credential is refused everywhere within
-that time; a credential that a remembered record does not know makes it be read again, at most once a second.
+Whatever is presented leads to one registered caller, whose record says what it may do; a token can only narrow that.
+One answer for all that is refused; why is in the log.
 """
 
+import hmac
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import structlog
 
 from otp_service.core import credentials
+from otp_service.core.caller_tokens import TokenClaims, TokenRefused, is_token
+from otp_service.core.certificates import Certificate
 from otp_service.core.credentials import Presented
+from otp_service.core.identities import Identity, IdentityKind, of_certificate
 from otp_service.core.keyring import Keyring
+from otp_service.core.policy import Policy
 from otp_service.errors import InsufficientScope, Unauthorized
-from otp_service.store.callers import CallerRecord, Callers
+from otp_service.flows.caller_tokens import CallerTokens
+from otp_service.flows.known_callers import KnownCaller, KnownCallers
 
-MEMORY_SECONDS = 5.0
-_REREAD_SECONDS = 1.0
-_REMEMBERED = 10_000
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An application that has shown its credential."""
+    """
+    An application that has shown who it is.
+
+    Attributes:
+        policy: The rules that hold for it: the service's, tightened by its own.
+    """
 
     name: str
     scopes: frozenset[str]
+    policy: Policy = field(repr=False)
 
     def require(self, scope: str) -> None:
         """Raise InsufficientScope without that scope."""
@@ -36,61 +47,101 @@ class Caller:
 
 class Authentication:
     """
-    Checks credentials.
+    Finds out who calls.
 
     Args:
+        tokens: Checks the issuer's tokens; None: there is no issuer, and tokens are refused.
         clock: Unix seconds.
-        steady: Any steady clock, seconds.
     """
 
     def __init__(
         self,
-        callers: Callers,
+        callers: KnownCallers,
         keyring: Callable[[], Keyring],
         *,
+        tokens: CallerTokens | None = None,
         clock: Callable[[], float] = time.time,
-        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._callers = callers
         self._keyring = keyring
+        self._tokens = tokens
         self._clock = clock
-        self._steady = steady
-        self._remembered: OrderedDict[str, tuple[float, CallerRecord | None]] = OrderedDict()
 
-    async def authenticate(self, credential: str | None) -> Caller:
+    async def authenticate(
+        self, bearer: str | None, certificate: Certificate | None = None
+    ) -> Caller:
         """
-        Return whose credential it is.
+        Return who it is.
+
+        Args:
+            bearer: A credential or token, or None.
+            certificate: The client's, from a proxy that we trust, or None. Without a bearer it says who calls; beside
+                one it must not say somebody else.
 
         Raises:
-            Unauthorized: none came, or it is malformed, unknown, revoked or past its end: one answer.
-            Unavailable: Redis.
+            Unauthorized: nothing came, or it is malformed, unknown, revoked or past its end: one answer.
+            Unavailable: Redis, or the issuer's keys.
         """
-        if credential is None:
+        if bearer is None and certificate is None:
             raise Unauthorized(presented=False)
-        presented = Presented.parse(credential)
-        if presented is None:
-            raise Unauthorized(presented=True)
-        for max_age in (MEMORY_SECONDS, _REREAD_SECONDS):
-            record = await self._record(presented.caller, max_age)
-            if record is not None and self._knows(record, presented):
-                return Caller(record.name, record.scopes)
-        raise Unauthorized(presented=True)
+        held = await self._holder(certificate) if certificate is not None else None
+        if bearer is None:
+            if held is None:
+                raise _refused("unknown_certificate")
+            return _caller(held)
+        caller = await self._bearer(bearer, certificate)
+        if held is not None and held.record.name != caller.name:
+            raise _refused("another_callers_certificate")
+        return caller
 
-    def _knows(self, record: CallerRecord, presented: Presented) -> bool:
+    async def _bearer(self, bearer: str, certificate: Certificate | None) -> Caller:
+        if presented := Presented.parse(bearer):
+            for anew in (False, True):
+                known = await self._callers.named(presented.caller, anew=anew)
+                if known is not None and self._knows(known, presented):
+                    return _caller(known)
+            raise _refused("unknown_credential")
+        if self._tokens is None or not is_token(bearer):
+            raise _refused("malformed")
+        try:
+            claims = await self._tokens.read(bearer)
+        except TokenRefused as error:
+            raise _refused(f"token_{error.reason}") from None
+        if claims.thumbprint is not None and not _holds(certificate, claims.thumbprint):
+            raise _refused("token_of_another_certificate")
+        return await self._subject(claims)
+
+    async def _subject(self, claims: TokenClaims) -> Caller:
+        given = Identity(IdentityKind.JWT_SUBJECT, claims.subject)
+        found = await self._callers.identified(self._keyring(), [given])
+        if not found:
+            raise _refused("unknown_subject")
+        return _caller(found[0], at_most=claims.scopes)
+
+    async def _holder(self, certificate: Certificate) -> KnownCaller | None:
+        found = await self._callers.identified(self._keyring(), of_certificate(certificate))
+        if len(found) > 1:
+            raise _refused("certificate_of_several_callers")
+        return found[0] if found else None
+
+    def _knows(self, known: KnownCaller, presented: Presented) -> bool:
         now, keyring = int(self._clock()), self._keyring()
         return any(
-            credentials.check(keyring, presented, stored, now=now) for stored in record.credentials
+            credentials.check(keyring, presented, stored, now=now)
+            for stored in known.record.credentials
         )
 
-    async def _record(self, name: str, max_age: float) -> CallerRecord | None:
-        now = self._steady()
-        if remembered := self._remembered.get(name):
-            read_at, record = remembered
-            if now - read_at < max_age:
-                return record
-        record = await self._callers.find(name)
-        self._remembered[name] = (now, record)
-        self._remembered.move_to_end(name)
-        while len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
-        return record
+
+def _caller(known: KnownCaller, *, at_most: frozenset[str] | None = None) -> Caller:
+    scopes = known.record.scopes if at_most is None else known.record.scopes & at_most
+    return Caller(known.record.name, scopes, known.policy)
+
+
+def _holds(certificate: Certificate | None, thumbprint: str) -> bool:
+    shown = certificate.thumbprint if certificate is not None else ""
+    return hmac.compare_digest(shown.encode(), thumbprint.encode())
+
+
+def _refused(why: str) -> Unauthorized:
+    log.info("caller.refused", why=why)
+    return Unauthorized(presented=True)

@@ -20,7 +20,6 @@ from otp_service.core.codes import CodeContext
 from otp_service.core.envelopes import Destination, seal_number
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.messages import Catalogue
-from otp_service.core.policy import Policy
 from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
 from otp_service.flows.hashing import HashPool
@@ -48,7 +47,6 @@ class DeliveryWorker:
     def __init__(
         self,
         *,
-        policy: Policy,
         keyring: Callable[[], Keyring],
         deliveries: Deliveries,
         hashes: HashPool,
@@ -57,7 +55,6 @@ class DeliveryWorker:
         tracing: Tracing,
         concurrency: int,
     ) -> None:
-        self._policy = policy
         self._keyring = keyring
         self._deliveries = deliveries
         self._hashes = hashes
@@ -176,8 +173,8 @@ class DeliveryWorker:
             locale=send.locale,
             code=code,
             minutes=max(1, round((send.expires_at - send.now) / 60_000)),
-            brand=self._policy.brand or None,
-            origin=self._policy.origin,
+            brand=destination.brand or None,
+            origin=destination.origin,
             context=destination.context,
         )
         sending_ms = int((self._channel.deadline + MARGIN_SECONDS) * 1000)
@@ -193,7 +190,9 @@ class DeliveryWorker:
             return
         outcome = Outcome(DeliveryStatus.UNKNOWN, "internal")
         try:
-            outcome = await self._channel.deliver(to=destination.to, text=text)
+            outcome = await self._channel.deliver(
+                to=destination.to, text=text, sender=destination.sender
+            )
         except Exception:
             log.exception("delivery.channel_fault", challenge_id=job.challenge_id)
         finally:

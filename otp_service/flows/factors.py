@@ -10,23 +10,23 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from otp_service.core import proofs, totp
+from otp_service.core import totp
 from otp_service.core.challenge import (
     ChallengeAddress,
     SubjectAddress,
     address_of,
     challenge_id_for,
-    factor_id_for,
-    fingerprint,
+    lasting_id_for,
     subject_address,
 )
-from otp_service.core.envelopes import About, seed_of
-from otp_service.core.keyring import Keyring, Kind
+from otp_service.core.envelopes import seed_of
+from otp_service.core.keyring import Keyring
 from otp_service.core.policy import Policy
+from otp_service.core.proofs import ProofWish, Success
 from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.core.totp import Algorithm, Authenticator
 from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode
-from otp_service.store import keys
+from otp_service.flows.proofs import ProofMaking
 from otp_service.store.factors import Factor, Factors
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.telemetry import CHALLENGES
@@ -74,11 +74,13 @@ class AuthenticatorApps:
         keyring: Callable[[], Keyring],
         factors: Factors,
         recovery: RecoveryCodes,
+        proofs: ProofMaking,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
         self._factors = factors
         self._recovery = recovery
+        self._proofs = proofs
 
     async def enroll(
         self,
@@ -90,10 +92,11 @@ class AuthenticatorApps:
         name: str,
         algorithm: Algorithm,
         digits: int,
+        policy: Policy,
         handle: str,
     ) -> Enrollment:
         """
-        Make an authenticator that waits for its first code.
+        Make an authenticator that waits for its first code. `policy` is the caller's.
 
         Raises:
             TooManyFactors, Unavailable.
@@ -101,7 +104,7 @@ class AuthenticatorApps:
         """
         keyring = self._keyring()
         address = _own(keyring, caller, subject)
-        factor_id = factor_id_for(keyring, address, handle)
+        factor_id = lasting_id_for(keyring, address, handle)
         authenticator = Authenticator(seed=totp.new_seed(), algorithm=algorithm, digits=digits)
         expires_at = await self._factors.enroll(
             ChallengeAddress(factor_id, address),
@@ -114,7 +117,7 @@ class AuthenticatorApps:
         if expires_at is None:
             raise AlreadyIssued(factor_id)
         uri = authenticator.provisioning_uri(
-            account_name=account_name, issuer=issuer or self._policy.brand or "otp_service"
+            account_name=account_name, issuer=issuer or policy.brand or "otp_service"
         )
         log.info("factor.enrolled", caller=caller, factor_id=factor_id)
         return Enrollment(
@@ -155,6 +158,7 @@ class AuthenticatorApps:
         binding: str,
         handle: str,
         diagnose: bool,
+        wish: ProofWish,
     ) -> FactorVerified:
         """
         Accept the right code of any confirmed authenticator of the subject, each step once.
@@ -167,6 +171,7 @@ class AuthenticatorApps:
             binding: What the proof will be bound to, or "".
             handle: Of `new_handle`, the proof's own.
             diagnose: Whether a refusal may say that the person's clock is off.
+            wish: What is wanted of the proof.
 
         Raises:
             FactorNotFound, SubjectBlocked: no try was spent.
@@ -185,25 +190,20 @@ class AuthenticatorApps:
             CHALLENGES.labels(purpose, "wrong_code").inc()
             raise InvalidCode(tried.attempts_left, clock_off=off)
         factor, step = matched
-        proof_id = challenge_id_for(keyring, address, handle)
-        proof = proofs.derive(keyring, caller=caller, challenge_id=proof_id, attempt_id=handle)
-        at = await self._factors.accept(
-            address,
-            factor,
+        success = Success(
             caller=caller,
-            step=step,
-            proof_key=keys.proof(address.bucket, proofs.digest(proof)),
-            proof=proof_fields(
-                keyring,
-                caller,
-                subject,
-                proof_id,
-                purpose=purpose,
-                binding=binding,
-                method=METHOD,
-                amr=AMR,
-            ),
-            proof_ttl_ms=self._policy.proof_ttl * 1000,
+            id=challenge_id_for(keyring, address, handle),
+            attempt_id=handle,
+            challenge_id=None,
+            method=METHOD,
+            amr=AMR,
+            purpose=purpose,
+            binding=binding,
+            subject=subject,
+        )
+        proof = self._proofs.begin(success, wish)
+        at = await self._factors.accept(
+            address, factor, caller=caller, step=step, proof=proof.record
         )
         if at is None:
             raise InvalidCode(tried.attempts_left)
@@ -212,8 +212,8 @@ class AuthenticatorApps:
         return FactorVerified(
             factor_id=factor.factor_id,
             verified_at=at,
-            proof=proof,
-            proof_expires_in=self._policy.proof_ttl,
+            proof=proof.at(at),
+            proof_expires_in=proof.expires_in,
         )
 
     async def ways(self, caller: str, subject: str) -> tuple[list[Factor], int]:
@@ -246,33 +246,6 @@ class AuthenticatorApps:
             if step is not None:
                 found = factor, step
         return found
-
-
-def proof_fields(
-    keyring: Keyring,
-    caller: str,
-    subject: str,
-    proof_id: str,
-    *,
-    purpose: str,
-    binding: str,
-    method: str,
-    amr: tuple[str, ...],
-) -> dict[str, str]:
-    """Return what a proof's record says of a success without a challenge."""
-    bound = ""
-    if binding:
-        bound = fingerprint(keyring.active(Kind.NAME), "binding/v1", caller, binding)
-    return {
-        "audience": caller,
-        "caller": caller,
-        "id": proof_id,
-        "purpose": purpose,
-        "binding": bound,
-        "about": About(subject=subject, client_ref=None).seal(keyring, proof_id),
-        "method": method,
-        "amr": " ".join(amr),
-    }
 
 
 def _readable(

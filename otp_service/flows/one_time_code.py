@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from otp_service.channels.channel import Channel
-from otp_service.core import codes, proofs
+from otp_service.core import codes
 from otp_service.core.challenge import (
     ChallengeAddress,
     DeliveryStatus,
@@ -30,6 +30,7 @@ from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.limits import Ceiling
 from otp_service.core.messages import Catalogue, resolve_locale
 from otp_service.core.policy import Policy
+from otp_service.core.proofs import FOR_ITSELF, ProofWish, Success
 from otp_service.core.recipients import Recipient
 from otp_service.core.seal import SealBroken
 from otp_service.errors import (
@@ -42,14 +43,13 @@ from otp_service.errors import (
     Unavailable,
 )
 from otp_service.flows.hashing import HashPool
+from otp_service.flows.proofs import PendingProof, ProofMaking
 from otp_service.flows.send_limits import send_limits, served_recipient
-from otp_service.store import keys
 from otp_service.store.challenges import (
     Approved,
     Challenges,
     NewChallenge,
     Opened,
-    Reserved,
     View,
     ended,
 )
@@ -154,6 +154,7 @@ class OneTimeCodes:
         hashes: HashPool,
         catalogue: Catalogue,
         channel: Channel,
+        proofs: ProofMaking,
         wanted: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -163,15 +164,19 @@ class OneTimeCodes:
         self._hashes = hashes
         self._catalogue = catalogue
         self._channel = channel
+        self._proofs = proofs
         self._ceiling = Ceiling(policy.per_process)
         self._wanted = wanted
         self._clock = clock
 
-    async def request(self, caller: str, ask: CodeRequest, *, handle: str) -> Issued:
+    async def request(
+        self, caller: str, ask: CodeRequest, *, policy: Policy, handle: str
+    ) -> Issued:
         """
         Open a challenge and queue its code.
 
         Args:
+            policy: The caller's; what it says of the challenge holds until its end.
             handle: Of `new_handle`; the same again opens nothing new and tells of the challenge it opened.
 
         Raises:
@@ -179,8 +184,8 @@ class OneTimeCodes:
             RateLimited, SubjectBlocked, QuotaExceeded: and nothing was counted.
             Overloaded, Unavailable.
         """
-        policy, keyring = self._policy, self._keyring()
-        recipient = served_recipient(self._policy, ask.to)
+        keyring = self._keyring()
+        recipient = served_recipient(policy, ask.to)
         self._require_channel()
         subject = subject_address(keyring, caller, _subject(ask, recipient))
         challenge_id = challenge_id_for(keyring, subject, handle)
@@ -192,9 +197,14 @@ class OneTimeCodes:
             binding=self._binding(caller, ask.binding),
             about=About(subject=ask.subject, client_ref=ask.client_ref).seal(keyring, challenge_id),
             sealed=Destination(
-                to=recipient.e164, context=ask.context, client_ip=ask.client_ip
+                to=recipient.e164,
+                context=ask.context,
+                client_ip=ask.client_ip,
+                brand=policy.brand,
+                sender=policy.sender,
+                origin=policy.origin,
             ).seal(keyring, challenge_id),
-            locale=resolve_locale(ask.locale, self._catalogue.locales, policy.locale),
+            locale=self._locale(policy, ask.locale),
             digits=policy.digits,
             max_attempts=policy.max_attempts,
             max_sends=policy.max_sends,
@@ -204,7 +214,7 @@ class OneTimeCodes:
             retention_ms=policy.retention * 1000,
             events=await self._wanted(caller),
         )
-        limits = self._limits(caller, recipient, ask.client_ip)
+        limits = self._limits(policy, caller, recipient, ask.client_ip)
         with self._headroom():
             opened = await self._challenges.open(new, limits)
         if opened is None:
@@ -213,11 +223,14 @@ class OneTimeCodes:
         log.info("challenge.opened", caller=caller, challenge_id=challenge_id, purpose=ask.purpose)
         return self._issued(address, recipient.masked, opened)
 
-    async def resend(self, caller: str, challenge_id: str, *, handle: str) -> Issued:
+    async def resend(
+        self, caller: str, challenge_id: str, *, policy: Policy, handle: str
+    ) -> Issued:
         """
         Queue a new code; the old one is dead, and neither tries nor limits start anew.
 
         Args:
+            policy: The caller's.
             handle: Of `new_handle`; the same again queues nothing.
 
         Raises:
@@ -236,22 +249,35 @@ class OneTimeCodes:
             destination = Destination.open(keyring, sealed, challenge_id)
         except SealBroken:
             raise ChallengeNotFound from None  # its key was taken away
-        recipient = served_recipient(self._policy, destination.to)
-        limits = self._limits(caller, recipient, destination.client_ip)
+        recipient = served_recipient(policy, destination.to)
+        limits = self._limits(policy, caller, recipient, destination.client_ip)
         with self._headroom():
             opened = await self._challenges.resend(address, limits, caller=caller, resend_id=handle)
         log.info("challenge.resent", caller=caller, challenge_id=challenge_id)
         return self._issued(address, recipient.masked, opened)
 
     async def verify(
-        self, caller: str, challenge_id: str, code: str, *, purpose: str, binding: str, handle: str
+        self,
+        caller: str,
+        challenge_id: str,
+        code: str,
+        *,
+        purpose: str,
+        binding: str,
+        handle: str,
+        wish: ProofWish = FOR_ITSELF,
     ) -> Verified:
         """
         Accept the right code, once.
 
         Args:
+            caller: Who asks; the one that requested.
+            challenge_id: As it was given.
             code: 4 to 10 ASCII digits, normalised.
+            purpose: As requested.
+            binding: As requested, or "".
             handle: Of `new_handle`; the same again after success succeeds again with the same proof.
+            wish: What is wanted of the proof.
 
         Raises:
             ChallengeNotFound, ChallengeMismatch, CodeNotSent, ChallengeEnded, SubjectBlocked, InvalidRequest,
@@ -271,15 +297,22 @@ class OneTimeCodes:
                 digits=len(code),
                 attempt_id=handle,
             )
-            proving = keyring.active(Kind.PROOF).kid
-            if isinstance(reserved, Approved):
-                proving = reserved.proof_kid
-            proof = proofs.derive(
-                keyring, caller=caller, challenge_id=challenge_id, attempt_id=handle, kid=proving
+            success = Success(
+                caller=caller,
+                id=challenge_id,
+                attempt_id=handle,
+                challenge_id=challenge_id,
+                method=METHOD,
+                amr=AMR,
+                purpose=purpose,
+                binding=binding,
+                subject=_about(keyring, reserved.about, challenge_id).subject,
             )
-            about = _about(keyring, reserved.about, challenge_id)
             if isinstance(reserved, Approved):
-                return self._verified(address, purpose, about, reserved.ended_at, proof)
+                before = self._proofs.begin(success, wish, kid=reserved.proof_kid)
+                return _verified(success, before, reserved.ended_at)
+            proving = keyring.active(Kind.PROOF).kid
+            proof = self._proofs.begin(success, wish, kid=proving)
             for candidate in reserved.candidates:
                 pepper = keyring.find(Kind.PEPPER, candidate.kid)
                 if pepper is None:
@@ -291,13 +324,11 @@ class OneTimeCodes:
                         generation=candidate.generation,
                         attempt_id=handle,
                         proof_kid=proving,
-                        proof_key=keys.proof(address.subject.bucket, proofs.digest(proof)),
-                        proof=self._proof_fields(caller, address, purpose, bound, reserved),
-                        proof_ttl_ms=self._policy.proof_ttl * 1000,
+                        proof=proof.record,
                     )
                     CHALLENGES.labels(purpose, "approved").inc()
                     log.info("challenge.approved", caller=caller, challenge_id=challenge_id)
-                    return self._verified(address, purpose, about, ended_at, proof)
+                    return _verified(success, proof, ended_at)
         log.info(
             "challenge.wrong_code",
             caller=caller,
@@ -374,13 +405,18 @@ class OneTimeCodes:
             return ""
         return fingerprint(self._keyring().active(Kind.NAME), "binding/v1", caller, binding)
 
+    def _locale(self, policy: Policy, asked: str | None) -> str:
+        allowed = set(self._catalogue.locales)
+        if policy.locales is not None:
+            allowed &= policy.locales | {policy.locale}
+        default = policy.locale if policy.locale in allowed else self._policy.locale
+        return resolve_locale(asked, allowed | {default}, default)
+
     def _limits(
-        self, caller: str, recipient: Recipient, client_ip: str | None
+        self, policy: Policy, caller: str, recipient: Recipient, client_ip: str | None
     ) -> list[ChargedLimit]:
         phones = self._keyring().in_order(Kind.PHONE)
-        return send_limits(
-            self._policy, phones, caller=caller, recipient=recipient, client_ip=client_ip
-        )
+        return send_limits(policy, phones, caller=caller, recipient=recipient, client_ip=client_ip)
 
     def _issued(self, address: ChallengeAddress, masked: str, opened: Opened) -> Issued:
         per_recipient = [window.remaining for window in opened.windows]
@@ -421,37 +457,6 @@ class OneTimeCodes:
             windows=(),
         )
 
-    def _proof_fields(
-        self, caller: str, address: ChallengeAddress, purpose: str, bound: str, reserved: Reserved
-    ) -> dict[str, str]:
-        return {
-            "audience": caller,
-            "caller": caller,
-            "id": address.challenge_id,
-            "purpose": purpose,
-            "binding": bound,
-            "about": reserved.about,
-            "method": METHOD,
-            "amr": " ".join(AMR),
-        }
-
-    def _verified(
-        self,
-        address: ChallengeAddress,
-        purpose: str,
-        about: About,
-        verified_at: int,
-        proof: str,
-    ) -> Verified:
-        return Verified(
-            challenge_id=address.challenge_id,
-            purpose=purpose,
-            subject=about.subject,
-            verified_at=verified_at,
-            proof=proof,
-            proof_expires_in=self._policy.proof_ttl,
-        )
-
 
 def _address(keyring: Keyring, challenge_id: str) -> ChallengeAddress:
     address = address_of(keyring, challenge_id)
@@ -469,3 +474,14 @@ def _about(keyring: Keyring, sealed: str, challenge_id: str) -> About:
 
 def _subject(ask: CodeRequest, recipient: Recipient) -> str:
     return f"subject:{ask.subject}" if ask.subject is not None else f"recipient:{recipient.e164}"
+
+
+def _verified(success: Success, proof: PendingProof, verified_at: int) -> Verified:
+    return Verified(
+        challenge_id=success.id,
+        purpose=success.purpose,
+        subject=success.subject,
+        verified_at=verified_at,
+        proof=proof.at(verified_at),
+        proof_expires_in=proof.expires_in,
+    )

@@ -134,13 +134,14 @@ class OptIn:
         self._issuer = issuer
         self._announce = announce
 
-    async def request(self, caller: str, wish: Wish, *, handle: str) -> Asked:
+    async def request(self, caller: str, wish: Wish, *, policy: Policy, handle: str) -> Asked:
         """
         Ask the person to confirm by a code.
 
         Args:
             caller: Who asks.
             wish: What for.
+            policy: The caller's.
             handle: Of `new_handle`; the same again sends nothing.
 
         Raises:
@@ -148,13 +149,15 @@ class OptIn:
             RateLimited, QuotaExceeded: and nothing was counted.
             SubjectBlocked, Overloaded, Unavailable.
         """
-        recipient = served_recipient(self._policy, wish.mobile)
+        recipient = served_recipient(policy, wish.mobile)
         address = self._address(caller, recipient, wish.group_id)
         if self._codes is not None:
-            return await self._request_own(self._codes, caller, wish, recipient, address, handle)
+            return await self._request_own(
+                self._codes, caller, wish, recipient, address, policy, handle
+            )
         phones = self._keyring().in_order(Kind.PHONE)
         limits = send_limits(
-            self._policy, phones, caller=caller, recipient=recipient, client_ip=wish.client_ip
+            policy, phones, caller=caller, recipient=recipient, client_ip=wish.client_ip
         )
         kept = _Kept(consent=wish.consent, custom_fields={}, challenge_id=None)
         opened = await self._opt_ins.open(
@@ -261,6 +264,7 @@ class OptIn:
         wish: Wish,
         recipient: Recipient,
         address: SubjectAddress,
+        policy: Policy,
         handle: str,
     ) -> Asked:
         ask = CodeRequest(
@@ -270,7 +274,7 @@ class OptIn:
             locale=wish.consent.locale,
             client_ip=wish.client_ip,
         )
-        issued = await codes.request(caller, ask, handle=handle)
+        issued = await codes.request(caller, ask, policy=policy, handle=handle)
         kept = _Kept(
             consent=wish.consent,
             custom_fields=wish.custom_fields,
@@ -304,7 +308,12 @@ class OptIn:
         name = self._keyring().active(Kind.NAME)
         handle = fingerprint(name, "opt-in-try/v1", challenge_id, activation)
         await codes.verify(
-            caller, challenge_id, activation, purpose=PURPOSE, binding="", handle=handle
+            caller,
+            challenge_id,
+            activation,
+            purpose=PURPOSE,
+            binding="",
+            handle=handle,
         )
 
     async def _ask_site(self, wish: Wish, recipient: Recipient, pending_before: bool) -> bool:

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from otp_service.core import proofs, recovery_codes
+from otp_service.core import recovery_codes
 from otp_service.core.challenge import challenge_id_for, subject_address
 from otp_service.core.keyring import Keyring, Kind
-from otp_service.core.policy import Policy
+from otp_service.core.proofs import ProofWish, Success
 from otp_service.errors import InvalidCode
-from otp_service.flows.factors import proof_fields
 from otp_service.flows.hashing import HashPool
-from otp_service.store import keys
+from otp_service.flows.proofs import ProofMaking
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.telemetry import CHALLENGES
 
@@ -41,15 +40,15 @@ class Recovery:
     def __init__(
         self,
         *,
-        policy: Policy,
         keyring: Callable[[], Keyring],
         codes: RecoveryCodes,
         hashes: HashPool,
+        proofs: ProofMaking,
     ) -> None:
-        self._policy = policy
         self._keyring = keyring
         self._codes = codes
         self._hashes = hashes
+        self._proofs = proofs
 
     async def issue(self, caller: str, subject: str) -> tuple[Sequence[str], int]:
         """
@@ -76,7 +75,15 @@ class Recovery:
         return shown, at
 
     async def redeem(
-        self, caller: str, subject: str, code: str, *, purpose: str, binding: str, handle: str
+        self,
+        caller: str,
+        subject: str,
+        code: str,
+        *,
+        purpose: str,
+        binding: str,
+        handle: str,
+        wish: ProofWish,
     ) -> Redeemed:
         """
         Accept a code, once.
@@ -88,6 +95,7 @@ class Recovery:
             purpose: What the proof will say.
             binding: What the proof will be bound to, or "".
             handle: Of `new_handle`, the proof's own.
+            wish: What is wanted of the proof.
 
         Raises:
             FactorNotFound, SubjectBlocked, Overloaded: no try was spent.
@@ -105,25 +113,19 @@ class Recovery:
             message = recovery_codes.message(name, pseudonym=whose, code=code)
             if not await hashing.matches(tried.phc, message):
                 raise InvalidCode(tried.attempts_left)
-        proof_id = challenge_id_for(keyring, address, handle)
-        proof = proofs.derive(keyring, caller=caller, challenge_id=proof_id, attempt_id=handle)
-        redeemed = await self._codes.redeem(
-            address,
-            index=index,
-            phc=tried.phc,
-            proof_key=keys.proof(address.bucket, proofs.digest(proof)),
-            proof=proof_fields(
-                keyring,
-                caller,
-                subject,
-                proof_id,
-                purpose=purpose,
-                binding=binding,
-                method=METHOD,
-                amr=AMR,
-            ),
-            proof_ttl_ms=self._policy.proof_ttl * 1000,
+        success = Success(
+            caller=caller,
+            id=challenge_id_for(keyring, address, handle),
+            attempt_id=handle,
+            challenge_id=None,
+            method=METHOD,
+            amr=AMR,
+            purpose=purpose,
+            binding=binding,
+            subject=subject,
         )
+        proof = self._proofs.begin(success, wish)
+        redeemed = await self._codes.redeem(address, index=index, phc=tried.phc, proof=proof.record)
         if redeemed is None:
             raise InvalidCode(tried.attempts_left)
         verified_at, remaining = redeemed
@@ -132,6 +134,6 @@ class Recovery:
         return Redeemed(
             verified_at=verified_at,
             remaining=remaining,
-            proof=proof,
-            proof_expires_in=self._policy.proof_ttl,
+            proof=proof.at(verified_at),
+            proof_expires_in=proof.expires_in,
         )

@@ -1,11 +1,18 @@
-"""For how long a key is needed after another one has taken its place, where that is only a matter of time."""
+"""How long a key waits before it makes anything, and for how long it is needed after another took its place."""
 
 from otp_service.core.keyring import Kind
 from otp_service.core.policy import Policy
+from otp_service.core.signing import CACHE_SECONDS
 from otp_service.flows.tracing import TRACE_SECONDS
 from otp_service.store.idempotency import MEMORY_MS
 
-PUBLISHED_SECONDS = 30  # in which every process has surely read a changed ring: it looks each 5 s
+READ_SECONDS = 30  # in which every process has surely read a changed ring: it looks each 5 s
+_SIGNS = (Kind.SIGNING, Kind.PROOF)
+
+
+def promotable_seconds(kind: Kind) -> int:
+    """Return the seconds after which everybody who checks knows a new key: processes, and copies of the key set."""
+    return READ_SECONDS + (CACHE_SECONDS if kind in _SIGNS else 0)
 
 
 def needed_seconds(kind: Kind, policy: Policy) -> int | None:
@@ -28,6 +35,8 @@ def needed_seconds(kind: Kind, policy: Policy) -> int | None:
             needed = max(policy.code_ttl, TRACE_SECONDS)
         case Kind.PROOF:
             needed = policy.proof_ttl
+        case Kind.DEVICE:
+            needed = policy.device_ttl
         case Kind.PHONE:
             needed = max(remembered, *(window.seconds for window in limits))
         case Kind.ROUTE:
@@ -39,4 +48,4 @@ def needed_seconds(kind: Kind, policy: Policy) -> int | None:
             needed = 0
         case Kind.SIGNING | Kind.NAME:
             return None
-    return needed + PUBLISHED_SECONDS
+    return needed + READ_SECONDS

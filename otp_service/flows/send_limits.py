@@ -51,6 +51,7 @@ def _under(
             key=key("recipient", caller, recipient.e164),
             windows=[("recipient", window) for window in policy.per_recipient],
             cooldown=policy.cooldown,
+            cooldown_window=policy.cooldown_window,
         ),
         ChargedLimit(
             key=key("recipient_total", recipient.e164),

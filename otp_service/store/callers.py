@@ -1,14 +1,23 @@
-"""Callers and their credentials: only keyed digests are stored, at most two live at a time."""
+"""
+Callers, their credentials and identities: only keyed digests of credentials are stored, at most two live at a time.
 
+An identity leads to a name by a key of its own. That key is a hint: what counts is the record, which must hold the
+identity too, so the two need no common script and a key that was left behind leads nowhere.
+"""
+
+import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from otp_service.core.caller_policy import CallerPolicy
 from otp_service.core.credentials import StoredCredential
+from otp_service.core.identities import Identity, StoredIdentity
 from otp_service.errors import Unavailable
 from otp_service.store import keys
 from otp_service.store.connection import FAULTS, Connection
+from otp_service.store.scripts import Scripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +30,24 @@ class CallerRecord:
         scopes: What its credentials may do.
         created_at: Unix seconds.
         credentials: At most two, the newest last.
+        policy: Its own rules.
+        identities: As which it may come besides.
+        read_as: The text that it was read from; "" for one that was not.
     """
 
     name: str
     scopes: frozenset[str]
     created_at: int
     credentials: tuple[StoredCredential, ...]
+    policy: CallerPolicy = field(default_factory=CallerPolicy)
+    identities: tuple[StoredIdentity, ...] = ()
+    read_as: str = field(default="", repr=False, compare=False)
+
+    def has(self, given: Identity) -> bool:
+        """Whether an identity is among those of the record; not whether it was bound with our key."""
+        return any(
+            (known.kind, known.value) == (given.kind, given.value) for known in self.identities
+        )
 
 
 class Callers:
@@ -40,6 +61,32 @@ class Callers:
         text = await self._command("GET", keys.caller(name))
         return _read(name, text) if text is not None else None
 
+    async def named(self, given: Identity) -> str | None:
+        """Return the name to which an identity leads, or None. Raises Unavailable."""
+        name = await self._command("GET", _key_of(given))
+        return str(name) if name is not None else None
+
+    async def lead(self, given: Identity, name: str) -> str | None:
+        """
+        Make an identity lead to a caller; return whose it is if it is another's, and change nothing.
+
+        Raises:
+            Unavailable.
+        """
+        if await self._command("SET", _key_of(given), name, "NX") is not None:
+            return None
+        held = await self.named(given)
+        if held is not None and held != name:
+            record = await self.find(held)
+            if record is not None and record.has(given):
+                return held
+        await self._command("SET", _key_of(given), name)
+        return None
+
+    async def unlead(self, given: Identity) -> None:
+        """Make an identity lead nowhere. Raises Unavailable."""
+        await self._command("DEL", _key_of(given))
+
     async def create(self, record: CallerRecord) -> bool:
         """Store a new caller; False if the name is taken. Raises Unavailable."""
         return (
@@ -47,8 +94,14 @@ class Callers:
         )
 
     async def replace(self, record: CallerRecord) -> None:
-        """Store a changed caller. Raises Unavailable."""
+        """Store a caller, whatever was there. Raises Unavailable."""
         await self._command("SET", keys.caller(record.name), _write(record))
+
+    async def change(self, record: CallerRecord) -> bool:
+        """Store a record that was read and changed; False if somebody else was first. Raises Unavailable."""
+        told = json.dumps({"read": record.read_as, "changed": _write(record)})
+        scripts = Scripts(self._connection)
+        return bool(await scripts.evaluate("replace_caller", [keys.caller(record.name)], told))
 
     async def remove(self, name: str) -> bool:
         """Remove a caller, its credentials and its webhooks; False if there was none. Raises Unavailable."""
@@ -74,12 +127,18 @@ class Callers:
             raise Unavailable(f"redis: callers: {type(error).__name__}") from error
 
 
+def _key_of(given: Identity) -> str:
+    return keys.identity(hashlib.sha256(f"{given.kind}\0{given.value}".encode()).hexdigest())
+
+
 def _write(record: CallerRecord) -> str:
     return json.dumps(
         {
             "scopes": sorted(record.scopes),
             "created_at": record.created_at,
             "credentials": [asdict(credential) for credential in record.credentials],
+            "policy": record.policy.texts(),
+            "identities": [asdict(identity) for identity in record.identities],
         }
     )
 
@@ -93,6 +152,9 @@ def _read(name: str, text: str) -> CallerRecord:
             scopes=frozenset(data["scopes"]),
             created_at=int(data["created_at"]),
             credentials=tuple(StoredCredential(**entry) for entry in credentials),
+            policy=CallerPolicy.read(data.get("policy", {})),
+            identities=tuple(StoredIdentity(**entry) for entry in data.get("identities", ())),
+            read_as=text,
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Unavailable("redis: a caller's record is damaged") from None

@@ -24,6 +24,7 @@ from otp_service.errors import (
 from otp_service.store import keys
 from otp_service.store.guards import blocked, budget_fields
 from otp_service.store.limits import ChargedLimit, Limits, WindowState, limited
+from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
 from otp_service.store.scripts import Scripts
 
 FACTOR = "sms"
@@ -280,9 +281,7 @@ class Challenges:
         generation: int,
         attempt_id: str,
         proof_kid: str,
-        proof_key: str,
-        proof: Mapping[str, str],
-        proof_ttl_ms: int,
+        proof: ProofRecord | None,
     ) -> int:
         """
         Spend the challenge and write the proof; return when, in Unix milliseconds. One winner.
@@ -292,22 +291,20 @@ class Challenges:
             CodeNotSent: a resend came between.
             Unavailable: Redis; the code may be spent.
         """
-        flat = [part for field in proof.items() for part in field]
         answer = await self._scripts.run(
             "consume_challenge",
             [
                 *_base(address),
                 keys.guard(address.subject, FACTOR),
-                proof_key,
                 keys.events(address.subject.bucket),
+                *proof_keys(proof),
             ],
             {
                 "id": address.challenge_id,
                 "generation": generation,
                 "attempt_id": attempt_id,
                 "proof_kid": proof_kid,
-                "proof": flat,
-                "proof_ttl_ms": proof_ttl_ms,
+                **proof_args(proof),
             },
             durable=True,
         )

@@ -9,6 +9,7 @@ from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound, TooManyFactors
 from otp_service.store import keys
 from otp_service.store.guards import blocked, budget_fields
+from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
 from otp_service.store.scripts import Scripts
 
 FACTOR = "totp"
@@ -107,7 +108,7 @@ class Factors:
 
     async def remove(self, address: ChallengeAddress, *, caller: str) -> Factor:
         """
-        Remove one; it is refused from this moment.
+        Remove one; it is refused from this moment, and with a confirmed one every remembered device of the subject.
 
         Raises:
             FactorNotFound, Unavailable.
@@ -159,9 +160,7 @@ class Factors:
         *,
         caller: str,
         step: int,
-        proof_key: str,
-        proof: Mapping[str, str],
-        proof_ttl_ms: int,
+        proof: ProofRecord | None,
     ) -> int | None:
         """
         Accept a step and write the proof; return when, or None if this step or a later one was accepted before.
@@ -171,14 +170,13 @@ class Factors:
         """
         answer = await self._scripts.run(
             "accept_step",
-            [keys.factors(subject), keys.guard(subject, FACTOR), proof_key],
+            [keys.factors(subject), keys.guard(subject, FACTOR), *proof_keys(proof)],
             {
                 "id": factor.factor_id,
                 "caller": caller,
                 "step": step,
                 "confirm": False,
-                "proof": [part for field in proof.items() for part in field],
-                "proof_ttl_ms": proof_ttl_ms,
+                **proof_args(proof),
             },
             durable=True,
         )
@@ -187,7 +185,7 @@ class Factors:
     async def _change(self, address: ChallengeAddress, fields: Mapping[str, Any]) -> Factor:
         answer = await self._scripts.run(
             "change_factor",
-            [keys.factors(address.subject)],
+            [keys.factors(address.subject), keys.devices(address.subject)],
             {"id": address.challenge_id, **fields},
             durable=True,
         )

@@ -16,6 +16,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:opt-in:<tag>          hash    an opt-in whose code the site drew             until end + retention
     otp:{b}:factors:<tag>         hash    authenticators, their seeds sealed             permanent once confirmed
     otp:{b}:recovery:<tag>        hash    digests of recovery codes                      permanent
+    otp:{b}:devices:<tag>         hash    remembered devices: generations, sealed names  until the last one's end
     otp:credit                    hash    what the SMS gateway said last is left         a week from then
     otp:turn:<what>               text    until when one process has done something      its interval
     otp:{00}:probe                string  that Redis takes writes                        1 s
@@ -23,6 +24,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
+    otp:identity:<digest>         string  the caller that a token or certificate names   permanent
     otp:webhooks:<caller>         hash    endpoints, their addresses and secrets sealed  permanent
     otp:{outgoing}:due            zset    endpoints by when they have their next turn    30 days after the last message
     otp:{outgoing}:waiting:<e>    zset    messages for an endpoint by when they are due  the same
@@ -39,6 +41,7 @@ from otp_service.core.challenge import BUCKETS, ChallengeAddress, SubjectAddress
 PERMANENT = (
     re.compile(r"otp:\{[0-9a-f]{2}\}:(queue|events|factors:[0-9a-f]{32}|recovery:[0-9a-f]{32})"),
     re.compile(r"otp:(caller|webhooks):[a-z0-9-]+"),
+    re.compile(r"otp:identity:[0-9a-f]{64}"),
 )
 
 _SUBJECTS = re.compile(
@@ -147,6 +150,10 @@ def recovery(address: SubjectAddress) -> str:
     return _of_subject(address, "recovery")
 
 
+def devices(address: SubjectAddress) -> str:
+    return _of_subject(address, "devices")
+
+
 def opt_in_seen(what: str) -> str:
     return f"{_P}opt-in-seen:{what}"
 
@@ -157,6 +164,10 @@ def opt_in(address: SubjectAddress) -> str:
 
 def caller(name: str) -> str:
     return f"{_P}caller:{name}"
+
+
+def identity(digest: str) -> str:
+    return f"{_P}identity:{digest}"
 
 
 def webhooks(caller_name: str) -> str:
@@ -180,7 +191,7 @@ def turn(what: str) -> str:
 
 
 ALL = f"{_P}*"
-FACTORS = ":factors:"
+FACTORS, DEVICES = ":factors:", ":devices:"
 OFF = ":off"  # after an endpoint's id: the field that says why nothing is sent to it
 CALLERS = f"{_P}caller:*"
 WEBHOOKS = f"{_P}webhooks:*"

@@ -2,8 +2,8 @@
 What may lie in Redis for longer than a key of the ring is in use, found by looking at every key.
 
 Sealed for good are the seeds of authenticators and the addresses and secrets of webhook endpoints; for some weeks the
-messages that wait for one; for moments, where a worker runs, what these are to be told of. Named for good is what
-belongs to a subject. All else ends by itself (`flows.rotation`).
+names of devices and the messages that wait for an endpoint; for moments, where a worker runs, what endpoints are to be
+told of. Named for good is what belongs to a subject. All else ends by itself (`flows.rotation`).
 """
 
 import json
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otp_service.core.challenge import SubjectAddress, subject_of
-from otp_service.core.envelopes import seed_of
+from otp_service.core.envelopes import device_name_of, seed_of
 from otp_service.core.keyring import Keyring
 from otp_service.errors import Unavailable
 from otp_service.store import keys
@@ -54,7 +54,7 @@ class Sealed:
     def sealed(self) -> str:
         """The sealed text; "" where there is none, as of a damaged field."""
         try:
-            return str(json.loads(self.text)[self.member])
+            return str(json.loads(self.text)[self.member] or "")
         except (ValueError, KeyError, TypeError):
             return ""
 
@@ -99,6 +99,12 @@ class Lasting:
                 for factor_id, text in (await _fields(client, name)).items():
                     owner = seed_of(subject, factor_id) if subject else None
                     yield Sealed("authenticator", name, factor_id, text, "seed", owner)
+            elif keys.DEVICES in name:
+                for device_id, text in (await _fields(client, name)).items():
+                    owner = device_name_of(subject, device_id) if subject else None
+                    device = Sealed("name of a device", name, device_id, text, "name", owner)
+                    if device.sealed:
+                        yield device
         elif name.startswith(keys.WEBHOOKS[:-1]):
             for endpoint, text in (await _fields(client, name)).items():
                 if not endpoint.endswith(keys.OFF):

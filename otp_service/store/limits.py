@@ -46,12 +46,13 @@ class ChargedLimit:
     Attributes:
         key: Its sorted set.
         windows: By name, the longest first.
-        cooldown: Seconds to wait after the first, second, … send within `cooldown_window`; the last repeats.
+        cooldown: Seconds to wait after the first, second, … send within `cooldown_window` seconds; the last repeats.
     """
 
     key: str
     windows: Sequence[tuple[str, Window]]
     cooldown: Sequence[int] = ()
+    cooldown_window: int = 0
 
     def spec(self, index: int) -> dict[str, Any]:
         """Return it as _limits.lua reads it."""
@@ -64,7 +65,7 @@ class ChargedLimit:
         }
         if self.cooldown:
             spec["cooldown"] = [step * 1000 for step in self.cooldown]
-            spec["cooldown_window"] = self.windows[-1][1].seconds * 1000
+            spec["cooldown_window"] = self.cooldown_window * 1000
         return spec
 
 

@@ -1,8 +1,45 @@
 """Proofs in Redis: what each proves, under its digest, until it is redeemed or its time is over."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from otp_service.core import proofs
+from otp_service.errors import Unavailable
 from otp_service.store import keys
 from otp_service.store.scripts import Scripts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRecord:
+    """
+    What a script that accepts something writes of its proof, in the same step.
+
+    Attributes:
+        key: In the slot of the subject; see `keys.proof`.
+        fields: What the proof proves; the script adds `verified_at` and `expires_at`.
+    """
+
+    key: str
+    fields: Mapping[str, str]
+    ttl_ms: int
+
+
+def proof_keys(record: ProofRecord | None) -> list[str]:
+    """Return the last of KEYS: the record's, or none for a proof that is not recorded."""
+    return [record.key] if record else []
+
+
+def proof_args(record: ProofRecord | None) -> dict[str, Any]:
+    """Return the fields of ARGV[1] that `_proof.lua` reads."""
+    if record is None:
+        return {}
+    flat = [part for item in record.fields.items() for part in item]
+    return {"proof": flat, "proof_ttl_ms": record.ttl_ms}
+
+
+class ProofMisplaced(Exception):
+    """A proof was shown by its own audience, for another purpose or binding."""
 
 
 class Proofs:
@@ -11,11 +48,20 @@ class Proofs:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    async def spend(self, proof: str, *, caller: str) -> dict[str, str] | None:
+    async def spend(
+        self, proof: str, *, caller: str, purpose: str | None, binding: str
+    ) -> dict[str, str] | None:
         """
         Return what the proof proves, once, to the caller it is meant for; None for everything else.
 
+        Args:
+            proof: As it was shown.
+            caller: Who asks.
+            purpose: What it must be for, or None for anything.
+            binding: The fingerprint of what it must be bound to, or "" for nothing.
+
         Raises:
+            ProofMisplaced: and it is spent.
             Unavailable: Redis; the proof may be spent.
         """
         bucket = proofs.bucket_of(proof)
@@ -24,7 +70,16 @@ class Proofs:
         answer = await self._scripts.run(
             "spend_proof",
             [keys.proof(bucket, proofs.digest(proof))],
-            {"caller": caller},
+            {"caller": caller, "binding": binding}
+            | ({"purpose": purpose} if purpose is not None else {}),
             durable=True,
         )
-        return dict(answer["fields"]) if answer["verdict"] == "spent" else None
+        match answer["verdict"]:
+            case "spent":
+                return dict(answer["fields"])
+            case "misplaced":
+                raise ProofMisplaced
+            case "inactive":
+                return None
+            case other:
+                raise Unavailable(f"redis: unknown verdict {other!r}")

@@ -8,6 +8,7 @@ from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound, Unavailable
 from otp_service.store import keys
 from otp_service.store.guards import blocked, budget_fields
+from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
 from otp_service.store.scripts import Scripts
 
 FACTOR = "recovery"
@@ -76,9 +77,7 @@ class RecoveryCodes:
         *,
         index: str,
         phc: str,
-        proof_key: str,
-        proof: Mapping[str, str],
-        proof_ttl_ms: int,
+        proof: ProofRecord | None,
     ) -> tuple[int, int] | None:
         """
         Burn a code and write the proof; return when, and how many are left. One winner; None for everybody else.
@@ -88,12 +87,11 @@ class RecoveryCodes:
         """
         answer = await self._scripts.run(
             "redeem_recovery_code",
-            [keys.recovery(subject), keys.guard(subject, FACTOR), proof_key],
+            [keys.recovery(subject), keys.guard(subject, FACTOR), *proof_keys(proof)],
             {
                 "index": index,
                 "phc": phc,
-                "proof": [part for field in proof.items() for part in field],
-                "proof_ttl_ms": proof_ttl_ms,
+                **proof_args(proof),
             },
             durable=True,
         )

@@ -22,6 +22,7 @@ from otp_service.web.models import (
 )
 from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
+from otp_service.web.proofs import wished
 
 DIAGNOSE = "factors:diagnose"
 
@@ -36,6 +37,7 @@ async def enroll_totp(call: Call) -> Answer:
         name=sent.name or "Authenticator app",
         algorithm=Algorithm(sent.algorithm),
         digits=sent.digits,
+        policy=call.caller.policy,
         handle=call.handle,
     )
     return Answer(
@@ -59,6 +61,7 @@ async def confirm_totp(call: Call) -> Answer:
 
 async def verify_totp(call: Call) -> Answer:
     sent: TotpVerifyBody = call.body
+    call.require_purpose(sent.purpose)
     verified = await call.service.apps.verify(
         call.caller.name,
         sent.subject,
@@ -66,6 +69,7 @@ async def verify_totp(call: Call) -> Answer:
         purpose=sent.purpose,
         binding=sent.binding or "",
         handle=call.handle,
+        wish=wished(call),
         diagnose=DIAGNOSE in call.caller.scopes,
     )
     return Answer(
@@ -114,6 +118,7 @@ async def issue_recovery_codes(call: Call) -> Answer:
 
 async def redeem_recovery_code(call: Call) -> Answer:
     sent: RecoveryVerifyBody = call.body
+    call.require_purpose(sent.purpose)
     redeemed = await call.service.recovery.redeem(
         call.caller.name,
         sent.subject,
@@ -121,6 +126,7 @@ async def redeem_recovery_code(call: Call) -> Answer:
         purpose=sent.purpose,
         binding=sent.binding or "",
         handle=call.handle,
+        wish=wished(call),
     )
     return Answer(
         RecoveryVerification(

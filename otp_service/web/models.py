@@ -108,6 +108,30 @@ Moment = Annotated[str, Field(description="RFC 3339, UTC.", examples=["2026-11-2
 Seconds = Annotated[int, Field(ge=0, description="Seconds.", examples=[300])]
 
 
+class VerifiesBody(Sent):
+    """What every verification is asked for, beside the code."""
+
+    purpose: Purpose
+    binding: Binding | None = None
+    audience: Annotated[
+        str | None,
+        Field(
+            pattern="^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$",
+            description="The caller that the proof is for; by default the one that verifies. Another needs the scope "
+            "proof:vouch. Whether there is a caller of that name is not told.",
+            examples=["payments"],
+        ),
+    ] = None
+    proof_format: Annotated[
+        Literal["opaque", "jwt"],
+        Field(
+            description="opaque: redeemed once at /proofs/introspect. jwt: signed (typ otp-proof+jwt), checked by its "
+            "audience with /.well-known/jwks.json; nobody counts how often it is shown, so the audience must remember "
+            "its jti until exp."
+        ),
+    ] = "opaque"
+
+
 class CodeRequestBody(Sent):
     to: Annotated[
         str,
@@ -164,11 +188,9 @@ class CodeRequestBody(Sent):
     ] = None
 
 
-class VerifyBody(Sent):
+class VerifyBody(VerifiesBody):
     challenge_id: ChallengeId
     code: Code
-    purpose: Purpose
-    binding: Binding | None = None
 
 
 class ChallengeBody(Sent):
@@ -179,11 +201,20 @@ class IntrospectBody(Sent):
     proof: Annotated[
         str,
         Field(
-            pattern="^[A-Za-z0-9_-]{1,128}$",
-            description="As given by a verification.",
+            pattern="^[A-Za-z0-9._-]{1,4096}$",
+            description="As given by a verification. One of format jwt is not recorded, so never active here.",
             examples=["otpp_1f9b2c…".replace("…", "x" * 40)],
         ),
     ]
+    purpose: Annotated[
+        Purpose | None, Field(description="What it must be for; anything by default.")
+    ] = None
+    binding: Annotated[
+        Binding | None,
+        Field(
+            description="What it must be bound to: as given at the verification, and nothing where nothing was given."
+        ),
+    ] = None
 
 
 Subject = Annotated[
@@ -259,11 +290,9 @@ class TotpConfirmed(Given):
     confirmed_at: Moment
 
 
-class TotpVerifyBody(Sent):
+class TotpVerifyBody(VerifiesBody):
     subject: Subject
     code: Code
-    purpose: Purpose
-    binding: Binding | None = None
 
 
 class FactorVerification(Given):
@@ -324,7 +353,7 @@ def _recovery_code(value: str) -> str:
     return code
 
 
-class RecoveryVerifyBody(Sent):
+class RecoveryVerifyBody(VerifiesBody):
     subject: Subject
     code: Annotated[
         str,
@@ -336,8 +365,6 @@ class RecoveryVerifyBody(Sent):
             examples=["7k3m 0q9x w2zt vb5n"],
         ),
     ]
-    purpose: Purpose
-    binding: Binding | None = None
 
 
 class RecoveryVerification(Given):
@@ -535,7 +562,7 @@ class Verification(Given):
     proof: Annotated[
         str,
         Field(
-            description="Opaque, single-use: another service redeems it at /proofs/introspect.",
+            description="As wished by proof_format: opaque and redeemed once at /proofs/introspect, or a signed JWT.",
             examples=["otpp_1f" + "x" * 43],
         ),
     ]
@@ -570,21 +597,47 @@ class Introspection(Given):
         return {name: value for name, value in dump(self).items() if value is not None}
 
     active: Annotated[
-        bool, Field(description="False for unknown, spent, expired and foreign proofs alike.")
+        bool,
+        Field(
+            description="False for unknown, spent, expired, foreign and wrongly purposed or bound proofs alike."
+        ),
     ]
-    client_id: Annotated[str | None, Field(description="The caller.", examples=["shop"])] = None
+    iss: Annotated[
+        str | None, Field(description="OTP_ISSUER.", examples=["https://otp.example.com"])
+    ] = None
+    aud: Annotated[
+        str | None, Field(description="The caller that may redeem it.", examples=["payments"])
+    ] = None
+    jti: Annotated[
+        str | None, Field(description="Of this proof alone.", examples=["5d41402abc4b2a76b9719d91"])
+    ] = None
+    client_id: Annotated[
+        str | None,
+        Field(
+            description="The caller that verified: `sub` is its name of the person. Compare it where others may vouch.",
+            examples=["shop"],
+        ),
+    ] = None
     sub: Annotated[
         str | None, Field(description="The subject, if one was given.", examples=["user-4711"])
     ] = None
     purpose: Annotated[str | None, Field(examples=["login"])] = None
+    binding: Annotated[
+        str | None,
+        Field(
+            description="base64url(SHA-256(binding)), if it is bound.",
+            examples=["LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ"],
+        ),
+    ] = None
     challenge_id: Annotated[str | None, Field(examples=[EXAMPLE_ID])] = None
     method: Annotated[
-        str | None, Field(description="sms, totp or recovery_code.", examples=["sms"])
+        str | None, Field(description="sms, totp, recovery_code or device.", examples=["sms"])
     ] = None
     amr: Annotated[list[str] | None, Field(examples=[["sms"]])] = None
     auth_time: Annotated[int | None, Field(description="Unix seconds.", examples=[1795435200])] = (
         None
     )
+    iat: Annotated[int | None, Field(description="Unix seconds.", examples=[1795435200])] = None
     exp: Annotated[int | None, Field(description="Unix seconds.", examples=[1795435320])] = None
 
 

@@ -35,6 +35,8 @@ _EXAMPLES: dict[type[OtpError], OtpError] = {
     errors.InsufficientScope: errors.InsufficientScope("otp:request"),
     errors.InvalidCode: errors.InvalidCode(4),
     errors.AlreadyIssued: errors.AlreadyIssued(models.EXAMPLE_ID),
+    errors.ProofNotAccepted: errors.ProofNotAccepted("inactive"),
+    errors.DeviceReused: errors.DeviceReused(models.EXAMPLE_ID, 1_795_435_200_000),
     errors.CodeNotSent: errors.CodeNotSent(2),
     errors.RateLimited: errors.RateLimited("cooldown", 30),
     errors.SubjectBlocked: errors.SubjectBlocked("failures", 1800),
@@ -63,7 +65,10 @@ _PROBLEM = {
                 "properties": {"field": {"type": "string"}, "reason": {"type": "string"}},
             },
         },
-        "reason": {"type": "string", "description": "Of destination_refused."},
+        "reason": {
+            "type": "string",
+            "description": "Of destination_refused, and of proof_not_accepted: inactive, subject or method.",
+        },
         "limit": {"type": "string", "description": "Of rate_limited and its kin: which."},
         "attempts_remaining": {"type": "integer", "minimum": 0},
         "hint": {
@@ -72,6 +77,7 @@ _PROBLEM = {
             "time, so the person's clock is off.",
         },
         "factor_id": {"type": ["string", "null"], "description": "Of already_issued."},
+        "device_id": {"type": "string", "description": "Of device_reused, and of already_issued."},
         "ended_at": {"type": "string", "format": "date-time"},
         "retry_after": {"type": "integer", "minimum": 0, "description": "Seconds; as Retry-After."},
     },
@@ -142,7 +148,18 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
                     "description": "A caller's credential, made by `otp-service callers create`. Scopes: "
                     + "; ".join(f"`{scope}`: {text}" for scope, text in SCOPES.items())
                     + ".",
-                }
+                },
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A JWT of the configured issuer, whose subject is registered as a caller's; its "
+                    "`scope` can narrow what that caller may do.",
+                },
+                "certificate": {
+                    "type": "mutualTLS",
+                    "description": "A certificate registered as a caller's, presented to the proxy in front.",
+                },
             },
         },
     }
@@ -153,7 +170,7 @@ def _operation(op: Operation) -> dict[str, Any]:
         "operationId": op.name,
         "summary": op.summary,
         "description": f"{op.description}\n\nScope: `{op.scope}`.",
-        "security": [{"credential": []}],
+        "security": [{"credential": []}, {"token": []}, {"certificate": []}],
         "parameters": _parameters(op),
         "responses": {
             str(op.status): {

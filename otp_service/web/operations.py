@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from otp_service.errors import (
     AlreadyIssued,
+    BadRequest,
     ChallengeExhausted,
     FieldError,
     InvalidCode,
@@ -65,6 +66,13 @@ class Call:
     handle: str
     wait: int
 
+    def require_purpose(self, purpose: str) -> None:
+        """Raise InvalidRequest for a purpose that the caller's codes and proofs can't have."""
+        allowed = self.caller.policy.purposes
+        if purpose not in allowed:
+            known = ", ".join(sorted(allowed)) or "those that its operator allows: none is left"
+            raise InvalidRequest(FieldError("purpose", f"must be one of {known}"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
@@ -108,7 +116,8 @@ class Operation:
 
     async def _answer(self, request: Request) -> Response:
         service: Service = request.state["service"]
-        caller = await service.authentication.authenticate(_credential(request))
+        certificate = service.hop.certificate(request) if service.hop is not None else None
+        caller = await service.authentication.authenticate(_credential(request), certificate)
         structlog.contextvars.bind_contextvars(caller=caller.name)
         if self.scope is not None:
             caller.require(self.scope)
@@ -129,7 +138,7 @@ class Operation:
                 REFUSALS.labels(error.code).inc()
                 status, members, headers = problems.problem(error)
                 members["instance"] = request.scope["request_id"]
-                kept = isinstance(error, InvalidCode | ChallengeExhausted | AlreadyIssued)
+                kept = isinstance(error, COUNTED)
                 return {"status": status, "body": members, "headers": headers}, kept
             found: dict[str, Any] = {
                 "status": self.status,
@@ -139,7 +148,8 @@ class Operation:
             if self.shows_secret and key is not None:
                 # Shown once: what is kept is that it was shown. The caller gets the real answer below.
                 shown.append(found)
-                issued = AlreadyIssued(found["body"].get("factor_id"))
+                made = found["body"]
+                issued = AlreadyIssued(made.get("factor_id"), made.get("device_id"))
                 status, members, headers = problems.problem(issued)
                 members["instance"] = request.scope["request_id"]
                 return {"status": status, "body": members, "headers": headers}, True
@@ -174,6 +184,9 @@ def refuse(error: OtpError, request: Request) -> Response:
 
 
 def _credential(request: Request) -> str | None:
+    if "access_token" in request.query_params:
+        # RFC 6750 section 2.3: addresses are logged along the way.
+        raise BadRequest("a credential belongs in the Authorization header; revoke this one")
     headers = request.headers.getlist("authorization")
     if not headers:
         return None

@@ -28,7 +28,9 @@ async def request_opt_in(call: Call) -> Answer:
             locale=sent.locale,
         ),
     )
-    asked = await call.service.opt_in.request(call.caller.name, wish, handle=call.handle)
+    asked = await call.service.opt_in.request(
+        call.caller.name, wish, policy=call.caller.policy, handle=call.handle
+    )
     return Answer(
         OptInAsked(
             status="subscribed" if asked.subscribed else "pending",

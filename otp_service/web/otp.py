@@ -17,11 +17,13 @@ from otp_service.web.models import (
 )
 from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
+from otp_service.web.proofs import wished
 
 
 async def request_code(call: Call) -> Answer:
     sent: CodeRequestBody = call.body
-    _check_purpose(call, sent)
+    call.require_purpose(sent.purpose)
+    _check_context(sent)
     ask = CodeRequest(
         to=sent.to,
         purpose=sent.purpose,
@@ -32,7 +34,9 @@ async def request_code(call: Call) -> Answer:
         client_ref=sent.client_ref,
         context=sent.context or {},
     )
-    issued = await call.service.codes.request(call.caller.name, ask, handle=call.handle)
+    issued = await call.service.codes.request(
+        call.caller.name, ask, policy=call.caller.policy, handle=call.handle
+    )
     answer = await _challenge(call, issued)
     return Answer(answer.body, {**answer.headers, "Location": f"/otp/{issued.challenge_id}"})
 
@@ -40,7 +44,7 @@ async def request_code(call: Call) -> Answer:
 async def resend_code(call: Call) -> Answer:
     sent: ChallengeBody = call.body
     issued = await call.service.codes.resend(
-        call.caller.name, sent.challenge_id, handle=call.handle
+        call.caller.name, sent.challenge_id, policy=call.caller.policy, handle=call.handle
     )
     return await _challenge(call, issued)
 
@@ -54,6 +58,7 @@ async def verify_code(call: Call) -> Answer:
         purpose=sent.purpose,
         binding=sent.binding or "",
         handle=call.handle,
+        wish=wished(call),
     )
     return Answer(
         Verification(
@@ -100,10 +105,7 @@ async def look_at_challenge(call: Call) -> Answer:
     )
 
 
-def _check_purpose(call: Call, sent: CodeRequestBody) -> None:
-    if sent.purpose not in call.service.policy.purposes:
-        known = ", ".join(sorted(call.service.policy.purposes))
-        raise InvalidRequest(FieldError("purpose", f"must be one of {known}"))
+def _check_context(sent: CodeRequestBody) -> None:
     wrong = check_context(sent.purpose, sent.context)
     if wrong:
         raise InvalidRequest(

@@ -52,6 +52,30 @@ TABLE: dict[type[OtpError], Row] = {
         "The secrets of this call have been shown",
         "They are shown once and not kept. Remove what was made, or issue anew with another Idempotency-Key.",
     ),
+    errors.ProofNotAccepted: Row(
+        400,
+        "No device is remembered for this proof",
+        "See reason. The proof is spent; verify a code and use its proof, by the same caller and for the same subject.",
+    ),
+    errors.DeviceNotFound: Row(404, "There is no such device"),
+    errors.InvalidDevice: Row(
+        400, "The device is not remembered", "Ask for the second factor, and drop the token."
+    ),
+    errors.DeviceMismatch: Row(
+        409,
+        "The device was remembered for something else",
+        "Give its purpose and its binding, or ask for the second factor. The token stays good.",
+    ),
+    errors.DeviceRotated: Row(
+        409,
+        "The token was used a moment ago",
+        "A call beside this one got the new token: use that, or ask for the second factor. Drop nothing.",
+    ),
+    errors.DeviceReused: Row(
+        410,
+        "The token was used before, so there is a copy; the device is forgotten",
+        "Ask for the second factor, drop the token, and tell the person.",
+    ),
     errors.ChallengeNotFound: Row(404, "There is no such challenge", "Request a new code."),
     errors.ChallengeMismatch: Row(
         409,
@@ -118,7 +142,7 @@ def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
     match error:
         case errors.InvalidRequest():
             members["errors"] = [{"field": e.field, "reason": e.reason} for e in error.errors]
-        case errors.DestinationRefused():
+        case errors.DestinationRefused() | errors.ProofNotAccepted():
             members["reason"] = error.reason
         case errors.Unauthorized():
             challenge = 'Bearer realm="otp_service"'
@@ -136,6 +160,11 @@ def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
                 members["hint"] = "clock_off"
         case errors.AlreadyIssued():
             members["factor_id"] = error.factor_id
+            if error.device_id is not None:
+                members["device_id"] = error.device_id
+        case errors.DeviceReused():
+            members["device_id"] = error.device_id
+            members["ended_at"] = rfc3339(error.ended_at)
         case errors.ChallengeEnded():
             members["ended_at"] = rfc3339(error.ended_at)
         case errors.RateLimited():

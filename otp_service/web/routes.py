@@ -9,7 +9,17 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from otp_service import errors
-from otp_service.web import factors, health, hooks, models, optin, otp, proofs
+from otp_service.web import (
+    device_models,
+    devices,
+    factors,
+    health,
+    hooks,
+    models,
+    optin,
+    otp,
+    proofs,
+)
 from otp_service.web.openapi import document
 from otp_service.web.operations import Operation
 
@@ -247,7 +257,8 @@ OPERATIONS: Sequence[Operation] = (
         path="/factors/{factor_id}",
         name="removeFactor",
         summary="Remove a factor",
-        description="Its codes are refused from this moment.",
+        description="Its codes are refused from this moment. With a confirmed one every remembered device of the "
+        "subject is forgotten.",
         handler=factors.remove_factor,
         scope="factors:manage",
         request=None,
@@ -285,11 +296,90 @@ OPERATIONS: Sequence[Operation] = (
     ),
     Operation(
         method="POST",
+        path="/devices",
+        name="rememberDevice",
+        summary="Remember a device",
+        description="After a proof, which is spent: gives a token that stands in for the factor shown, for the same "
+        "purpose, until it expires; using it does not prolong that. Of more than ten devices of a subject the one "
+        "longest not used is forgotten.",
+        handler=devices.remember_device,
+        scope="devices:manage",
+        request=device_models.RememberBody,
+        status=201,
+        success=device_models.DeviceRemembered,
+        refusals=(errors.ProofNotAccepted,),
+        idempotent=True,
+        shows_secret=True,
+    ),
+    Operation(
+        method="POST",
+        path="/devices/verify",
+        name="verifyDevice",
+        summary="Check a remembered device",
+        description="Accepts the newest token of a device once, and gives the next. A token that was used before says "
+        "that there is a copy, and the device is forgotten; only the one before the newest is forgiven for a few "
+        "seconds (OTP_DEVICE_LEEWAY), for calls side by side.",
+        handler=devices.verify_device,
+        scope="devices:verify",
+        request=device_models.DeviceVerifyBody,
+        status=200,
+        success=device_models.DeviceVerification,
+        refusals=(
+            errors.InvalidDevice,
+            errors.DeviceMismatch,
+            errors.DeviceRotated,
+            errors.DeviceReused,
+        ),
+        idempotent=True,
+    ),
+    Operation(
+        method="GET",
+        path="/devices",
+        name="listDevices",
+        summary="See which devices of a subject are remembered",
+        description="Without tokens.",
+        handler=devices.list_devices,
+        scope="devices:manage",
+        request=None,
+        query=device_models.DevicesQuery,
+        status=200,
+        success=device_models.DeviceList,
+    ),
+    Operation(
+        method="DELETE",
+        path="/devices",
+        name="forgetDevices",
+        summary="Forget all devices of a subject",
+        description="Their tokens are refused from this moment. Again, or when there are none: the same answer.",
+        handler=devices.forget_devices,
+        scope="devices:manage",
+        request=None,
+        query=device_models.DevicesQuery,
+        status=204,
+        success=models.NoContent,
+    ),
+    Operation(
+        method="DELETE",
+        path="/devices/{device_id}",
+        name="forgetDevice",
+        summary="Forget a device",
+        description="Its token is refused from this moment.",
+        handler=devices.forget_device,
+        scope="devices:manage",
+        request=None,
+        status=204,
+        success=models.NoContent,
+        refusals=(errors.DeviceNotFound,),
+    ),
+    Operation(
+        method="POST",
         path="/proofs/introspect",
         name="introspectProof",
         summary="Redeem a proof",
         description="Tells what a proof proves, once, to the caller it is meant for (RFC 7662). Unknown, spent, "
-        "expired and foreign proofs are one answer: `active` is false.",
+        "expired and foreign proofs are one answer: `active` is false. So is one that was made for another purpose or "
+        "binding than asked for, and the question spends it: whoever shows it elsewhere took it from somebody. Nobody "
+        "but its audience can spend a proof.",
         handler=proofs.introspect_proof,
         scope="proof:redeem",
         request=models.IntrospectBody,

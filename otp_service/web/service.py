@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from otp_service.core.policy import Policy
 from otp_service.flows.authentication import Authentication
+from otp_service.flows.devices import RememberedDevices
 from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hints import Hints
 from otp_service.flows.idempotency import IdempotentCalls
@@ -13,6 +13,7 @@ from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
 from otp_service.flows.recovery import Recovery
+from otp_service.web.client_certificate import TrustedHop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +22,11 @@ class Service:
     The flows.
 
     Attributes:
+        hop: Hands clients' certificates on; None: their header means nothing here.
         key_set: Returns the public halves of the signing keys.
         readiness: Returns what stands in the way of working now, and what is worth a warning, by part.
     """
 
-    policy: Policy
     authentication: Authentication
     idempotent: IdempotentCalls
     codes: OneTimeCodes
@@ -33,7 +34,9 @@ class Service:
     opt_in: OptIn
     apps: AuthenticatorApps
     recovery: Recovery
+    devices: RememberedDevices
     key_set: Callable[[], dict[str, Any]]
+    hop: TrustedHop | None
     hints: Hints
     is_hook_token: Callable[[str], bool]
     readiness: Callable[[], Awaitable[tuple[Mapping[str, str], Mapping[str, str]]]]

@@ -60,7 +60,7 @@ async def confirm(otp: Caller | AsyncClient, enrolled: TotpEnrolled) -> None:
 
 @asynccontextmanager
 async def opened(
-    kind: str, url: str, credential: str = "secret", **options: Any
+    kind: str, url: str, credential: Any = "secret", **options: Any
 ) -> AsyncIterator[Caller]:
     """A client of that kind, closed at the end."""
     if kind == "sync":

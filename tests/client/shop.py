@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from otp_service.client import AsyncClient
+from otp_service.client import AsyncClient, AsyncProofVerifier
 from otp_service.client.asgi import (
     ProofMiddleware,
     ProofRefused,
@@ -28,7 +28,7 @@ async def pay(request: Request) -> Response:
     return JSONResponse({"paid by": proven.sub, "method": proven.method})
 
 
-def application(client: AsyncClient, how: str, **options: Any) -> Starlette:
+def application(client: AsyncClient | AsyncProofVerifier, how: str, **options: Any) -> Starlette:
     asked = {"purpose": "payment", "subject": logged_in, **options}
     if how == "middleware":
         guard = Middleware(ProofMiddleware, client=client, **asked)

@@ -8,16 +8,16 @@ from typing import Any
 import httpx
 import pyotp
 import pytest
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
-from otp_service.client import AsyncClient, Unauthorized
+from otp_service.client import AsyncClient, AsyncProofVerifier, SeenProofs, Unauthorized
 from otp_service.client.asgi import (
     ProofMiddleware,
     require_proof,
 )
 from otp_service.pytest_plugin import RunningService
-from tests.client.conftest import confirm, opened
-from tests.client.scripted import Scripted, problem
+from tests.client.conftest import NO_TLS, confirm, opened
+from tests.client.scripted import Reply, Scripted, problem
 from tests.client.shop import application, post
 
 PAYMENT = {"amount": "19.90 EUR", "payee": "Acme Books"}
@@ -34,11 +34,11 @@ async def client(otp_service: RunningService) -> AsyncIterator[AsyncClient]:
 def prove(client: AsyncClient) -> Prove:
     """Get a proof of somebody."""
 
-    async def prove(subject: str = "ann", purpose: str = "payment") -> str:
+    async def prove(subject: str = "ann", purpose: str = "payment", **wish: str) -> str:
         enrolled = await client.enroll_totp(subject=subject, account_name=subject)
         await confirm(client, enrolled)
         verified = await client.verify_totp(
-            subject=subject, code=pyotp.TOTP(enrolled.secret).now(), purpose=purpose
+            subject=subject, code=pyotp.TOTP(enrolled.secret).now(), purpose=purpose, **wish
         )
         await client.remove_factor(factor_id=enrolled.factor_id)
         return verified.proof
@@ -60,6 +60,24 @@ async def test_a_proof_of_the_person_for_the_purpose_opens_once(
 
     assert first.json() == {"paid by": "ann", "method": "totp"}
     assert (second.status_code, second.json()["code"]) == (401, "proof_inactive")
+
+
+@both
+async def test_a_remembered_device_opens_only_where_it_is_said_to(
+    client: AsyncClient, prove: Prove, how: str
+) -> None:
+    """Whoever asks for a factor just now, by `max_age` or not, must not get a cookie of last month for it."""
+    device = await client.remember_device(subject="ann", proof=await prove())
+    token, answers = device.token, []
+    for options in ({}, {"methods": ("totp", "device")}, {"methods": ("totp",)}):
+        login = await client.verify_device(subject="ann", token=token, purpose="payment")
+        token = login.token
+        app = application(client, how, **options)
+        answers.append(await post(app, x_otp_proof=login.proof, x_user="ann"))
+
+    assert [answer.status_code for answer in answers] == [403, 200, 403]
+    assert answers[0].json()["code"] == "proof_mismatch"
+    assert answers[1].json()["method"] == "device"
 
 
 @both
@@ -188,6 +206,105 @@ async def test_a_credential_of_ours_that_is_refused_is_a_fault_and_not_the_perso
         assert isinstance(otp.client, AsyncClient)
         with pytest.raises(Unauthorized):
             await post(application(otp.client, how), x_otp_proof="otpp_x", x_user="ann")
+
+
+# Bound, signed and vouched for
+
+
+def session(request: HTTPConnection) -> str | None:
+    return request.headers.get("x-session")
+
+
+@pytest.fixture
+async def verifier(otp_service: RunningService) -> AsyncIterator[AsyncProofVerifier]:
+    transport = httpx.AsyncHTTPTransport(verify=NO_TLS)
+    async with AsyncProofVerifier(
+        otp_service.url, issuer="otp_service", audience="dev", memory=SeenProofs(),
+        transport=transport,
+    ) as verifier:  # fmt: skip
+        yield verifier
+
+
+@both
+@pytest.mark.parametrize("form", ["opaque", "jwt"])
+async def test_a_place_can_ask_for_a_proof_of_this_very_session(
+    client: AsyncClient, verifier: AsyncProofVerifier, prove: Prove, how: str, form: str
+) -> None:
+    """B13: stolen from one session, it is worth nothing in another; the thief's look spends an opaque one."""
+    source = client if form == "opaque" else verifier
+    app = application(source, how, binding=session)
+    stolen, own = [await prove(binding="hers", proof_format=form) for _ in range(2)]
+
+    for headers in ({"x_session": "his"}, {"x_session": ""}, {}):
+        refused = await post(app, x_otp_proof=stolen, x_user="ann", **headers)
+        told = "proof_inactive" if headers.get("x_session") else "proof_mismatch"
+        assert refused.json()["code"] == told
+    opened_by = await post(app, x_otp_proof=own, x_user="ann", x_session="hers")
+
+    assert opened_by.json() == {"paid by": "ann", "method": "totp"}
+
+
+@both
+async def test_a_bound_proof_opens_no_place_that_knows_no_binding(
+    client: AsyncClient, prove: Prove, how: str
+) -> None:
+    proof = await prove(binding="hers")
+
+    answer = await post(application(client, how), x_otp_proof=proof, x_user="ann")
+
+    assert answer.json()["code"] == "proof_inactive"
+
+
+@both
+async def test_a_place_takes_signed_proofs_without_asking_and_each_once(
+    client: AsyncClient, verifier: AsyncProofVerifier, prove: Prove, how: str
+) -> None:
+    app, proof = application(verifier, how), await prove(proof_format="jwt")
+
+    first = await post(app, x_otp_proof=proof, x_user="ann")
+    second = await post(app, x_otp_proof=proof, x_user="ann")
+    elsewhere = await post(
+        application(verifier, how, purpose="login"),
+        x_otp_proof=await prove(proof_format="jwt"),
+        x_user="ann",
+    )
+
+    assert first.json() == {"paid by": "ann", "method": "totp"}
+    assert (second.status_code, second.json()["code"]) == (401, "proof_inactive")
+    assert (elsewhere.status_code, elsewhere.json()["code"]) == (403, "proof_mismatch")
+
+
+@both
+async def test_a_place_takes_the_kind_of_proof_that_it_was_made_for(
+    client: AsyncClient, verifier: AsyncProofVerifier, prove: Prove, how: str
+) -> None:
+    for source, form in ((client, "jwt"), (verifier, "opaque")):
+        proof = await prove(proof_format=form)
+        answer = await post(application(source, how), x_otp_proof=proof, x_user="ann")
+        assert (answer.status_code, answer.json()["code"]) == (401, "proof_inactive")
+
+
+@both
+async def test_who_may_have_verified_is_ourselves_unless_others_are_named(
+    scripted: Scripted, how: str
+) -> None:
+    """A caller chooses the names of its subjects: another's `ann` is not ours."""
+    now = int(time.time())
+    scripted.script = [
+        Reply(body={
+            "active": True, "iss": "otp", "aud": "payments", "jti": "j", "client_id": "shop",
+            "sub": "ann", "purpose": "payment", "method": "sms", "amr": ["sms"],
+            "auth_time": now, "iat": now, "exp": now + 120,
+        })
+    ]  # fmt: skip
+    statuses = []
+    async with opened("async", scripted.url) as otp:
+        assert isinstance(otp.client, AsyncClient)
+        for callers in (None, (), ("payments",), ("shop",)):
+            app = application(otp.client, how, callers=callers)
+            statuses.append((await post(app, x_otp_proof="otpp_x", x_user="ann")).status_code)
+
+    assert statuses == [403, 403, 403, 200]
 
 
 async def test_a_websocket_needs_a_proof_too(client: AsyncClient, prove: Prove) -> None:

@@ -53,7 +53,7 @@ async def test_a_right_code_is_accepted_and_its_proof_redeemed_once(
     assert verified.verified_at.tzinfo is not None
     assert verified.proof not in repr(verified)
 
-    proven = await otp.redeem_proof(proof=verified.proof)
+    proven = await otp.redeem_proof(proof=verified.proof, purpose="login", binding="session")
     assert (proven.sub, proven.purpose, proven.method) == ("ann", "login", "sms")
     assert proven.challenge_id == challenge.challenge_id
     assert proven.exp - proven.auth_time == timedelta(seconds=verified.proof_expires_in)

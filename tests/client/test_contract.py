@@ -18,6 +18,7 @@ from otp_service.client import (
     Refused,
     Unavailable,
     code_calls,
+    device_calls,
     factor_calls,
     opt_in_calls,
 )
@@ -30,7 +31,7 @@ from otp_service.web.routes import OPERATIONS
 
 BUILDERS: dict[str, Callable[..., Call[Any]]] = {
     name: found
-    for module in (code_calls, opt_in_calls, factor_calls)
+    for module in (code_calls, opt_in_calls, factor_calls, device_calls)
     for name, found in vars(module).items()
     if inspect.isfunction(found) and found.__module__ == module.__name__
 }

@@ -11,9 +11,12 @@ from typing import Any
 import httpx
 import pyotp
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from otp_service import pytest_plugin
 from otp_service.client import Client
+from otp_service.client.asgi import ProofRefused, answer_proof_refused
 from otp_service.pytest_plugin import RunningService
 from tests.client.conftest import confirm, opened
 
@@ -85,6 +88,34 @@ def test_an_authenticator_counts_from_its_first_code(
         assert not example["confirm"](otp, "none", "123456")
 
 
+def test_a_browser_is_known_until_its_cookie_was_copied(
+    otp_service: RunningService, load: Load
+) -> None:
+    example, warned, phone = load("devices"), list[str](), otp_service.phone()
+    cookies: dict[str, str] = {}
+    with otp_service.client() as otp:
+
+        def is_known(jar: dict[str, str]) -> bool:
+            return bool(example["is_known"](otp, "user-4", jar, warned.append))
+
+        assert not is_known(cookies)
+        challenge = otp.request_code(to=phone.to, purpose="login", subject="user-4", wait=10)
+        verified = otp.verify_code(
+            challenge_id=challenge.challenge_id, code=phone.code(), purpose="login"
+        )
+        example["remember"](otp, "user-4", verified.proof, cookies)
+        stolen = dict(cookies)
+
+        assert is_known(cookies)
+        tab = dict(stolen)
+        assert not is_known(tab)
+        assert (tab, warned) == (stolen, [])
+        assert is_known(cookies)
+        assert not is_known(stolen)
+        assert (stolen, warned) == ({}, ["user-4"])
+        assert not is_known(cookies)
+
+
 def test_a_call_repeated_later_is_the_same_call(otp_service: RunningService, load: Load) -> None:
     phone, request_once = otp_service.phone(), load("later")["request_once"]
     with otp_service.client() as otp:
@@ -119,6 +150,35 @@ async def test_a_payment_asks_for_a_proof_of_who_is_logged_in(
 
     assert answers[0].json() == {"paid by": "ann-pays", "confirmed by": "totp"}
     assert (answers[1].status_code, answers[1].json()["code"]) == (403, "proof_mismatch")
+
+
+async def test_a_signed_proof_of_this_session_is_the_login(
+    otp_service: RunningService, load: Load
+) -> None:
+    phone, example = otp_service.phone(), load("signed")
+    async with otp_service.async_client() as otp, example["proofs"]:
+        challenge = await otp.request_code(
+            to=phone.to, purpose="login", subject="ann", binding="hers", wait=10
+        )
+        verified = await otp.verify_code(
+            challenge_id=challenge.challenge_id, code=phone.code(), purpose="login",
+            binding="hers", proof_format="jwt",
+        )  # fmt: skip
+        app = Starlette(
+            routes=[Route("/log-in", example["log_in"], methods=["POST"])],
+            exception_handlers={ProofRefused: answer_proof_refused},
+        )
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as shop:
+            answers = [
+                await shop.post(
+                    "/log-in", headers={"X-OTP-Proof": verified.proof, "X-Session-Hash": session}
+                )
+                for session in ("his", "hers", "hers")
+            ]
+
+    assert [answer.status_code for answer in answers] == [401, 200, 401]
+    assert answers[1].json() == {"welcome": "ann"}
 
 
 def test_the_plugin_serves_the_tests_of_a_caller(root: Path, tmp_path: Path) -> None:

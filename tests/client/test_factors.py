@@ -32,7 +32,7 @@ async def test_an_authenticator_is_enrolled_confirmed_used_renamed_and_removed(
     code = pyotp.TOTP(enrolled.secret).now()
     verified = await otp.verify_totp(subject=subject, code=code, purpose="login", binding="s")
     assert (verified.method, verified.factor_id) == ("totp", enrolled.factor_id)
-    assert (await otp.redeem_proof(proof=verified.proof)).method == "totp"
+    assert (await otp.redeem_proof(proof=verified.proof, binding="s")).method == "totp"
     with pytest.raises(InvalidCode) as again:
         await otp.verify_totp(subject=subject, code=code, purpose="login", binding="s")
     assert again.value.clock_off is False

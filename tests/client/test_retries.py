@@ -1,5 +1,6 @@
 """What is sent again, how often, and until when, by both clients against a server that follows a script."""
 
+import asyncio
 import contextlib
 import socket
 import struct
@@ -244,3 +245,59 @@ async def test_wait_asks_the_service_to_wait_and_adds_to_the_deadline(
     assert seen.body == {"to": "+14155550123", "purpose": "login"}
     waiting = Call(method="POST", path="/", result=object, idempotency_key="k", wait=5)
     assert Retrying(waiting, retries=0, timeout=10, now=100).ends_at == 115
+
+
+@both
+async def test_a_function_is_asked_for_a_token_before_each_send(
+    scripted: Scripted, kind: str
+) -> None:
+    """Also before a second try: the first token may have ended meanwhile."""
+    scripted.script = [AWAY, CONFIRMED]
+    told = iter(["one.a.b", "two.a.b\n"])
+
+    async with opened(kind, scripted.url, lambda: next(told)) as otp:
+        await otp.confirm_totp(factor_id="x", code="123456")
+
+    seen = [request.headers["authorization"] for request in scripted.seen]
+    assert seen == ["Bearer one.a.b", "Bearer two.a.b"]
+
+
+async def test_a_token_may_be_awaited_and_has_the_calls_deadline(scripted: Scripted) -> None:
+    scripted.script = [CONFIRMED]
+
+    async def fresh() -> str:
+        return "one.a.b"
+
+    async def stuck() -> str:
+        await asyncio.sleep(60)
+        return "never"
+
+    async with opened("async", scripted.url, fresh) as otp:
+        await otp.confirm_totp(factor_id="x", code="123456")
+    assert scripted.seen[0].headers["authorization"] == "Bearer one.a.b"
+    async with opened("async", scripted.url, stuck, timeout=0.2, retries=0) as otp:
+        with pytest.raises(Unavailable):
+            await otp.confirm_totp(factor_id="x", code="123456")
+    assert len(scripted.seen) == 1
+
+
+@both
+async def test_without_a_credential_nothing_is_said(scripted: Scripted, kind: str) -> None:
+    """A certificate says who calls."""
+    scripted.script = [CONFIRMED]
+    async with opened(kind, scripted.url, None) as otp:
+        await otp.confirm_totp(factor_id="x", code="123456")
+
+    assert "authorization" not in scripted.seen[0].headers
+
+
+@both
+async def test_a_function_that_returns_no_token_says_so_without_it(
+    scripted: Scripted, kind: str
+) -> None:
+    async with opened(kind, scripted.url, lambda: "se cret") as otp:
+        with pytest.raises(ValueError, match="printable ASCII") as refused:
+            await otp.confirm_totp(factor_id="x", code="123456")
+
+    assert "cret" not in str(refused.value)
+    assert scripted.seen == []

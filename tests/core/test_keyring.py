@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from otp_service.core import keyring
-from otp_service.core.keyring import Keyring, KeyringError, Kind, State
+from otp_service.core.keyring import Keyring, KeyringError, Kind, KindMissing, State
 
 CREATED = "2026-11-23T00:00:00Z"
 
@@ -115,6 +115,21 @@ def test_a_kind_needs_exactly_one_active_key(kind: Kind) -> None:
         read(others)
     with pytest.raises(KeyringError, match="two active keys"):
         read([*entries(), keyring.new_entry(kind, State.ACTIVE, created_at=CREATED)])
+
+
+def test_a_ring_of_an_earlier_version_says_how_to_add_what_it_lacks_and_can_be_completed() -> None:
+    older = json.dumps({"keys": [e for e in entries() if e["kind"] != "device"]})
+    with pytest.raises(KindMissing, match="`otp-service keys add device`") as refused:
+        Keyring.from_json(older)
+    assert refused.value.kinds == [Kind.DEVICE]
+
+    whole = keyring.completed(older, created_at=CREATED)
+
+    assert json.loads(whole)["keys"][:-1] == json.loads(older)["keys"]
+    assert Keyring.from_json(whole).active(Kind.DEVICE)
+    assert keyring.completed(whole, created_at=CREATED) == whole
+    with pytest.raises(KeyringError):
+        keyring.completed("{", created_at=CREATED)
 
 
 def test_one_id_twice_in_a_kind_is_refused() -> None:

@@ -54,6 +54,21 @@ def test_every_container_is_read_only_without_capabilities_and_root(
         assert image_has_a_user or not service["user"].startswith("0"), name
 
 
+def test_the_proxy_sets_the_header_of_certificates_for_every_request(root: Path) -> None:
+    """F15's kin: what a client writes there itself is replaced, or dropped when it has no certificate."""
+    lines = [line.strip() for line in (root / "docker/nginx.conf").read_text().splitlines()]
+    locations = [n for n, line in enumerate(lines) if line.startswith("location ")]
+
+    assert len(locations) == 1
+    told = [
+        line for line in lines[locations[0] :] if line.startswith("proxy_set_header Client-Cert")
+    ]
+    assert [line.partition(";")[0] for line in told] == [
+        "proxy_set_header Client-Cert $ssl_client_escaped_cert"
+    ]
+    assert not any(line.startswith("ssl_verify_client optional_no_ca") for line in lines)
+
+
 def test_only_the_proxy_is_reachable_from_other_machines(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         for port in service.get("ports", []):

@@ -12,6 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from otp_service import telemetry
 from otp_service.cli.doctor import setting_rows
+from otp_service.core.caller_policy import RULES
 from otp_service.core.credentials import SCOPES
 from otp_service.store import keys
 from otp_service.web.problems import INTERNAL, TABLE
@@ -62,6 +63,14 @@ def scopes() -> Iterable[str]:
         yield f"| `{scope}` | {what} |"
 
 
+def policy() -> Iterable[str]:
+    """Yield the table of what an operator may set for one caller."""
+    yield "| field | what |"
+    yield "| --- | --- |"
+    for field, rule in RULES.items():
+        yield f"| `{field}` | {rule.about} |"
+
+
 def metrics() -> Iterable[str]:
     """Yield the table of metrics."""
     yield "| metric | labels | what |"
@@ -88,6 +97,7 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "endpoints": endpoints,
     "refusals": refusals,
     "scopes": scopes,
+    "policy": policy,
     "metrics": metrics,
     "keys": redis_keys,
 }

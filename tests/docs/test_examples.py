@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 from playwright._impl._driver import compute_driver_executable
 
+from otp_service.client import Client
 from tests.docs.conftest import Running
 
 
@@ -122,3 +124,31 @@ def test_the_javascript_example_logs_a_person_in(
     }
     assert run("finish", challenge_id, code, "hash") == {"ok": True}
     assert run("begin", "none", "user-2", "hash") is None
+
+
+def test_the_examples_on_proofs_redeem_one_and_check_one(readme: str, running: Running) -> None:
+    [curl], [python] = _blocks(readme, "bash"), _blocks(readme, "py")
+    introspect = _there(curl, running).replace("$CREDENTIAL", running.credential)
+    example: dict[str, Any] = {}
+    exec(compile(_there(python, running), "README.md", "exec"), example)  # noqa: S102
+    with Client(running.service_url, running.credential) as otp:
+
+        def proof(to: str, proof_format: str) -> str:
+            challenge = otp.request_code(to=to, purpose="login", subject="user-1", wait=10)
+            return otp.verify_code(
+                challenge_id=challenge.challenge_id,
+                code=running.code(to),
+                purpose="login",
+                proof_format=proof_format,
+            ).proof
+
+        opaque, signed = proof("+14155550156", "opaque"), proof("+14155550167", "jwt")
+
+    redeemed = [_curl(introspect.replace("THE VERIFICATION SAID", opaque)).json() for _ in range(2)]
+    assert (redeemed[0]["active"], redeemed[0]["sub"]) == (True, "user-1")
+    assert redeemed[1] == {"active": False}
+    assert example["proven"](signed)["sub"] == "user-1"
+    with pytest.raises(jwt.InvalidTokenError):
+        example["proven"](signed[:-8] + "AAAAAAAA")
+    with pytest.raises(jwt.InvalidTokenError):
+        example["proven"](jwt.encode({"sub": "user-1"}, "x" * 32))

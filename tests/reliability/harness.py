@@ -34,7 +34,7 @@ from otp_service.settings import load
 from otp_service.store import keys
 from otp_service.store.callers import CallerRecord, Callers
 from otp_service.store.deliveries import GROUP
-from otp_service.store.scripts import source
+from otp_service.store.scripts import Scripts, source
 from tests.conftest import Sandbox, code_in
 
 Command = list[bytes]
@@ -419,3 +419,20 @@ async def _listening(
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A script with one defence taken out."""
+
+    what: str
+    script: str
+    line: str
+    instead: str
+
+    def put_into(self, scripts: Scripts) -> None:
+        text = source(self.script)
+        assert text.count(self.line) == 1, f"{self.script}: {self.line}"
+        text = text.replace(self.line, self.instead)
+        scripts._sources[self.script] = text
+        scripts._shas[self.script] = sha1(text.encode(), usedforsecurity=False).hexdigest()

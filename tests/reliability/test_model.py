@@ -14,7 +14,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from hashlib import sha1
 from typing import Any, TypeVar
 
 import pytest
@@ -61,7 +60,9 @@ from otp_service.store.challenges import (
 from otp_service.store.connection import Timeouts, connect
 from otp_service.store.deliveries import Deliveries, Dropped, InProgress, Job, Send
 from otp_service.store.limits import ChargedLimit
-from otp_service.store.scripts import Scripts, source
+from otp_service.store.proofs import ProofRecord
+from otp_service.store.scripts import Scripts
+from tests.reliability.harness import Mutant
 
 T = TypeVar("T")
 
@@ -138,7 +139,7 @@ class Dying(Challenges):
 
 class ChallengeLife(RuleBasedStateMachine):
     url = ""
-    mutant: "Mutant | None" = None
+    mutant: Mutant | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,7 +227,12 @@ class ChallengeLife(RuleBasedStateMachine):
 
     def limits(self, who: str) -> list[ChargedLimit]:
         return [
-            ChargedLimit(key=keys.limit("recipient", who), windows=RECIPIENT, cooldown=COOLDOWN),
+            ChargedLimit(
+                key=keys.limit("recipient", who),
+                windows=RECIPIENT,
+                cooldown=COOLDOWN,
+                cooldown_window=60,
+            ),
             ChargedLimit(key=keys.limit("caller", "shop"), windows=CALLER),
         ]
 
@@ -446,12 +452,16 @@ class ChallengeLife(RuleBasedStateMachine):
             return
         generation = matched[0].generation
         proof_key = keys.proof(life.address.subject.bucket, attempt.handle)
+        record = ProofRecord(key=proof_key, fields={"audience": "shop"}, ttl_ms=PROOF * 1000)
         answer = self.try_to(
             self.challenges.consume(
-                life.address, generation=generation, attempt_id=attempt.handle, proof_kid="p",
-                proof_key=proof_key, proof={"audience": "shop"}, proof_ttl_ms=PROOF * 1000,
+                life.address,
+                generation=generation,
+                attempt_id=attempt.handle,
+                proof_kid="p",
+                proof=record,
             )
-        )  # fmt: skip
+        )
         graced = life.old and life.old[1] == generation and life.old[2] > self.now
         if over := self.ending(life):
             self.is_ended(answer, over)
@@ -629,7 +639,7 @@ class ChallengeLife(RuleBasedStateMachine):
                 assert secret.get("digest") == life.digest
 
 
-def run(url: str, *, examples: int, mutant: "Mutant | None" = None) -> None:
+def run(url: str, *, examples: int, mutant: Mutant | None = None) -> None:
     class Machine(ChallengeLife):
         pass
 
@@ -652,23 +662,6 @@ def run(url: str, *, examples: int, mutant: "Mutant | None" = None) -> None:
 def test_a_challenge_lives_as_the_model_says(valkey_url: str) -> None:
     """I1-I5, A03-A05, A15, A17, A20, B01, B03, B04: see the module."""
     run(valkey_url, examples=120)
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A script with one defence taken out."""
-
-    what: str
-    script: str
-    line: str
-    instead: str
-
-    def put_into(self, scripts: Scripts) -> None:
-        text = source(self.script)
-        assert text.count(self.line) == 1, f"{self.script}: {self.line}"
-        text = text.replace(self.line, self.instead)
-        scripts._sources[self.script] = text
-        scripts._shas[self.script] = sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 MUTANTS = [

@@ -19,6 +19,7 @@ from otp_service.cli import valkey
 from otp_service.cli.valkey import Valkey
 from otp_service.core.keyring import generate
 from tests.conftest import Sandbox, Service, base_environment, running_service
+from tests.devices.conftest import People
 from tests.reliability.harness import count, eventually, generations, number
 from tests.reliability.test_redis_faults import end
 from tests.rotation.conftest import RingFile
@@ -273,6 +274,23 @@ async def test_durable_calls_on_a_cluster_never_mix_up_their_answers(
             )
             assert [a.status_code for a in answers].count(200) == 1, count(answers)
             assert set(count(answers)) <= {"200", "challenge_used"}
+
+
+async def test_devices_live_in_the_slot_of_their_person(
+    cluster: Cluster, sandbox: Sandbox, ring: str
+) -> None:
+    """Proof, device and next proof of one person are written by one script, in whichever slot."""
+    async with on(cluster.url, sandbox, ring, OTP_DURABILITY="fsync") as service:
+        people = People(service)
+        for i in range(4):
+            device = await people.remembered(f"user-{i}")
+            login = await people.verified(device["token"], subject=f"user-{i}")
+            assert (await people.verify(device["token"], f"user-{i}")).status_code == 409
+            service.advance(11)
+            assert (await people.verify(device["token"], f"user-{i}")).status_code == 410
+            assert (await people.verify(login["token"], f"user-{i}")).status_code == 410
+            assert await people.listed(f"user-{i}") == []
+        assert cluster.slots_used() > 1
 
 
 # --- Sentinel --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 --
 -- KEYS[1]    factors     see _factors.lua
 -- KEYS[2]    guard       cleared by success
--- KEYS[3]    proof       hash, born here with its own end; absent when a factor is confirmed
+-- KEYS[3]    proof       hash, born here with its own end; absent when a factor is confirmed or the
+--                        proof is not recorded
 -- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof (flat list), proof_ttl_ms
 --
 -- Returns JSON {verdict, …}
@@ -11,6 +12,7 @@
 --   not_found     the factor is gone
 --- include: _clock.lua
 --- include: _factors.lua
+--- include: _proof.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -24,9 +26,5 @@ if a.confirm then factor.status, factor.confirmed_at, factor.expires_at = 'confi
 redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
 keep(KEYS[1], now)
 redis.call('DEL', KEYS[2])
-if KEYS[3] then
-  redis.call('HSET', KEYS[3], unpack(a.proof))
-  redis.call('HSET', KEYS[3], 'verified_at', now, 'expires_at', now + a.proof_ttl_ms)
-  redis.call('PEXPIRE', KEYS[3], a.proof_ttl_ms)
-end
+write_proof(KEYS[3], a, now)
 return cjson.encode({verdict = 'accepted', at = now})

@@ -1,6 +1,7 @@
--- Rename or remove a factor.
+-- Rename or remove a factor. With a confirmed one all remembered devices of the subject go: they stood in for it.
 --
 -- KEYS[1]    factors     see _factors.lua
+-- KEYS[2]    devices     see _devices.lua
 -- ARGV[1]    JSON: offset, id, caller, name (the new one; absent to remove)
 --
 -- Returns JSON {verdict, …}
@@ -19,5 +20,6 @@ if a.name then
 else
   redis.call('HDEL', KEYS[1], a.id)
   keep(KEYS[1], now)
+  if factor.status == 'confirmed' then redis.call('DEL', KEYS[2]) end
 end
 return cjson.encode({verdict = 'changed', factor = factor})

@@ -4,10 +4,10 @@
 -- KEYS[2]    secret
 -- KEYS[3]    subject
 -- KEYS[4]    guard
--- KEYS[5]    proof       hash, born here with its own end
--- KEYS[6]    events      stream, see _event.lua
--- ARGV[1]    JSON: offset, id, generation (of the digest that matched), attempt_id, proof_kid, proof (flat list of
---            fields), proof_ttl_ms
+-- KEYS[5]    events      stream, see _event.lua
+-- KEYS[6]    proof       hash, born here with its own end; absent for a proof that is not recorded
+-- ARGV[1]    JSON: offset, id, generation (of the digest that matched), attempt_id, proof_kid (the proof key's), proof
+--            (flat list of fields), proof_ttl_ms
 --
 -- Returns JSON {verdict, …}
 --   approved      ended_at
@@ -16,6 +16,7 @@
 --- include: _clock.lua
 --- include: _ending.lua
 --- include: _event.lua
+--- include: _proof.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -38,11 +39,9 @@ redis.call('DEL', KEYS[2], KEYS[4])
 if a.generation == tonumber(c.generation) and (c.delivery == 'unknown' or c.delivery == 'failed') then
   -- Who has the code got the message, whatever the provider said of it.
   redis.call('HSET', KEYS[1], 'delivery', 'accepted', 'delivery_reason', '')
-  tell(KEYS[6], c, a.id, 'delivery.accepted', now, 'reason', '', 'generation', a.generation)
+  tell(KEYS[5], c, a.id, 'delivery.accepted', now, 'reason', '', 'generation', a.generation)
 end
 redis.call('HDEL', KEYS[3], own)
-redis.call('HSET', KEYS[5], unpack(a.proof))
-redis.call('HSET', KEYS[5], 'verified_at', now, 'expires_at', now + a.proof_ttl_ms)
-redis.call('PEXPIRE', KEYS[5], a.proof_ttl_ms)
-tell(KEYS[6], c, a.id, 'challenge.approved', now, 'attempts', c.attempts)
+write_proof(KEYS[6], a, now)
+tell(KEYS[5], c, a.id, 'challenge.approved', now, 'attempts', c.attempts)
 return cjson.encode({verdict = 'approved', ended_at = now})

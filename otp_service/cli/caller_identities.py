@@ -1,0 +1,116 @@
+"""`otp-service callers identify`: as whom a caller may come besides its credentials, by token or certificate."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from otp_service.cli.caller_records import Name, change, existing, with_callers
+from otp_service.cli.configured import load_settings, refuse
+from otp_service.core.identities import MAX_IDENTITIES, Identity, IdentityKind, bind, identity
+from otp_service.core.keyring import Keyring
+from otp_service.settings import Settings
+from otp_service.store.callers import CallerRecord, Callers
+
+JwtSubject = Annotated[
+    list[str] | None,
+    typer.Option(help="It may come with a JWT of OTP_CALLER_ISSUER that names this subject."),
+]
+CertificateSha256 = Annotated[
+    list[str] | None,
+    typer.Option(help="It may come with this very certificate: SHA-256 of its DER, in hex."),
+]
+CertificateSan = Annotated[
+    list[str] | None,
+    typer.Option(help="It may come with a certificate for this URI (SPIFFE) or DNS name."),
+]
+
+
+def identify(
+    name: Name,
+    jwt_subject: JwtSubject = None,
+    certificate_sha256: CertificateSha256 = None,
+    certificate_san: CertificateSan = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take these away instead; refused within 5 seconds.")
+    ] = False,
+) -> None:
+    """Say by which token or certificate a caller may come besides."""
+    settings = load_settings()
+    record = existing(settings, name)
+    given = named(jwt_subject, certificate_sha256, certificate_san)
+    if not given:
+        refuse(["name a --jwt-subject, --certificate-sha256 or --certificate-san"])
+    if remove:
+        _remove(settings, record, given)
+    else:
+        change(settings, bound(settings, record, given))
+    typer.echo(f"{name}: {', '.join(map(str, given))} {'removed' if remove else 'added'}")
+
+
+def named(
+    subjects: Iterable[str] | None, hashes: Iterable[str] | None, names: Iterable[str] | None
+) -> list[Identity]:
+    """Return the identities of those options; exits 1 for what can be none."""
+    found, wrong = [], []
+    for kind, texts in (
+        (IdentityKind.JWT_SUBJECT, subjects),
+        (IdentityKind.CERTIFICATE_SHA256, hashes),
+        (IdentityKind.CERTIFICATE_SAN, names),
+    ):
+        for text in texts or ():
+            try:
+                found.append(identity(kind, text))
+            except ValueError as error:
+                wrong.append(f"--{kind}: {error}")
+    if wrong:
+        refuse(wrong)
+    return list(dict.fromkeys(found))
+
+
+def bound(settings: Settings, record: CallerRecord, given: Sequence[Identity]) -> CallerRecord:
+    """Return the record with these identities, which now lead to it; exits 1 when one is another caller's."""
+    fresh = [one for one in given if not record.has(one)]
+    if len(record.identities) + len(fresh) > MAX_IDENTITIES:
+        refuse([f"{record.name}: at most {MAX_IDENTITIES} identities"])
+
+    async def lead(callers: Callers) -> list[str | None]:
+        return list(await asyncio.gather(*(callers.lead(one, record.name) for one in given)))
+
+    held = dict(zip(given, with_callers(settings, lead), strict=True))
+    if taken := [f"--{one.kind}: {one.value} is {other}'s" for one, other in held.items() if other]:
+        refuse(taken)
+    ring: Keyring = settings.ring()
+    kept = [stored for stored in record.identities if not _among(given, stored.kind, stored.value)]
+    new = [bind(ring, record.name, one) for one in given]
+    return replace(record, identities=(*kept, *new))
+
+
+def _remove(settings: Settings, record: CallerRecord, given: Sequence[Identity]) -> None:
+    if missing := [str(one) for one in given if not record.has(one)]:
+        refuse([f"{record.name} has no {one}" for one in missing])
+    left = tuple(
+        stored for stored in record.identities if not _among(given, stored.kind, stored.value)
+    )
+
+    change(settings, replace(record, identities=left))
+    _unlead(settings, given)
+
+
+def forget(settings: Settings, record: CallerRecord) -> None:
+    """Let the identities of a caller that goes lead nowhere."""
+    _unlead(settings, [Identity(IdentityKind(one.kind), one.value) for one in record.identities])
+
+
+def _unlead(settings: Settings, given: Sequence[Identity]) -> None:
+    async def unlead(callers: Callers) -> None:
+        for one in given:
+            await callers.unlead(one)
+
+    with_callers(settings, unlead)
+
+
+def _among(given: Sequence[Identity], kind: str, value: str) -> bool:
+    return any((one.kind, one.value) == (kind, value) for one in given)

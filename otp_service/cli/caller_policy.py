@@ -1,0 +1,68 @@
+"""`otp-service callers policy`: rules of one caller that are tighter than the service's, and its own texts."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from otp_service.cli.caller_records import Name, change, existing
+from otp_service.cli.configured import load_settings, refuse
+from otp_service.core.caller_policy import RULES, CallerPolicy, CallerPolicyInvalid
+from otp_service.core.message_lint import lint
+from otp_service.core.messages import Catalogue
+from otp_service.core.policy import Policy
+
+
+def policy(
+    name: Name,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help=f"FIELD=VALUE, may be repeated; of {', '.join(RULES)}."),
+    ] = None,
+    unset: Annotated[
+        list[str] | None, typer.Option(help="FIELD: what the service says holds again.")
+    ] = None,
+) -> None:
+    """
+    Set what holds for one caller beside the service's rules, and show it; the README says what each field does.
+
+    In force everywhere within 5 seconds.
+    """
+    from otp_service.app import load_catalogue
+
+    settings = load_settings()
+    record = existing(settings, name)
+    texts = record.policy.texts()
+    for field in unset or ():
+        if texts.pop(field, None) is None:
+            refuse([f"--unset {field}: {name} has {', '.join(texts) or 'no policy of its own'}"])
+    for pair in set_ or ():
+        field, equals, text = pair.partition("=")
+        if not equals:
+            refuse([f"--set {pair}: FIELD=VALUE"])
+        texts[field.strip()] = text.strip()
+    rules, catalogue = settings.policy(), load_catalogue(settings)
+    try:
+        own = CallerPolicy.read(texts)
+        own.check(rules, available_locales=catalogue.locales)
+    except CallerPolicyInvalid as error:
+        refuse(error.lines)
+    if set_ or unset:
+        change(settings, replace(record, policy=own))
+    for field, text in own.texts().items():
+        typer.echo(f"{field} = {text}")
+    for finding in _findings(catalogue, own.tighten(rules)):
+        typer.echo(f"warning: {finding}", err=True)
+
+
+def _findings(catalogue: Catalogue, rules: Policy) -> list[str]:
+    """Return which texts no longer fit one SMS with these digits, brand and origin."""
+    found = lint(
+        catalogue,
+        digits=[rules.digits],
+        brand=rules.brand or None,
+        origin=rules.origin,
+        locales=rules.locales,
+        purposes=rules.purposes & set(catalogue.purposes),
+    )
+    return [str(finding) for finding in found]
