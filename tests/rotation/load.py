@@ -96,7 +96,7 @@ class Load:
     async def log_in(self) -> None:
         challenge, code = await self.request(binding="tab")
         verified = await self.verify(challenge, code, binding="tab")
-        proven = await self.post("/proofs/introspect", proof=verified["proof"])
+        proven = await self.post("/proofs/introspect", proof=verified["proof"], binding="tab")
         assert proven["active"] is True
         self.done["log_in"] += 1
 
