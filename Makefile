@@ -42,6 +42,7 @@ endif
 
 bench: $(TEST)  ## measure, print ratios, write bench/results/
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.totp
 
 format: $(TEST)  ## put the code into shape
 	$(BIN)/ruff format

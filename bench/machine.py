@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from otp_service.cli import valkey
@@ -122,6 +122,7 @@ class Running:
     started_in: float
     service_pid: int
     valkey_pid: int
+    environment: dict[str, str] = field(repr=False)
 
 
 @contextmanager
@@ -158,7 +159,8 @@ def running(site_port: int, *, workers: int = 1) -> Iterator[Running]:
             try:
                 _wait_until_ready(port, process, data / "service.log")
                 took = time.perf_counter() - began
-                yield Running(port, credential, took, process.pid, redis.process.pid)
+                told = {n: v for n, v in environment.items() if n.startswith("OTP_")}
+                yield Running(port, credential, took, process.pid, redis.process.pid, told)
             finally:
                 process.terminate()
                 process.wait(60)

@@ -29,6 +29,7 @@ from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
 from otp_service.flows.devices import RememberedDevices
 from otp_service.flows.events import GROUP as WEBHOOK_GROUP
 from otp_service.flows.events import EventRelay, Events
+from otp_service.flows.factor_proofs import FactorProofs
 from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hashing import HashPool, default_threads
 from otp_service.flows.hints import Hints
@@ -41,9 +42,11 @@ from otp_service.flows.proofs import ProofMaking, ProofRedemption
 from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
 from otp_service.flows.tracing import Tracing
+from otp_service.flows.ways import Ways
 from otp_service.flows.webhooks import WebhookWorker
 from otp_service.settings import Settings, SettingsError
 from otp_service.store import keys
+from otp_service.store.app_challenges import AppChallenges
 from otp_service.store.callers import Callers
 from otp_service.store.challenges import Challenges
 from otp_service.store.connection import Connection, Timeouts, connect
@@ -216,6 +219,8 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             wanted=events.wanted,
         )
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures)
+        factors = Factors(scripts, budget=policy.failures)
+        factor_proofs = FactorProofs(Proofs(scripts), keyring)
         reconciliation = Reconciliation(
             tracing=tracing,
             keyring=keyring,
@@ -232,6 +237,16 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             idempotent=IdempotentCalls(Idempotency(scripts), keyring),
             codes=codes,
             proofs=redemption,
+            ways=Ways(
+                policy=policy,
+                keyring=keyring,
+                codes=codes,
+                challenges=challenges,
+                app_challenges=AppChallenges(scripts, budget=policy.failures),
+                factors=factors,
+                proofs=proofs,
+                wanted=events.wanted,
+            ),
             opt_in=OptIn(
                 policy=policy,
                 keyring=keyring,
@@ -244,9 +259,10 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             apps=AuthenticatorApps(
                 policy=policy,
                 keyring=keyring,
-                factors=Factors(scripts, budget=policy.failures),
+                factors=factors,
                 recovery=recovery_codes,
                 proofs=proofs,
+                factor_proofs=factor_proofs,
             ),
             devices=RememberedDevices(
                 policy=policy,
@@ -255,7 +271,13 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 proofs=proofs,
                 redemption=redemption,
             ),
-            recovery=Recovery(keyring=keyring, codes=recovery_codes, hashes=hashes, proofs=proofs),
+            recovery=Recovery(
+                keyring=keyring,
+                codes=recovery_codes,
+                hashes=hashes,
+                proofs=proofs,
+                factor_proofs=factor_proofs,
+            ),
             key_set=lambda: key_set(keyring()),
             hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
             is_hook_token=lambda token: is_hook_token(keyring(), token),

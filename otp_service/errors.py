@@ -18,6 +18,7 @@ OtpError                          never raised itself
 │   ├── InsufficientScope         the credential may not do this
 │   ├── InvalidCode               wrong, and tries are left
 │   ├── FactorNotFound            no such factor of this caller, or none to try
+│   ├── FactorProofRequired       the change needs a proof with a factor that the subject has
 │   ├── TooManyFactors            the subject has as many as it may
 │   ├── AlreadyIssued             secrets are shown once: the same call again shows none
 │   ├── ProofNotAccepted          the proof is none that a device may be remembered for
@@ -181,6 +182,16 @@ class FactorNotFound(Refusal):
     """Never existed, another caller's, removed, or nothing there to try: one answer."""
 
     code = "factor_not_found"
+
+
+class FactorProofRequired(Refusal):
+    """
+    What a person gets in with is only changed with a proof by a factor that the subject has.
+
+    None was shown, or one that is spent, expired, another subject's, or not of an authenticator or a recovery code.
+    """
+
+    code = "factor_proof_required"
 
 
 class TooManyFactors(Refusal):

@@ -70,6 +70,14 @@ def _steps(value: object) -> object:
     return read_cooldown(value) if isinstance(value, str) else value
 
 
+def _in_order(value: object) -> object:
+    return (
+        tuple(word for word in value.replace(" ", "").split(",") if word)
+        if isinstance(value, str)
+        else value
+    )
+
+
 def _window(value: object) -> object:
     return Window.parse(value) if isinstance(value, str) else value
 
@@ -85,6 +93,7 @@ Windows = Annotated[tuple[Window, ...], BeforeValidator(_windows), _as_text]
 OneWindow = Annotated[Window, BeforeValidator(_window), PlainSerializer(str, return_type=str)]
 Words = Annotated[frozenset[str], BeforeValidator(_words), _as_text]
 Steps = Annotated[tuple[int, ...], BeforeValidator(_steps), _as_text]
+Ways = Annotated[tuple[Literal["totp", "sms"], ...], BeforeValidator(_in_order), _as_text]
 
 
 class Settings(BaseModel):
@@ -223,6 +232,16 @@ class Settings(BaseModel):
         le=1,
         description="Past steps of 30 s whose authenticator codes count: 1 for the delay on the way (RFC 6238), 0 for "
         "strictly 30 s (ASVS 6.5.5).",
+    )
+    auto_channels: Ways = Field(
+        ("totp", "sms"),
+        description="Ways that `channel: auto` picks from, the first that a person has: `totp` (an authenticator app), "
+        "`sms`.",
+    )
+    totp_enrollment_proof: bool = Field(
+        False,
+        description="Whoever has a confirmed authenticator enrols another, removes one and draws recovery codes only "
+        "with a `proof` by an authenticator or a recovery code.",
     )
     optin_mode: Literal["wsms", "service"] = Field(
         "wsms",
@@ -439,6 +458,13 @@ class Settings(BaseModel):
                 raise ValueError("a purpose is a-z, 0-9 and _, beginning with a letter, 32 at most")
         return value
 
+    @field_validator("auto_channels")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("must name totp, sms or both, each once")
+        return value
+
     @field_validator("brand")
     @classmethod
     def _brand_name(cls, value: str) -> str:
@@ -572,6 +598,8 @@ class Settings(BaseModel):
             device_ttl=self.device_ttl,
             device_leeway=self.device_leeway,
             totp_past_steps=self.totp_past_steps,
+            auto_channels=self.auto_channels,
+            enrollment_proof=self.totp_enrollment_proof,
             optin_ttl=self.optin_ttl,
             optin_attempts=self.optin_attempts,
             failures=FailureBudget(

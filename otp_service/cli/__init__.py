@@ -10,6 +10,7 @@ from otp_service.cli import (
     callers,
     dev,
     doctor,
+    factors,
     keys,
     messages,
     sandbox,
@@ -35,6 +36,7 @@ app.command("unblock")(subjects.unblock)
 app.command("settings")(doctor.settings)
 app.command("openapi")(serve.openapi)
 app.add_typer(callers.app, name="callers")
+app.add_typer(factors.app, name="factors")
 app.add_typer(keys.app, name="keys")
 app.add_typer(messages.app, name="messages")
 app.add_typer(webhooks.app, name="webhooks")

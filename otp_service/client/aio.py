@@ -99,6 +99,7 @@ class AsyncClient:
     factors = _method(factor_calls.factors)
     rename_factor = _method(factor_calls.rename_factor)
     remove_factor = _method(factor_calls.remove_factor)
+    remove_factor_with_proof = _method(factor_calls.remove_factor_with_proof)
     issue_recovery_codes = _method(factor_calls.issue_recovery_codes)
     redeem_recovery_code = _method(factor_calls.redeem_recovery_code)
     remember_device = _method(device_calls.remember_device)

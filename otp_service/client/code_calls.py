@@ -8,7 +8,7 @@ from otp_service.client.results import Canceled, Challenge, ChallengeStanding, P
 
 def request_code(
     *,
-    to: str,
+    to: str | None = None,
     purpose: str,
     subject: str | None = None,
     binding: str | None = None,
@@ -24,11 +24,12 @@ def request_code(
     Send a one-time code.
 
     Args:
-        to: A number in international form; layout characters are fine.
+        to: A number in international form; layout characters are fine. Required wherever an SMS is sent.
         purpose: `login`, `signup`, `verification`, `recovery`, `payment`, `opt_in`, or one of the operator's.
         subject: Your own opaque id of the person, for whom wrong codes are counted; give it whenever you know it.
         binding: Such as a hash of your session: what is given here must be given at the verification.
-        channel: `sms`.
+        channel: `sms` (the default), or `auto`: where the subject has an authenticator app nothing is sent, and
+            `verify_code` takes the app's code.
         locale: Language of the message, such as `pt-BR`.
         client_ip: The end user's address; sends are limited for it.
         client_ref: Your own mark, handed back by `challenge`.
@@ -38,6 +39,7 @@ def request_code(
 
     Raises:
         DestinationRefused: no code goes to this number.
+        FactorNotFound: `auto`, and the service's ways leave none for this person.
         RateLimited, SubjectBlocked, QuotaExceeded: wait `retry_after` seconds.
     """
     body = given(
@@ -85,6 +87,7 @@ def verify_code(
         ChallengeEnded: used, expired, exhausted, canceled or replaced: request a new code.
         ChallengeNotFound, ChallengeMismatch: not this caller's, or opened for something else.
         CodeNotSent: the message has not left yet.
+        FactorNotFound: the authenticator app was removed since the request.
         SubjectBlocked: too many wrong codes.
         InvalidRequest: the code is none at all, such as three letters.
     """

@@ -18,6 +18,7 @@ OtpServiceError                    never raised itself
 │   │   └── QuotaExceeded          the budget of sends is spent
 │   ├── DestinationRefused         no code goes there
 │   ├── FactorNotFound             no such factor, or none to try
+│   ├── FactorProofRequired        verify a factor of the subject first, and give that proof
 │   ├── TooManyFactors             remove one first
 │   ├── AlreadyIssued              secrets are shown once
 │   ├── InvalidDevice              the device is not remembered: ask for the second factor, drop the token
@@ -182,6 +183,10 @@ class DestinationRefused(Refused):
 
 class FactorNotFound(Refused):
     """No such factor of this caller, or none to try."""
+
+
+class FactorProofRequired(Refused):
+    """What a person gets in with is only changed with a proof by a factor that the subject has."""
 
 
 class TooManyFactors(Refused):

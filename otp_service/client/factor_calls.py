@@ -20,6 +20,8 @@ def enroll_totp(
     name: str | None = None,
     algorithm: str | None = None,
     digits: int | None = None,
+    proof: str | None = None,
+    proof_binding: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[TotpEnrolled]:
     """
@@ -31,8 +33,11 @@ def enroll_totp(
         name: What the person calls the factor.
         algorithm: `SHA1` (the default, which every app knows), `SHA256` or `SHA512`.
         digits: 6 (the default) or 8.
+        proof: Of `verify_totp` or `redeem_recovery_code` for the same subject; spent by this call.
+        proof_binding: The `binding` of that verification, if it had one.
 
     Raises:
+        FactorProofRequired: the subject has a confirmed authenticator, and nobody has shown it.
         TooManyFactors: the subject has as many as it may.
         AlreadyIssued: the first answer got lost, and secrets are shown once: remove `factor_id` and enrol anew.
     """
@@ -43,6 +48,8 @@ def enroll_totp(
         name=name,
         algorithm=algorithm,
         digits=digits,
+        proof=proof,
+        proof_binding=proof_binding,
     )
     return Call(
         method="POST",
@@ -62,6 +69,7 @@ def confirm_totp(
     Raises:
         InvalidCode: wrong; `attempts_remaining` tries are left.
         FactorNotFound: no such factor, or gone.
+        FactorProofRequired: it was enrolled without a proof, and the subject has confirmed another since.
     """
     return Call(
         method="POST",
@@ -132,25 +140,54 @@ def remove_factor(*, factor_id: str) -> Call[None]:
 
     Raises:
         FactorNotFound: no such factor, or removed before.
+        FactorProofRequired: use `remove_factor_with_proof`.
     """
     path = f"/factors/{segment(factor_id)}"
     return Call(method="DELETE", path=path, result=type(None))
 
 
+def remove_factor_with_proof(
+    *, factor_id: str, proof: str, proof_binding: str | None = None
+) -> Call[None]:
+    """
+    Remove a factor where that needs a proof by one of the subject's factors, which may be the very same.
+
+    Args:
+        proof: Of `verify_totp` or `redeem_recovery_code` for the same subject; spent by this call.
+        proof_binding: The `binding` of that verification, if it had one.
+
+    Raises:
+        FactorNotFound: no such factor, or removed before.
+        FactorProofRequired: the proof is spent, expired, or of something else.
+    """
+    path = f"/factors/{segment(factor_id)}/remove"
+    body = given(proof=proof, proof_binding=proof_binding)
+    return Call(method="POST", path=path, result=type(None), body=body)
+
+
 def issue_recovery_codes(
-    *, subject: str, idempotency_key: str | None = None
+    *,
+    subject: str,
+    proof: str | None = None,
+    proof_binding: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Call[RecoveryCodes]:
     """
     Issue ten recovery codes, shown once; every older one of the subject is void.
 
+    Args:
+        proof: As for `enroll_totp`.
+        proof_binding: As for `enroll_totp`.
+
     Raises:
+        FactorProofRequired: the subject has a confirmed authenticator, and nobody has shown it.
         AlreadyIssued: the first answer got lost, and codes are shown once: issue anew.
     """
     return Call(
         method="POST",
         path="/recovery-codes",
         result=RecoveryCodes,
-        body={"subject": subject},
+        body=given(subject=subject, proof=proof, proof_binding=proof_binding),
         idempotency_key=key(idempotency_key),
     )
 

@@ -18,6 +18,7 @@ class TotpEnrolled:
         secret: base32.
         provisioning_uri: `otpauth://totp/…`.
         qr_svg: That URI as an SVG image.
+        qr_terminal: The same for a terminal: lines of half blocks.
         expires_at: Until when it must be confirmed.
     """
 
@@ -26,6 +27,7 @@ class TotpEnrolled:
     secret: str = field(repr=False)
     provisioning_uri: str = field(repr=False)
     qr_svg: str = field(repr=False)
+    qr_terminal: str = field(repr=False)
     expires_at: AwareDatetime
 
 
@@ -72,10 +74,16 @@ class Factor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Factors:
-    """Which factors a subject has."""
+    """
+    Which factors a subject has.
+
+    Attributes:
+        ways: How the person can show who they are, the way that `channel="auto"` picks first.
+    """
 
     subject: str
     factors: tuple[Factor, ...]
+    ways: tuple[str, ...]
     recovery_codes_remaining: int
 
 

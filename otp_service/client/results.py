@@ -17,8 +17,9 @@ class Delivery:
     What became of the message.
 
     Attributes:
-        status: `queued`, `sending`, `accepted` (the site took it, which is no receipt of the phone), `failed` (it
-            provably never left; resend) or `unknown` (it may or may not have gone out).
+        status: `none` (nothing is sent: the person reads the code off an app), `queued`, `sending`, `accepted` (the
+            site took it, which is no receipt of the phone), `failed` (it provably never left; resend) or `unknown`
+            (it may or may not have gone out).
         reason: Why, where known.
     """
 
@@ -29,10 +30,11 @@ class Delivery:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:
     """
-    A code is on its way.
+    A code is on its way, or the person reads one off an authenticator app.
 
     Attributes:
-        to: The recipient, masked.
+        channel: `sms` or `totp`.
+        to: The recipient, masked; None where nothing is sent.
         expires_in: Seconds.
         resend_in: Seconds until a resend may pass; None when it can't any more.
     """
@@ -41,7 +43,7 @@ class Challenge:
     status: str
     purpose: str
     channel: str
-    to: str
+    to: str | None
     expires_at: AwareDatetime
     expires_in: int
     resend_in: int | None
@@ -108,9 +110,10 @@ class Verified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification(Verified):
-    """The code was right."""
+    """The code was right. `method` is `sms` or `totp`."""
 
     challenge_id: str
+    method: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ BY_CODE: Mapping[str, type[OtpServiceError]] = {
     "device_reused": errors.DeviceReused,
     "device_rotated": errors.DeviceRotated,
     "factor_not_found": errors.FactorNotFound,
+    "factor_proof_required": errors.FactorProofRequired,
     "idempotency_in_progress": errors.IdempotencyInProgress,
     "idempotency_key_reused": errors.IdempotencyKeyReused,
     "insufficient_scope": errors.InsufficientScope,

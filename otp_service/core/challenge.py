@@ -44,10 +44,12 @@ class DeliveryStatus(StrEnum):
     """
     How the delivery of the newest code stands.
 
+    `none`: there is nothing to deliver.
     `accepted` is the site's word, never the phone's. `unknown` may still become `accepted` or `failed`
     (`otp_service.flows.reconciliation`).
     """
 
+    NONE = "none"
     QUEUED = "queued"
     SENDING = "sending"
     ACCEPTED = "accepted"

@@ -19,12 +19,12 @@ class About:
 
     def seal(self, keyring: Keyring, challenge_id: str) -> str:
         """Return it sealed for this challenge."""
-        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"about:{challenge_id}")
+        return seal(keyring, json.dumps(asdict(self)), belongs_to=about_of(challenge_id))
 
     @classmethod
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
         """Return it unsealed. Raises SealBroken."""
-        return cls(**json.loads(unseal(keyring, sealed, belongs_to=f"about:{challenge_id}")))
+        return cls(**json.loads(unseal(keyring, sealed, belongs_to=about_of(challenge_id))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +51,11 @@ class Destination:
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
         """Return it unsealed. Raises SealBroken."""
         return cls(**json.loads(unseal(keyring, sealed, belongs_to=f"destination:{challenge_id}")))
+
+
+def about_of(challenge_id: str) -> str:
+    """Return what an `About` is sealed for: a challenge, a factor or a proof."""
+    return f"about:{challenge_id}"
 
 
 def seed_of(subject: SubjectAddress, factor_id: str) -> str:

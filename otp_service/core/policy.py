@@ -29,6 +29,8 @@ class Policy:
         proof_ttl: A proof's life.
         device_ttl: For how long a device is remembered at most.
         device_leeway: For how long the token before the newest is taken for a call beside another, and not for a copy.
+        auto_channels: The ways that a request leaves to us, in the order in which they are picked: `totp`, `sms`.
+        enrollment_proof: Whether who has a confirmed authenticator changes factors only with a proof by one.
         totp_past_steps: Steps before the current one whose codes count; 0 or 1.
         optin_ttl: How long an activation that the site drew may be confirmed.
         optin_attempts: Wrong tries of it.
@@ -43,7 +45,6 @@ class Policy:
         per_process: Sends of one process, counted in its own memory.
         queue_limit: Jobs waiting in one bucket; beyond it requests are shed.
         regions: ISO regions that are served; None for all.
-        enrollment_proof: Whether a second authenticator of a person needs a proof.
         hash_cost: argon2id.
         locales: Languages of messages; None for all there are texts for.
         locale: When a request names none.
@@ -65,6 +66,8 @@ class Policy:
     device_ttl: int = 30 * 86_400
     device_leeway: int = 10
     totp_past_steps: int = 1
+    auto_channels: tuple[str, ...] = ("totp", "sms")
+    enrollment_proof: bool = False
     optin_ttl: int = 1800
     optin_attempts: int = 5
     failures: FailureBudget = field(default_factory=FailureBudget)
@@ -78,7 +81,6 @@ class Policy:
     per_process: Window = field(default=Window(6_000, 60))
     queue_limit: int = 500
     regions: frozenset[str] | None = frozenset()
-    enrollment_proof: bool = False
     hash_cost: HashCost = field(default_factory=HashCost)
     locales: frozenset[str] | None = None
     locale: str = "en"

@@ -8,6 +8,7 @@ seconds as an argument.
 import base64
 import hashlib
 import hmac
+import io
 import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -30,7 +31,7 @@ class Algorithm(StrEnum):
     SHA512 = "SHA512"
 
 
-_DIGESTS = {
+DIGESTS = {
     Algorithm.SHA1: hashlib.sha1,
     Algorithm.SHA256: hashlib.sha256,
     Algorithm.SHA512: hashlib.sha512,
@@ -83,7 +84,7 @@ class Authenticator:
 
     def _totp(self) -> pyotp.TOTP:
         return pyotp.TOTP(
-            self.seed, digits=self.digits, digest=_DIGESTS[self.algorithm], interval=PERIOD
+            self.seed, digits=self.digits, digest=DIGESTS[self.algorithm], interval=PERIOD
         )
 
 
@@ -92,6 +93,15 @@ def new_seed() -> str:
     return base64.b32encode(secrets.token_bytes(SEED_BYTES)).decode()
 
 
-def qr_svg(uri: str) -> str:
-    """Return the QR code of a URI as an SVG that stands alone and may be put into a page."""
-    return str(segno.make(uri, error="m", micro=False).svg_inline(scale=4, border=4))
+def qr_codes(uri: str) -> tuple[str, str]:
+    """
+    Return the QR code of a URI twice: as SVG, and as lines of half blocks for a terminal.
+
+    The SVG stands alone (`<img src="data:image/svg+xml,…">`), may be put into a page, and brings its own white, so that
+    a dark page hides nothing.
+    """
+    code = segno.make(uri, error="m", micro=False)
+    svg, terminal = io.BytesIO(), io.StringIO()
+    code.save(svg, kind="svg", scale=4, border=4, light="#fff", xmldecl=False, nl=False)
+    code.terminal(terminal, border=4, compact=True)
+    return svg.getvalue().decode(), terminal.getvalue()

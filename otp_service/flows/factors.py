@@ -19,21 +19,23 @@ from otp_service.core.challenge import (
     lasting_id_for,
     subject_address,
 )
-from otp_service.core.envelopes import seed_of
+from otp_service.core.envelopes import About, seed_of
 from otp_service.core.keyring import Keyring
 from otp_service.core.policy import Policy
 from otp_service.core.proofs import ProofWish, Success
 from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.core.totp import Algorithm, Authenticator
 from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode
+from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.flows.proofs import ProofMaking
-from otp_service.store.factors import Factor, Factors
+from otp_service.store.factors import Factor, Factors, NewFactor
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
 
 METHOD = "totp"
+DEFAULT_NAME = "Authenticator app"
 AMR = ("otp",)  # RFC 8176
 
 
@@ -51,6 +53,7 @@ class Enrollment:
     secret: str = field(repr=False)
     provisioning_uri: str = field(repr=False)
     qr_svg: str = field(repr=False)
+    qr_terminal: str = field(repr=False)
     expires_at: int
 
 
@@ -75,12 +78,14 @@ class AuthenticatorApps:
         factors: Factors,
         recovery: RecoveryCodes,
         proofs: ProofMaking,
+        factor_proofs: FactorProofs,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
         self._factors = factors
         self._recovery = recovery
         self._proofs = proofs
+        self._factor_proofs = factor_proofs
 
     async def enroll(
         self,
@@ -93,13 +98,17 @@ class AuthenticatorApps:
         algorithm: Algorithm,
         digits: int,
         policy: Policy,
+        shown: Shown,
         handle: str,
     ) -> Enrollment:
         """
         Make an authenticator that waits for its first code. `policy` is the caller's.
 
+        Args:
+            shown: A proof of a factor that the subject has.
+
         Raises:
-            TooManyFactors, Unavailable.
+            FactorProofRequired, TooManyFactors, Unavailable.
             AlreadyIssued: the call with this handle has shown its secret before.
         """
         keyring = self._keyring()
@@ -108,41 +117,53 @@ class AuthenticatorApps:
         authenticator = Authenticator(seed=totp.new_seed(), algorithm=algorithm, digits=digits)
         expires_at = await self._factors.enroll(
             ChallengeAddress(factor_id, address),
-            caller=caller,
-            name=name,
-            seed=seal(keyring, authenticator.seed, belongs_to=seed_of(address, factor_id)),
-            algorithm=algorithm,
-            digits=digits,
+            NewFactor(
+                caller=caller,
+                name=name,
+                about=About(subject=subject, client_ref=None).seal(keyring, factor_id),
+                seed=seal(keyring, authenticator.seed, belongs_to=seed_of(address, factor_id)),
+                algorithm=algorithm,
+                digits=digits,
+            ),
+            proof=await self._factor_proofs.of(caller, address, shown),
         )
         if expires_at is None:
             raise AlreadyIssued(factor_id)
         uri = authenticator.provisioning_uri(
             account_name=account_name, issuer=issuer or policy.brand or "otp_service"
         )
+        qr_svg, qr_terminal = totp.qr_codes(uri)
         log.info("factor.enrolled", caller=caller, factor_id=factor_id)
         return Enrollment(
             factor_id=factor_id,
             secret=authenticator.seed,
             provisioning_uri=uri,
-            qr_svg=totp.qr_svg(uri),
+            qr_svg=qr_svg,
+            qr_terminal=qr_terminal,
             expires_at=expires_at,
         )
 
-    async def confirm(self, caller: str, factor_id: str, code: str) -> int:
+    async def confirm(self, caller: str, factor_id: str, code: str, *, proof_required: bool) -> int:
         """
         Prove with one code that the app has the seed; return when, in Unix milliseconds.
 
         Raises:
-            FactorNotFound, InvalidCode, Unavailable.
+            FactorNotFound, InvalidRequest: no try was spent.
+            InvalidCode: a try was spent.
+            FactorProofRequired: it was enrolled without, and the subject has confirmed another since.
+            Unavailable.
         """
         keyring = self._keyring()
         address = _address(keyring, factor_id)
-        tried = await self._factors.try_to_confirm(address, caller=caller)
-        matched = self._match(keyring, address.subject, tried.factors, code, tried.now)
+        tried = await self._factors.try_to_confirm(address, caller=caller, digits=len(code))
+        past = self._policy.totp_past_steps
+        matched = match(keyring, address.subject, tried.factors, code, tried.now, past=past)
         if matched is None:
             raise InvalidCode(tried.attempts_left)
         factor, step = matched
-        at = await self._factors.confirm(address.subject, factor, caller=caller, step=step)
+        at = await self._factors.confirm(
+            address.subject, factor, caller=caller, step=step, proof_required=proof_required
+        )
         if at is None:
             raise InvalidCode(tried.attempts_left)
         log.info("factor.confirmed", caller=caller, factor_id=factor_id)
@@ -174,18 +195,19 @@ class AuthenticatorApps:
             wish: What is wanted of the proof.
 
         Raises:
-            FactorNotFound, SubjectBlocked: no try was spent.
+            FactorNotFound, SubjectBlocked, InvalidRequest: no try was spent.
             InvalidCode: a try was spent; also for a code that was accepted before.
             Unavailable.
         """
         keyring = self._keyring()
         address = _own(keyring, caller, subject)
-        tried = await self._factors.try_to_verify(address, caller=caller)
-        matched = self._match(keyring, address, tried.factors, code, tried.now)
+        tried = await self._factors.try_to_verify(address, caller=caller, digits=len(code))
+        past = self._policy.totp_past_steps
+        matched = match(keyring, address, tried.factors, code, tried.now, past=past)
         if matched is None:
             off = diagnose and any(
                 authenticator.clock_is_off(code, now=tried.now)
-                for _, authenticator in _readable(keyring, address, tried.factors)
+                for _, authenticator in readable(keyring, address, tried.factors)
             )
             CHALLENGES.labels(purpose, "wrong_code").inc()
             raise InvalidCode(tried.attempts_left, clock_off=off)
@@ -226,40 +248,52 @@ class AuthenticatorApps:
         address = _address(self._keyring(), factor_id)
         return await self._factors.rename(address, caller=caller, name=name)
 
-    async def remove(self, caller: str, factor_id: str) -> None:
-        """Remove an authenticator; its codes are refused from this moment. Raises FactorNotFound, Unavailable."""
+    async def remove(self, caller: str, factor_id: str, *, shown: Shown) -> None:
+        """
+        Remove an authenticator; its codes are refused from this moment. `shown` is as for `enroll`.
+
+        Raises:
+            FactorNotFound, FactorProofRequired, Unavailable.
+        """
         address = _address(self._keyring(), factor_id)
-        await self._factors.remove(address, caller=caller)
+        proof = await self._factor_proofs.of(caller, address.subject, shown)
+        await self._factors.remove(address, caller=caller, proof=proof)
         log.info("factor.removed", caller=caller, factor_id=factor_id)
 
-    def _match(
-        self,
-        keyring: Keyring,
-        subject: SubjectAddress,
-        factors: tuple[Factor, ...],
-        code: str,
-        now: int,
-    ) -> tuple[Factor, int] | None:
-        found = None
-        for factor, authenticator in _readable(keyring, subject, factors):
-            step = authenticator.matching_step(code, now=now, past=self._policy.totp_past_steps)
-            if step is not None:
-                found = factor, step
-        return found
+
+def match(
+    keyring: Keyring,
+    subject: SubjectAddress,
+    factors: tuple[Factor, ...],
+    code: str,
+    now: int,
+    *,
+    past: int,
+) -> tuple[Factor, int] | None:
+    """Return which authenticator the code is of, and its step, or None. `now` in Unix seconds."""
+    found = None
+    for factor, authenticator in readable(keyring, subject, factors):
+        step = authenticator.matching_step(code, now=now, past=past)
+        if step is not None:
+            found = factor, step
+    return found
 
 
-def _readable(
+def open_authenticator(keyring: Keyring, subject: SubjectAddress, factor: Factor) -> Authenticator:
+    """Return the authenticator with its seed unsealed. Raises SealBroken."""
+    seed = unseal(keyring, factor.seed, belongs_to=seed_of(subject, factor.factor_id))
+    return Authenticator(seed=seed, algorithm=Algorithm(factor.algorithm), digits=factor.digits)
+
+
+def readable(
     keyring: Keyring, subject: SubjectAddress, factors: Iterable[Factor]
 ) -> Iterator[tuple[Factor, Authenticator]]:
     """Yield the authenticators whose seeds can be opened; one whose key was taken away accepts nothing."""
     for factor in factors:
         try:
-            seed = unseal(keyring, factor.seed, belongs_to=seed_of(subject, factor.factor_id))
+            yield factor, open_authenticator(keyring, subject, factor)
         except SealBroken as error:
             log.warning("factor.unreadable", factor_id=factor.factor_id, reason=str(error))
-            continue
-        algorithm = Algorithm(factor.algorithm)
-        yield factor, Authenticator(seed=seed, algorithm=algorithm, digits=factor.digits)
 
 
 def _own(keyring: Keyring, caller: str, subject: str) -> SubjectAddress:

@@ -36,7 +36,9 @@ from otp_service.core.seal import SealBroken
 from otp_service.errors import (
     ChallengeExhausted,
     ChallengeNotFound,
+    FieldError,
     InvalidCode,
+    InvalidRequest,
     Overloaded,
     QuotaExceeded,
     Refusal,
@@ -68,7 +70,7 @@ class CodeRequest:
     A wish for a code.
 
     Attributes:
-        to: A number as typed.
+        to: A number as typed; "" for none.
         subject: The caller's id of the person, or None: then the number stands for the person.
         binding: What the verification must repeat, such as a hash of the caller's session; "" for none.
         locale: A language tag, or None.
@@ -93,7 +95,7 @@ class Issued:
     A challenge whose code is on its way.
 
     Attributes:
-        to: Masked.
+        to: Masked; None where nothing is sent.
         expires_at: Unix milliseconds.
         expires_in: Seconds.
         resend_in: Seconds until a resend passes every limit known now; None when it can't any more.
@@ -104,7 +106,7 @@ class Issued:
     challenge_id: str
     purpose: str
     channel: str
-    to: str
+    to: str | None
     expires_at: int
     expires_in: int
     resend_in: int | None
@@ -122,6 +124,8 @@ class Verified:
     challenge_id: str
     purpose: str
     subject: str | None
+    method: str
+    amr: tuple[str, ...]
     verified_at: int
     proof: str = field(repr=False)
     proof_expires_in: int
@@ -194,7 +198,7 @@ class OneTimeCodes:
             address=address,
             caller=caller,
             purpose=ask.purpose,
-            binding=self._binding(caller, ask.binding),
+            binding=self.bound(caller, ask.binding),
             about=About(subject=ask.subject, client_ref=ask.client_ref).seal(keyring, challenge_id),
             sealed=Destination(
                 to=recipient.e164,
@@ -234,6 +238,7 @@ class OneTimeCodes:
             handle: Of `new_handle`; the same again queues nothing.
 
         Raises:
+            InvalidRequest: nothing is sent for this challenge.
             ChallengeNotFound, ChallengeEnded, RateLimited, SubjectBlocked, QuotaExceeded, Overloaded, Unavailable.
         """
         keyring = self._keyring()
@@ -241,6 +246,9 @@ class OneTimeCodes:
         view = await self._challenges.view(address, caller=caller)
         if view.status is not Status.PENDING:
             raise ended(view.status, view.ended_at or view.now)
+        if view.channel != METHOD:
+            sends_nothing = "is answered by an authenticator app: request a code with channel sms"
+            raise InvalidRequest(FieldError("challenge_id", sends_nothing))
         self._require_channel()
         sealed = await self._challenges.sealed_recipient(address)
         if sealed is None:
@@ -287,7 +295,7 @@ class OneTimeCodes:
         """
         keyring = self._keyring()
         address = _address(keyring, challenge_id)
-        bound = self._binding(caller, binding)
+        bound = self.bound(caller, binding)
         async with self._hashes.admit() as hashing:
             reserved = await self._challenges.reserve(
                 address,
@@ -400,7 +408,8 @@ class OneTimeCodes:
             self._ceiling.take_back(now)
             raise
 
-    def _binding(self, caller: str, binding: str) -> str:
+    def bound(self, caller: str, binding: str) -> str:
+        """Return the fingerprint of a binding, or "" for none."""
         if not binding:
             return ""
         return fingerprint(self._keyring().active(Kind.NAME), "binding/v1", caller, binding)
@@ -445,7 +454,7 @@ class OneTimeCodes:
         return Issued(
             challenge_id=address.challenge_id,
             purpose=view.purpose,
-            channel=self._channel.name,
+            channel=view.channel,
             to=recipient.masked,
             expires_at=view.expires_at,
             expires_in=max(0, view.expires_at - view.now) // 1000,
@@ -481,6 +490,8 @@ def _verified(success: Success, proof: PendingProof, verified_at: int) -> Verifi
         challenge_id=success.id,
         purpose=success.purpose,
         subject=success.subject,
+        method=success.method,
+        amr=success.amr,
         verified_at=verified_at,
         proof=proof.at(verified_at),
         proof_expires_in=proof.expires_in,

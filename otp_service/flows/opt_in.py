@@ -291,7 +291,7 @@ class OptIn:
         )
         return Asked(
             subscribed=False,
-            mobile=issued.to,
+            mobile=recipient.masked,
             expires_in=issued.expires_in,
             resend_in=issued.resend_in,
         )

@@ -11,6 +11,7 @@ from otp_service.core.challenge import challenge_id_for, subject_address
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.proofs import ProofWish, Success
 from otp_service.errors import InvalidCode
+from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.proofs import ProofMaking
 from otp_service.store.recovery_codes import RecoveryCodes
@@ -44,25 +45,32 @@ class Recovery:
         codes: RecoveryCodes,
         hashes: HashPool,
         proofs: ProofMaking,
+        factor_proofs: FactorProofs,
     ) -> None:
         self._keyring = keyring
         self._codes = codes
         self._hashes = hashes
         self._proofs = proofs
+        self._factor_proofs = factor_proofs
 
-    async def issue(self, caller: str, subject: str) -> tuple[Sequence[str], int]:
+    async def issue(self, caller: str, subject: str, *, shown: Shown) -> tuple[Sequence[str], int]:
         """
         Return ten new codes, to be shown once, and when they were made; every older one is void.
 
+        Args:
+            caller: Whose subject it is.
+            subject: The caller's id of the person.
+            shown: A proof of a factor that the subject has.
+
         Raises:
-            Unavailable.
+            FactorProofRequired, Unavailable.
         """
         keyring = self._keyring()
         address = subject_address(keyring, caller, f"subject:{subject}")
-        name = keyring.active(Kind.NAME)
-        shown = [recovery_codes.draw() for _ in range(recovery_codes.COUNT)]
-        plain = [code.replace("-", "") for code in shown]
-        whose = address.pseudonym
+        proof = await self._factor_proofs.of(caller, address, shown)
+        name, whose = keyring.active(Kind.NAME), address.pseudonym
+        drawn = [recovery_codes.draw() for _ in range(recovery_codes.COUNT)]
+        plain = [code.replace("-", "") for code in drawn]
         digests = await asyncio.gather(
             *(
                 self._hashes.digest(recovery_codes.message(name, pseudonym=whose, code=code))
@@ -70,9 +78,11 @@ class Recovery:
             )
         )
         indexes = [recovery_codes.index(name, pseudonym=whose, code=code) for code in plain]
-        at = await self._codes.replace(address, dict(zip(indexes, digests, strict=True)))
+        at = await self._codes.replace(
+            address, dict(zip(indexes, digests, strict=True)), proof=proof
+        )
         log.info("recovery_codes.issued", caller=caller)
-        return shown, at
+        return drawn, at
 
     async def redeem(
         self,

@@ -42,6 +42,10 @@ _ENDED: Mapping[str, type[ChallengeEnded]] = {
 }
 
 
+class AnsweredByApp(Exception):
+    """The challenge waits for an authenticator app's code: see `store.app_challenges`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewChallenge:
     """All that is written when a challenge is opened. Times are milliseconds; `binding` is a fingerprint or ""."""
@@ -60,6 +64,9 @@ class NewChallenge:
     grace_ms: int
     min_life_ms: int
     retention_ms: int
+    channel: str = (
+        FACTOR  # `sms`; `totp`: the person has the code, `sealed` is "" and nothing is sent
+    )
     events: bool = False  # whether the caller's webhooks want to know what becomes of it
 
 
@@ -113,6 +120,7 @@ class View:
     """What a caller may see. `about` is sealed."""
 
     now: int
+    channel: str
     status: Status
     ended_at: int | None
     purpose: str
@@ -158,8 +166,10 @@ class Challenges:
             address,
             limits,
             member=f"{address.challenge_id}:1",
+            factor=new.channel,
             args={
                 "id": address.challenge_id,
+                "channel": new.channel,
                 "caller": new.caller,
                 "purpose": new.purpose,
                 "binding": new.binding,
@@ -207,6 +217,7 @@ class Challenges:
             address,
             limits,
             member=resend_id,
+            factor=FACTOR,
             args={"id": address.challenge_id, "caller": caller, "resend_id": resend_id},
         )
         return _opened(
@@ -229,6 +240,7 @@ class Challenges:
         Raises:
             ChallengeNotFound, ChallengeMismatch, ChallengeEnded, SubjectBlocked, CodeNotSent, InvalidRequest: and
                 nothing was counted.
+            AnsweredByApp: it is none of a code that was sent; nothing was counted.
             Unavailable: Redis; the attempt may have been counted.
         """
         answer = await self._scripts.run(
@@ -269,10 +281,11 @@ class Challenges:
                     proof_kid=answer["proof_kid"],
                 )
             case "digits":
-                wanted = int(answer["digits"])
-                raise InvalidRequest(FieldError("code", f"must have {wanted} digits"))
+                raise wrong_length(answer)
+            case "app":
+                raise AnsweredByApp
             case _:
-                raise _refusal(answer)
+                raise refusal(answer)
 
     async def consume(
         self,
@@ -310,15 +323,15 @@ class Challenges:
         )
         if answer["verdict"] == "approved":
             return int(answer["ended_at"])
-        raise _refusal(answer)
+        raise refusal(answer)
 
-    async def tell_blocked(self, address: ChallengeAddress) -> None:
+    async def tell_blocked(self, address: ChallengeAddress, *, factor: str = FACTOR) -> None:
         """Tell the caller's webhooks that the subject is blocked, if it is. Raises Unavailable."""
         await self._scripts.run(
             "tell_blocked",
             [
                 keys.challenge(address),
-                keys.guard(address.subject, FACTOR),
+                keys.guard(address.subject, factor),
                 keys.events(address.subject.bucket),
             ],
             {"id": address.challenge_id, "budget": self._budget},
@@ -340,7 +353,7 @@ class Challenges:
             durable=True,
         )
         if answer["verdict"] != "ended":
-            raise _refusal(answer)
+            raise refusal(answer)
         return Status(answer["status"]), int(answer["ended_at"])
 
     async def view(self, address: ChallengeAddress, *, caller: str) -> View:
@@ -356,10 +369,11 @@ class Challenges:
             {"id": address.challenge_id, "caller": caller},
         )
         if answer["verdict"] != "found":
-            raise _refusal(answer)
+            raise refusal(answer)
         ended_at = answer.get("ended_at")
         return View(
             now=int(answer["now"]),
+            channel=answer["channel"],
             status=Status(answer["status"]),
             ended_at=int(ended_at) if ended_at is not None else None,
             purpose=answer["purpose"],
@@ -384,11 +398,12 @@ class Challenges:
         limits: Sequence[ChargedLimit],
         *,
         member: str,
+        factor: str,
         args: Mapping[str, Any],
     ) -> dict[str, Any]:
         own = [
             *_base(address),
-            keys.guard(address.subject, FACTOR),
+            keys.guard(address.subject, factor),
             keys.queue(address.subject.bucket),
             keys.events(address.subject.bucket),
         ]
@@ -407,7 +422,7 @@ class Challenges:
                 durable=True,
             )
             if answer["verdict"] not in ("opened", "exists", "resent"):
-                raise _refusal(answer)
+                raise refusal(answer)
         except Unavailable:
             raise  # it may have been opened all the same: then it must stay charged
         except Exception:
@@ -434,7 +449,8 @@ def _opened(answer: Mapping[str, Any], *, purpose: str, attempts_left: int) -> O
     )
 
 
-def _refusal(answer: Mapping[str, Any]) -> Exception:
+def refusal(answer: Mapping[str, Any]) -> Exception:
+    """Return what a script's verdict means that is no success."""
     match answer["verdict"]:
         case "not_found":
             return ChallengeNotFound()
@@ -452,6 +468,11 @@ def _refusal(answer: Mapping[str, Any]) -> Exception:
             return Overloaded("the delivery queue is full", retry_after=5)
         case other:
             return Unavailable(f"redis: unknown verdict {other!r}")
+
+
+def wrong_length(answer: Mapping[str, Any]) -> InvalidRequest:
+    """Return the refusal of a code that can't be the right one for its length; it has cost no try."""
+    return InvalidRequest(FieldError("code", f"must have {int(answer['digits'])} digits"))
 
 
 def ended(status: Status, at: int) -> ChallengeEnded:

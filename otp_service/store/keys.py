@@ -191,9 +191,9 @@ def turn(what: str) -> str:
 
 
 ALL = f"{_P}*"
-FACTORS, DEVICES = ":factors:", ":devices:"
 OFF = ":off"  # after an endpoint's id: the field that says why nothing is sent to it
 CALLERS = f"{_P}caller:*"
+FACTORS = f"{_P}{{*}}:factors:*"
 WEBHOOKS = f"{_P}webhooks:*"
 DUE = f"{_OUTGOING}due"
 CREDIT = f"{_P}credit"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otp_service.core.challenge import SubjectAddress, subject_of
-from otp_service.core.envelopes import device_name_of, seed_of
+from otp_service.core.envelopes import about_of, device_name_of, seed_of
 from otp_service.core.keyring import Keyring
 from otp_service.errors import Unavailable
 from otp_service.store import keys
@@ -95,11 +95,15 @@ class Lasting:
         if tagged is not None:
             subject, route = subject_of(keyring, *tagged) or (None, None)
             yield Named(name, subject, route.kid if route else None)
-            if keys.FACTORS in name:
+            if ":factors:" in name:
                 for factor_id, text in (await _fields(client, name)).items():
                     owner = seed_of(subject, factor_id) if subject else None
                     yield Sealed("authenticator", name, factor_id, text, "seed", owner)
-            elif keys.DEVICES in name:
+                    about = about_of(factor_id)
+                    whose = Sealed("name of a subject", name, factor_id, text, "about", about)
+                    if whose.sealed:
+                        yield whose
+            elif ":devices:" in name:
                 for device_id, text in (await _fields(client, name)).items():
                     owner = device_name_of(subject, device_id) if subject else None
                     device = Sealed("name of a device", name, device_id, text, "name", owner)

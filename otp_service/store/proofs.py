@@ -38,6 +38,25 @@ def proof_args(record: ProofRecord | None) -> dict[str, Any]:
     return {"proof": flat, "proof_ttl_ms": record.ttl_ms}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactorProof:
+    """
+    What a change of a subject's factors comes with.
+
+    Attributes:
+        required: Whether there must be a proof if the subject has a confirmed factor.
+        key: Where the record of the one that was shown lies; the change spends it. None when none was.
+    """
+
+    required: bool = False
+    key: str | None = None
+
+    @property
+    def keys(self) -> list[str]:
+        """The last of the script's KEYS."""
+        return [] if self.key is None else [self.key]
+
+
 class ProofMisplaced(Exception):
     """A proof was shown by its own audience, for another purpose or binding."""
 
@@ -83,3 +102,13 @@ class Proofs:
                 return None
             case other:
                 raise Unavailable(f"redis: unknown verdict {other!r}")
+
+    async def look(self, proof: str, *, caller: str) -> dict[str, str] | None:
+        """As `spend`, and the proof stays good. Raises Unavailable."""
+        bucket = proofs.bucket_of(proof)
+        if bucket is None:
+            return None
+        answer = await self._scripts.run(
+            "look_at_proof", [keys.proof(bucket, proofs.digest(proof))], {"caller": caller}
+        )
+        return dict(answer["fields"]) if answer["verdict"] == "found" else None

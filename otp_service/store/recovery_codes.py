@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.limits import FailureBudget
-from otp_service.errors import FactorNotFound, Unavailable
+from otp_service.errors import FactorNotFound, FactorProofRequired, Unavailable
 from otp_service.store import keys
 from otp_service.store.guards import blocked, budget_fields
-from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
+from otp_service.store.proofs import FactorProof, ProofRecord, proof_args, proof_keys
 from otp_service.store.scripts import Scripts
 
 FACTOR = "recovery"
@@ -29,14 +29,27 @@ class RecoveryCodes:
         self._scripts = scripts
         self._budget = budget_fields(budget)
 
-    async def replace(self, subject: SubjectAddress, codes: Mapping[str, str]) -> int:
-        """Store a set, index to PHC string; every older code is void. Return when. Raises Unavailable."""
+    async def replace(
+        self, subject: SubjectAddress, codes: Mapping[str, str], *, proof: FactorProof
+    ) -> int:
+        """
+        Store a set, index to PHC string; every older code is void. Return when.
+
+        Raises:
+            FactorProofRequired: and the proof is not spent.
+            Unavailable.
+        """
         answer = await self._scripts.run(
             "replace_recovery_codes",
-            [keys.recovery(subject)],
-            {"codes": [part for code in codes.items() for part in code]},
+            [keys.recovery(subject), keys.factors(subject), *proof.keys],
+            {
+                "codes": [part for code in codes.items() for part in code],
+                "proof_required": proof.required,
+            },
             durable=True,
         )
+        if answer["verdict"] == "unproven":
+            raise FactorProofRequired
         return int(answer["at"])
 
     async def remaining(self, subject: SubjectAddress) -> int:

@@ -10,6 +10,7 @@ from otp_service.web.models import (
     Given,
     Label,
     Moment,
+    ProofBinding,
     Seconds,
     Sent,
     Subject,
@@ -48,9 +49,7 @@ class RememberBody(Sent):
             examples=["otpp_1f" + "x" * 43],
         ),
     ]
-    proof_binding: Annotated[
-        Binding | None, Field(description="The `binding` of that verification, if it had one.")
-    ] = None
+    proof_binding: ProofBinding | None = None
     name: Label | None = None
     expires_in: Annotated[
         int | None,

@@ -2,6 +2,7 @@
 
 from otp_service.core.totp import Algorithm
 from otp_service.flows import factors, recovery
+from otp_service.flows.factor_proofs import Shown
 from otp_service.store.factors import Factor
 from otp_service.web.models import (
     ConfirmBody,
@@ -10,11 +11,13 @@ from otp_service.web.models import (
     FactorVerification,
     FactorView,
     NoContent,
+    ProofBody,
+    RecoveryCodesBody,
     RecoveryCodesIssued,
     RecoveryVerification,
     RecoveryVerifyBody,
     RenameBody,
-    SubjectBody,
+    ShowsProof,
     TotpBody,
     TotpConfirmed,
     TotpEnrolled,
@@ -34,10 +37,11 @@ async def enroll_totp(call: Call) -> Answer:
         sent.subject,
         account_name=sent.account_name,
         issuer=sent.issuer,
-        name=sent.name or "Authenticator app",
+        name=sent.name or factors.DEFAULT_NAME,
         algorithm=Algorithm(sent.algorithm),
         digits=sent.digits,
         policy=call.caller.policy,
+        shown=_shown(call, sent),
         handle=call.handle,
     )
     return Answer(
@@ -47,6 +51,7 @@ async def enroll_totp(call: Call) -> Answer:
             secret=enrolled.secret,
             provisioning_uri=enrolled.provisioning_uri,
             qr_svg=enrolled.qr_svg,
+            qr_terminal=enrolled.qr_terminal,
             expires_at=rfc3339(enrolled.expires_at),
         )
     )
@@ -55,7 +60,12 @@ async def enroll_totp(call: Call) -> Answer:
 async def confirm_totp(call: Call) -> Answer:
     sent: ConfirmBody = call.body
     factor_id = call.path["factor_id"]
-    at = await call.service.apps.confirm(call.caller.name, factor_id, sent.code)
+    at = await call.service.apps.confirm(
+        call.caller.name,
+        factor_id,
+        sent.code,
+        proof_required=call.caller.policy.enrollment_proof,
+    )
     return Answer(TotpConfirmed(factor_id=factor_id, status="confirmed", confirmed_at=rfc3339(at)))
 
 
@@ -94,6 +104,7 @@ async def list_factors(call: Call) -> Answer:
         FactorList(
             subject=asked.subject,
             factors=[_view(factor) for factor in found],
+            ways=call.service.ways.of(found, remaining),
             recovery_codes_remaining=remaining,
         )
     )
@@ -106,13 +117,22 @@ async def rename_factor(call: Call) -> Answer:
 
 
 async def remove_factor(call: Call) -> Answer:
-    await call.service.apps.remove(call.caller.name, call.path["factor_id"])
+    sent: ProofBody | None = call.body
+    await call.service.apps.remove(
+        call.caller.name,
+        call.path["factor_id"],
+        shown=_shown(call, sent),
+    )
     return Answer(NoContent())
 
 
 async def issue_recovery_codes(call: Call) -> Answer:
-    sent: SubjectBody = call.body
-    codes, at = await call.service.recovery.issue(call.caller.name, sent.subject)
+    sent: RecoveryCodesBody = call.body
+    codes, at = await call.service.recovery.issue(
+        call.caller.name,
+        sent.subject,
+        shown=_shown(call, sent),
+    )
     return Answer(RecoveryCodesIssued(codes=list(codes), created_at=rfc3339(at)))
 
 
@@ -140,6 +160,14 @@ async def redeem_recovery_code(call: Call) -> Answer:
             proof=redeemed.proof,
             proof_expires_in=redeemed.proof_expires_in,
         )
+    )
+
+
+def _shown(call: Call, sent: ShowsProof | ProofBody | None) -> Shown:
+    return Shown(
+        proof=sent.proof if sent else None,
+        binding=sent.proof_binding or "" if sent else "",
+        required=call.caller.policy.enrollment_proof,
     )
 
 

@@ -134,17 +134,22 @@ class VerifiesBody(Sent):
 
 class CodeRequestBody(Sent):
     to: Annotated[
-        str,
+        Annotated[str, Field(min_length=1, max_length=40)] | None,
         Field(
-            min_length=1,
-            max_length=40,
             description="Where the code goes: a number in international form. Spaces, dashes, dots and parentheses are "
-            "layout.",
+            "layout. Required wherever an SMS is sent.",
             examples=["+14155550123"],
         ),
-    ]
+    ] = None
     purpose: Purpose
-    channel: Annotated[Literal["sms"], Field(description="How it goes there.")] = "sms"
+    channel: Annotated[
+        Literal["sms", "auto"],
+        Field(
+            description="How it goes there. `auto` needs `subject`, and picks by the operator's order: where the "
+            "person has a confirmed authenticator app, nothing is sent, and /otp/verify takes the app's code. What has "
+            "a `context` goes by SMS, which can show it."
+        ),
+    ] = "sms"
     subject: Annotated[
         str | None,
         Field(
@@ -197,6 +202,21 @@ class ChallengeBody(Sent):
     challenge_id: ChallengeId
 
 
+FactorProof = Annotated[
+    str,
+    Field(
+        pattern="^[A-Za-z0-9_-]{1,128}$",
+        description="Of a verification of an authenticator or a recovery code of the same subject; spent by this call. "
+        "Needed where the operator asks for it and the subject has a confirmed authenticator.",
+        examples=["otpp_1f9b2c…".replace("…", "x" * 40)],
+    ),
+]
+
+ProofBinding = Annotated[
+    Binding, Field(description="The `binding` of that verification, if it had one.")
+]
+
+
 class IntrospectBody(Sent):
     proof: Annotated[
         str,
@@ -215,6 +235,18 @@ class IntrospectBody(Sent):
             description="What it must be bound to: as given at the verification, and nothing where nothing was given."
         ),
     ] = None
+
+
+class ShowsProof(Sent):
+    """What a change of a person's factors may come with."""
+
+    proof: FactorProof | None = None
+    proof_binding: ProofBinding | None = None
+
+
+class ProofBody(Sent):
+    proof: FactorProof
+    proof_binding: ProofBinding | None = None
 
 
 Subject = Annotated[
@@ -241,7 +273,7 @@ def _account(value: str) -> str:
 Account = Annotated[str, AfterValidator(_account), Field(min_length=1, max_length=64)]
 
 
-class TotpBody(Sent):
+class TotpBody(ShowsProof):
     subject: Subject
     account_name: Annotated[
         Account, Field(description="What the app shows as account.", examples=["ann@example.com"])
@@ -276,6 +308,13 @@ class TotpEnrolled(Given):
     ]
     qr_svg: Annotated[
         str, Field(description="The URI as an SVG image, shown once.", examples=["<svg/>"])
+    ]
+    qr_terminal: Annotated[
+        str,
+        Field(
+            description="The same for a terminal, lines of half blocks, light on dark; shown once.",
+            examples=["█▀▀▀█\n"],
+        ),
     ]
     expires_at: Moment
 
@@ -329,10 +368,18 @@ class FactorView(Given):
 class FactorList(Given):
     subject: Annotated[str, Field(examples=["user-4711"])]
     factors: list[FactorView]
+    ways: Annotated[
+        list[str],
+        Field(
+            description="How the person can show who they are, in the order in which `channel: auto` picks: `totp` "
+            "with a confirmed authenticator app, `sms` if you have a number, then `recovery_code` while some are left.",
+            examples=[["totp", "sms", "recovery_code"]],
+        ),
+    ]
     recovery_codes_remaining: Annotated[int, Field(ge=0, examples=[10])]
 
 
-class SubjectBody(Sent):
+class RecoveryCodesBody(ShowsProof):
     subject: Subject
 
 
@@ -521,7 +568,8 @@ class Delivery(Given):
     status: Annotated[
         DeliveryStatus,
         Field(
-            description="`accepted`: the site took it, which is no receipt of the phone, or the person had the code. "
+            description="`none`: an authenticator app has the code, nothing is sent. "
+            "`accepted`: the site took it, which is no receipt of the phone, or the person had the code. "
             "`failed`: it provably never left, or (reason `reported_by_site`) the site says later that its gateway "
             "failed; resend. `unknown`: it may or may not have gone out; nothing is sent again by itself, and the "
             "site's outbox may still tell."
@@ -536,8 +584,13 @@ class Challenge(Given):
     challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     status: Literal["pending"]
     purpose: Annotated[str, Field(examples=["login"])]
-    channel: Annotated[str, Field(examples=["sms"])]
-    to: Annotated[str, Field(description="Masked.", examples=["+1•••••23"])]
+    channel: Annotated[
+        str,
+        Field(
+            description="`sms`, or `totp`: the person reads the code off an app.", examples=["sms"]
+        ),
+    ]
+    to: Annotated[str | None, Field(description="Masked; null for `totp`.", examples=["+1•••••23"])]
     expires_at: Moment
     expires_in: Seconds
     resend_in: Annotated[
@@ -557,7 +610,13 @@ class Verification(Given):
     challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     purpose: Annotated[str, Field(examples=["login"])]
     subject: Annotated[str | None, Field(examples=["user-4711"])]
-    amr: Annotated[list[str], Field(description="RFC 8176.", examples=[["sms"]])]
+    method: Annotated[str, Field(description="`sms` or `totp`.", examples=["sms"])]
+    amr: Annotated[
+        list[str],
+        Field(
+            description="RFC 8176: `sms`, or `otp` for an authenticator app.", examples=[["sms"]]
+        ),
+    ]
     verified_at: Moment
     proof: Annotated[
         str,

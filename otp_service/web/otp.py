@@ -3,8 +3,9 @@
 from otp_service.core.challenge import Status
 from otp_service.core.messages import check_context
 from otp_service.errors import FieldError, InvalidRequest
-from otp_service.flows.one_time_code import AMR, CodeRequest, Issued
+from otp_service.flows.one_time_code import CodeRequest, Issued
 from otp_service.store.challenges import ended
+from otp_service.web.factors import DIAGNOSE
 from otp_service.web.models import (
     Canceled,
     Challenge,
@@ -25,7 +26,7 @@ async def request_code(call: Call) -> Answer:
     call.require_purpose(sent.purpose)
     _check_context(sent)
     ask = CodeRequest(
-        to=sent.to,
+        to=sent.to or "",
         purpose=sent.purpose,
         subject=sent.subject,
         binding=sent.binding or "",
@@ -34,8 +35,12 @@ async def request_code(call: Call) -> Answer:
         client_ref=sent.client_ref,
         context=sent.context or {},
     )
-    issued = await call.service.codes.request(
-        call.caller.name, ask, policy=call.caller.policy, handle=call.handle
+    issued = await call.service.ways.request(
+        call.caller.name,
+        ask,
+        auto=sent.channel == "auto",
+        policy=call.caller.policy,
+        handle=call.handle,
     )
     answer = await _challenge(call, issued)
     return Answer(answer.body, {**answer.headers, "Location": f"/otp/{issued.challenge_id}"})
@@ -51,7 +56,7 @@ async def resend_code(call: Call) -> Answer:
 
 async def verify_code(call: Call) -> Answer:
     sent: VerifyBody = call.body
-    verified = await call.service.codes.verify(
+    verified = await call.service.ways.verify(
         call.caller.name,
         sent.challenge_id,
         sent.code,
@@ -59,6 +64,7 @@ async def verify_code(call: Call) -> Answer:
         binding=sent.binding or "",
         handle=call.handle,
         wish=wished(call),
+        diagnose=DIAGNOSE in call.caller.scopes,
     )
     return Answer(
         Verification(
@@ -66,7 +72,8 @@ async def verify_code(call: Call) -> Answer:
             challenge_id=verified.challenge_id,
             purpose=verified.purpose,
             subject=verified.subject,
-            amr=list(AMR),
+            method=verified.method,
+            amr=list(verified.amr),
             verified_at=rfc3339(verified.verified_at),
             proof=verified.proof,
             proof_expires_in=verified.proof_expires_in,
@@ -92,7 +99,7 @@ async def look_at_challenge(call: Call) -> Answer:
             challenge_id=standing.challenge_id,
             status=view.status,
             purpose=view.purpose,
-            channel="sms",
+            channel=view.channel,
             client_ref=standing.client_ref,
             created_at=rfc3339(view.opened_at),
             expires_at=rfc3339(view.expires_at),

@@ -44,6 +44,11 @@ TABLE: dict[type[OtpError], Row] = {
     errors.InsufficientScope: Row(403, "The credential may not do this"),
     errors.InvalidCode: Row(400, "The code is wrong", "Let the person try again, or resend."),
     errors.FactorNotFound: Row(404, "There is no such factor", "Enrol one, or use another way."),
+    errors.FactorProofRequired: Row(
+        409,
+        "The change needs proof with a factor that the subject has",
+        "Verify an authenticator or a recovery code of the subject, and give the proof of that as `proof`.",
+    ),
     errors.TooManyFactors: Row(
         409, "The subject has as many factors as it may", "Remove one first."
     ),
@@ -184,7 +189,15 @@ def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
 
 # Limits that count a caller's own doing only: what is said of them tells nothing about other callers.
 OWN_LIMITS = frozenset(
-    {"cooldown", "recipient", "client_ip", "caller_budget", "challenge_sends", "live_challenges"}
+    {
+        "cooldown",
+        "recipient",
+        "client_ip",
+        "caller_budget",
+        "challenge_sends",
+        "live_challenges",
+        "challenges",
+    }
 )
 
 

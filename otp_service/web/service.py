@@ -13,6 +13,7 @@ from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
 from otp_service.flows.recovery import Recovery
+from otp_service.flows.ways import Ways
 from otp_service.web.client_certificate import TrustedHop
 
 
@@ -30,6 +31,7 @@ class Service:
     authentication: Authentication
     idempotent: IdempotentCalls
     codes: OneTimeCodes
+    ways: Ways
     proofs: ProofRedemption
     opt_in: OptIn
     apps: AuthenticatorApps

@@ -28,7 +28,9 @@ CANCELED = Reply(
 CONFIRMED = Reply(
     body={"factor_id": "x", "status": "confirmed", "confirmed_at": "2026-11-23T12:00:00.000Z"}
 )
-FACTORS = Reply(body={"subject": "ann", "factors": [], "recovery_codes_remaining": 0})
+FACTORS = Reply(
+    body={"subject": "ann", "factors": [], "ways": ["sms"], "recovery_codes_remaining": 0}
+)
 AWAY = problem(503, "unavailable", retry_after=0)
 BUSY = problem(409, "idempotency_in_progress", retry_after=0)
 both = pytest.mark.parametrize("kind", ["sync", "async"])

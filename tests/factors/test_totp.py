@@ -17,7 +17,8 @@ USER = "user-1"
 async def enroll(
     service: Service, subject: str = USER, **more: Any
 ) -> tuple[dict[str, Any], pyotp.TOTP]:
-    answer = await service.post("/factors/totp", subject=subject, account_name="ann", **more)
+    body = {"subject": subject, "account_name": "ann", **more}
+    answer = await service.post("/factors/totp", **body)
     assert answer.status_code == 201, answer.text
     return answer.json(), pyotp.parse_uri(answer.json()["provisioning_uri"])
 
@@ -171,6 +172,29 @@ async def test_a_replay_in_another_spelling_is_a_replay(service: Service, spelli
     again = await verify(service, spelling.format(code, code[:3], code[3:]))
 
     assert again.json()["code"] == "invalid_code"
+
+
+@pytest.mark.parametrize("zero", ["０", "𝟎", "٠", "०"])
+async def test_a_replay_in_other_digits_is_a_replay(service: Service, zero: str) -> None:
+    """B23: full-width, bold, Arabic-Indic and Devanagari digits mean the same step."""
+    _, app = await confirmed(service)
+    code = app.at(await now(service))
+    spelled = "".join(chr(ord(zero) + int(digit)) for digit in code)
+    assert (await verify(service, spelled)).status_code == 200
+
+    assert (await verify(service, code)).json()["code"] == "invalid_code"
+
+
+@pytest.mark.parametrize(
+    "odd", ["+12345", "12_345", "1e5", "0x1234", "12345a", "²²²²²²", "", "Ⅻ12345"]
+)
+async def test_what_is_no_code_is_refused_and_costs_no_try(service: Service, odd: str) -> None:
+    """B23: what `int` would take."""
+    _, app = await confirmed(service)
+    for _ in range(11):
+        assert (await verify(service, odd)).status_code == 422
+
+    assert (await verify(service, app.at(await now(service)))).status_code == 200
 
 
 @pytest.mark.parametrize("at", [0, "now", 1795435200])

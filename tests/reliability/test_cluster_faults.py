@@ -50,7 +50,7 @@ async def cluster(tmp_path: Path) -> Any:
 
 def slot_of(challenge: dict[str, Any]) -> int:
     """The hash slot of a challenge's keys."""
-    return key_slot(f"{{{challenge['challenge_id'][:2]}}}".encode())
+    return key_slot(f"{{0{challenge['challenge_id'][1]}}}".encode())
 
 
 def owners(cluster: Cluster) -> dict[int, int]:

@@ -427,6 +427,7 @@ async def test_a_verification_says_what_was_proven(service: Service) -> None:
         "challenge_id": challenge["challenge_id"],
         "purpose": "recovery",
         "subject": "u-1",
+        "method": "sms",
         "amr": ["sms"],
         "proof_expires_in": 120,
     }

@@ -1,6 +1,7 @@
 -- The factors of one subject: a hash of factor id to JSON
---   {type, name, caller, seed (sealed), algorithm, digits, status (pending, confirmed), created_at, confirmed_at,
---    expires_at (of a pending one), attempts (at confirming it), last_step}
+--   {type, name, caller, about (sealed: whose it is), seed (sealed), algorithm, digits, status (pending, confirmed),
+--    created_at, confirmed_at, expires_at (of a pending one), attempts (at confirming it), last_step,
+--    proven (true when another factor has proven whose it is)}
 -- The hash lives for ever once a factor is confirmed, and as long as its newest pending one before.
 
 local function factors(key, now)

@@ -4,21 +4,28 @@
 -- KEYS[2]    guard       cleared by success
 -- KEYS[3]    proof       hash, born here with its own end; absent when a factor is confirmed or the
 --                        proof is not recorded
--- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof (flat list), proof_ttl_ms
+-- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof_required (at confirming), proof
+--            (flat list), proof_ttl_ms
 --
 -- Returns JSON {verdict, …}
 --   accepted      at
 --   replayed      this step or a later one was accepted before
+--   unproven      since it was enrolled, without a proof, the subject has confirmed another; see _unproven.lua
 --   not_found     the factor is gone
 --- include: _clock.lua
 --- include: _factors.lua
 --- include: _proof.lua
+--- include: _unproven.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
-local factor = factors(KEYS[1], now)[a.id]
+local found = factors(KEYS[1], now)
+local factor = found[a.id]
 if not factor or factor.caller ~= a.caller or (factor.status == 'pending') ~= a.confirm then
   return cjson.encode({verdict = 'not_found'})
+end
+if a.confirm and unproven(nil, a.proof_required and not factor.proven, found, now) then
+  return cjson.encode({verdict = 'unproven'})
 end
 if a.step <= factor.last_step then return cjson.encode({verdict = 'replayed'}) end
 factor.last_step = a.step

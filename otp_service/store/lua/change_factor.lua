@@ -2,13 +2,16 @@
 --
 -- KEYS[1]    factors     see _factors.lua
 -- KEYS[2]    devices     see _devices.lua
--- ARGV[1]    JSON: offset, id, caller, name (the new one; absent to remove)
+-- KEYS[3]    proof       with an existing factor, spent by a removal; absent when none was shown
+-- ARGV[1]    JSON: offset, id, caller, name (the new one; absent to remove), proof_required (to remove a confirmed one)
 --
 -- Returns JSON {verdict, …}
 --   changed       factor: its fields as they are now, or were
+--   unproven      see _unproven.lua
 --   not_found     no such factor of this caller
 --- include: _clock.lua
 --- include: _factors.lua
+--- include: _unproven.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
@@ -18,6 +21,8 @@ if a.name then
   factor.name = a.name
   redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
 else
+  if unproven(KEYS[3], a.proof_required, {factor}, now) then return cjson.encode({verdict = 'unproven'}) end
+  if KEYS[3] then redis.call('DEL', KEYS[3]) end
   redis.call('HDEL', KEYS[1], a.id)
   keep(KEYS[1], now)
   if factor.status == 'confirmed' then redis.call('DEL', KEYS[2]) end

@@ -1,23 +1,37 @@
--- Write a pending factor; it counts for nothing until one code has confirmed it.
+-- Write a pending factor, which counts for nothing until one code has confirmed it; or one that was confirmed elsewhere.
 --
 -- KEYS[1]    factors     see _factors.lua
--- ARGV[1]    JSON: offset, id, factor (its fields), ttl_ms, max_factors
+-- KEYS[2]    proof       with an existing factor, spent here; absent when none was shown
+-- ARGV[1]    JSON: offset, id, factor (its fields), ttl_ms, max_factors, proof_required, step_ms (of one that comes from
+--            elsewhere: it is confirmed, and steps until now may have been used there)
 --
 -- Returns JSON {verdict, …}
---   enrolled      expires_at
+--   enrolled      expires_at (of a pending one)
 --   exists        the id is there already: a retried call
+--   unproven      see _unproven.lua
 --   full          the subject has as many as it may
 --- include: _clock.lua
 --- include: _factors.lua
+--- include: _unproven.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 local found, count = factors(KEYS[1], now), 0
 if found[a.id] then return cjson.encode({verdict = 'exists'}) end
+if unproven(KEYS[2], a.proof_required, found, now) then return cjson.encode({verdict = 'unproven'}) end
 for _ in pairs(found) do count = count + 1 end
 if count >= a.max_factors then return cjson.encode({verdict = 'full'}) end
-a.factor.status, a.factor.attempts, a.factor.last_step = 'pending', 0, -1
-a.factor.created_at, a.factor.expires_at = now, now + a.ttl_ms
+a.factor.attempts = 0
+if a.step_ms then
+  a.factor.status, a.factor.confirmed_at, a.factor.last_step = 'confirmed', now, math.floor(now / a.step_ms)
+else
+  a.factor.status, a.factor.expires_at, a.factor.last_step = 'pending', now + a.ttl_ms, -1
+end
+if KEYS[2] then
+  redis.call('DEL', KEYS[2])
+  a.factor.proven = true
+end
+a.factor.created_at = now
 redis.call('HSET', KEYS[1], a.id, cjson.encode(a.factor))
 keep(KEYS[1], now)
-return cjson.encode({verdict = 'enrolled', expires_at = now + a.ttl_ms})
+return cjson.encode({verdict = 'enrolled', expires_at = a.factor.expires_at})

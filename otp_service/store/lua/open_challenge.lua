@@ -1,13 +1,14 @@
--- Open a challenge: when all limits pass, count, write it `pending` and queue its id; else touch nothing.
+-- Open a challenge: when all limits pass, count, write it `pending` and queue its id; else touch nothing. Where nothing is
+-- sealed there is nothing to send, and nothing is queued: the person has the code already.
 --
 -- KEYS[1]    challenge   hash, born here
 -- KEYS[2]    secret      hash of what must not outlive the challenge: sealed recipient, later the digest
 -- KEYS[3]    subject     hash of pointers to the live challenges
--- KEYS[4]    guard       see _guard.lua
+-- KEYS[4]    guard       of the channel, see _guard.lua
 -- KEYS[5]    queue       stream of delivery jobs: ids only
 -- KEYS[6]    events      stream, see _event.lua
 -- KEYS[7..]  limits      see _limits.lua
--- ARGV[1]    JSON: offset, id, caller, purpose, binding, about, sealed, locale, digits, max_attempts, max_sends,
+-- ARGV[1]    JSON: offset, id, channel, caller, purpose, binding, about, sealed, locale, digits, max_attempts, max_sends,
 --            ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, budget, limits,
 --            events (whether the caller has a webhook endpoint)
 --
@@ -49,26 +50,29 @@ end
 
 local limit, wait = refusing(a.limits, now)
 if limit then return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait}) end
-if redis.call('XLEN', KEYS[5]) >= a.queue_limit then return cjson.encode({verdict = 'overloaded'}) end
+local sends = a.sealed ~= ''
+if sends and redis.call('XLEN', KEYS[5]) >= a.queue_limit then return cjson.encode({verdict = 'overloaded'}) end
 
 charge(a.limits, now, a.id .. ':1')
 local expires_at = now + a.ttl_ms
 redis.call('HSET', KEYS[1],
-  'caller', a.caller, 'purpose', a.purpose, 'binding', a.binding, 'about', a.about, 'locale', a.locale,
+  'channel', a.channel, 'caller', a.caller, 'purpose', a.purpose, 'binding', a.binding, 'about', a.about, 'locale', a.locale,
   'digits', a.digits, 'status', 'pending', 'opened_at', now, 'expires_at', expires_at,
-  'attempts', 0, 'max_attempts', a.max_attempts, 'sends', 1, 'max_sends', a.max_sends, 'ttl_ms', a.ttl_ms,
+  'attempts', 0, 'max_attempts', a.max_attempts, 'sends', sends and 1 or 0, 'max_sends', a.max_sends, 'ttl_ms', a.ttl_ms,
   'grace_ms', a.grace_ms, 'min_life_ms', a.min_life_ms, 'retention_ms', a.retention_ms,
-  'generation', 1, 'delivery', 'queued', 'events', a.events and '1' or '0')
+  'generation', 1, 'delivery', sends and 'queued' or 'none', 'events', a.events and '1' or '0')
 redis.call('PEXPIRE', KEYS[1], a.ttl_ms + a.retention_ms)
-redis.call('HSET', KEYS[2], 'sealed', a.sealed)
-redis.call('PEXPIRE', KEYS[2], a.ttl_ms)
+if sends then
+  redis.call('HSET', KEYS[2], 'sealed', a.sealed)
+  redis.call('PEXPIRE', KEYS[2], a.ttl_ms)
+  redis.call('XADD', KEYS[5], '*', 'id', a.id, 'generation', 1)
+end
 if #over > 0 then redis.call('HDEL', KEYS[3], unpack(over)) end
 redis.call('HSET', KEYS[3], own, a.id .. '|' .. now .. '|' .. expires_at)
 redis.call('PEXPIRE', KEYS[3], a.ttl_ms + a.retention_ms)
-redis.call('XADD', KEYS[5], '*', 'id', a.id, 'generation', 1)
 tell(KEYS[6], {events = a.events and '1', caller = a.caller, purpose = a.purpose, about = a.about}, a.id,
   'challenge.created', now, 'expires_at', expires_at)
 
 local windows, next_ms = standing(a.limits, now)
-return cjson.encode({verdict = 'opened', now = now, expires_at = expires_at, sends_left = a.max_sends - 1,
+return cjson.encode({verdict = 'opened', now = now, expires_at = expires_at, sends_left = a.max_sends - (sends and 1 or 0),
   windows = windows, next_ms = next_ms, replaced = replaced})

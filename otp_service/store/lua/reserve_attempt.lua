@@ -11,6 +11,7 @@
 --                 blocks: unless this try succeeds, the subject is blocked
 --   approved      about, ended_at, proof_kid: this very attempt has succeeded before (a retried call)
 --   not_found     no such challenge of this caller
+--   app           an authenticator app answers it: see reserve_step.lua; nothing counted
 --   mismatch      purpose or binding differ; nothing counted
 --   ended         status, ended_at; nothing counted
 --   blocked       until_ms; nothing counted
@@ -24,6 +25,7 @@ local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 local c = hash(KEYS[1])
 if c.caller ~= a.caller then return cjson.encode({verdict = 'not_found'}) end
+if c.channel == 'totp' then return cjson.encode({verdict = 'app'}) end
 if c.purpose ~= a.purpose or c.binding ~= a.binding then return cjson.encode({verdict = 'mismatch'}) end
 
 local status, ended_at = ending(c, redis.call('HGET', KEYS[3], pointer(c.purpose, c.binding)), a.id, now)

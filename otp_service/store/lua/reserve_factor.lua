@@ -2,11 +2,13 @@
 --
 -- KEYS[1]    factors     see _factors.lua
 -- KEYS[2]    guard       see _guard.lua
--- ARGV[1]    JSON: offset, caller, budget, id (of the pending factor to confirm; absent to verify), max_attempts
+-- ARGV[1]    JSON: offset, caller, digits (of the typed code), budget, id (of the pending factor to confirm; absent to
+--            verify), max_attempts
 --
 -- Returns JSON {verdict, …}
 --   reserved      now, factors (id to fields: the confirmed ones, or the pending one), attempts_left
 --   not_found     nothing to try; nothing counted
+--   digits        the codes of all there is to try have so many; nothing counted
 --   blocked       until_ms, now; nothing counted
 --- include: _clock.lua
 --- include: _guard.lua
@@ -14,12 +16,15 @@
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
-local tried, any = {}, false
+local tried, any, digits = {}, false, nil
 for id, factor in pairs(factors(KEYS[1], now)) do
   local wanted = factor.status == 'confirmed'
   if a.id then wanted = id == a.id and factor.status == 'pending' end
-  if wanted and factor.caller == a.caller then tried[id], any = factor, true end
+  if wanted and factor.caller == a.caller then
+    if factor.digits == a.digits then tried[id], any = factor, true else digits = factor.digits end
+  end
 end
+if not any and digits then return cjson.encode({verdict = 'digits', digits = digits}) end
 if not any then return cjson.encode({verdict = 'not_found'}) end
 
 if a.id then

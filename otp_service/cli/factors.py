@@ -1,0 +1,204 @@
+"""
+`otp-service factors`: authenticators that come from elsewhere, that go elsewhere, and that an operator takes away.
+
+No seed is ever printed to a terminal or named in an error.
+"""
+
+import asyncio
+import getpass
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.seed_files import ISSUER, Format, format_of, read_file, write_file
+from otp_service.core.challenge import ChallengeAddress, subject_address
+from otp_service.core.seeds import Seed, SeedRefused
+from otp_service.errors import TooManyFactors, Unavailable
+from otp_service.flows.seed_transfer import LeftBehind, SeedTransfer
+from otp_service.settings import Settings
+from otp_service.store.callers import Callers
+from otp_service.store.factors import Factors
+from otp_service.store.proofs import FactorProof
+from otp_service.store.scripts import Scripts
+
+app = typer.Typer(no_args_is_help=True, help="Authenticators: bring, take along, take away.")
+T = TypeVar("T")
+
+AT_ONCE = 16
+
+Caller = Annotated[str, typer.Option(help="The caller whose subjects they belong to.")]
+
+
+@app.command("import")
+def import_seeds(
+    file: Annotated[Path, typer.Argument(help="The file; /dev/stdin leaves no trace on a disk.")],
+    caller: Caller,
+    format: Annotated[Format | None, typer.Option(help="By the file's ending, if not.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and judge every row, and write nothing.")
+    ] = False,
+) -> None:
+    """Bring authenticators that people have already, confirmed; run again, it brings what is missing."""
+    settings = load_settings()
+    try:
+        rows = list(read_file(file.read_text("utf-8-sig"), format or format_of(file)))
+    except (OSError, UnicodeDecodeError) as error:
+        refuse([f"FILE: can't be read ({type(error).__name__})"])
+    except SeedRefused as refused:
+        refuse([f"FILE: {refused.reason}"])
+    good = [(number, seed) for number, seed in rows if isinstance(seed, Seed)]
+    bad = [(number, row) for number, row in rows if isinstance(row, SeedRefused)]
+    brought = 0
+    if not dry_run:
+        brought, late = _run(
+            settings, caller, lambda factors: _bring(settings, factors, caller, good)
+        )
+        bad += late
+        _audit("factors_imported", caller=caller, count=brought)
+    for number, why in sorted(bad, key=lambda found: found[0]):
+        typer.echo(f"row {number}: {why.field} {why.reason}")
+    known = len(rows) - len(bad) - brought
+    done = "good, nothing written" if dry_run else f"brought, {known} known before"
+    typer.echo(f"{len(good) if dry_run else brought} {done}, {len(bad)} refused")
+    if bad:
+        raise typer.Exit(1)
+
+
+@app.command("export")
+def export_seeds(
+    caller: Caller,
+    format: Annotated[Format, typer.Option(help="What to write.")],
+    output: Annotated[
+        Path | None, typer.Option(help="A new file, made with mode 0600; without it, a pipe.")
+    ] = None,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes-export-secrets", help="Yes: who has them makes everybody's codes."),
+    ] = False,
+) -> None:
+    """Write out the seeds of all confirmed authenticators, for a service that takes over."""
+    if not yes:
+        refuse(["--yes-export-secrets: seeds leave in clear; say that you mean it"])
+    if output is None and sys.stdout.isatty():
+        refuse(["--output: seeds are not shown on a terminal; name a file, or pipe them"])
+    settings = load_settings()
+    if output is not None and output.exists():
+        refuse(["--output: is there already"])
+    found = _run(settings, caller, lambda factors: _collect(settings, factors, caller))
+    seeds = [each for each in found if isinstance(each, Seed)]
+    text = write_file(seeds, format, issuer=settings.brand or ISSUER)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+    _audit("factors_exported", caller=caller, count=len(seeds))
+    left = [each for each in found if isinstance(each, LeftBehind)]
+    for each in left:
+        typer.echo(f"left behind {each.factor_id}: {each.reason}", err=True)
+    typer.echo(f"{len(seeds)} written, {len(left)} left behind", err=True)
+    if left:
+        raise typer.Exit(1)
+
+
+@app.command()
+def remove(
+    caller: Caller,
+    subject: Annotated[str, typer.Option(help="The caller's id of the person.")],
+    reason: Annotated[str, typer.Option(help="Why; it is logged.")],
+) -> None:
+    """Remove all authenticators of a person who has lost them, whatever proof the service asks callers for."""
+    settings = load_settings()
+    address = subject_address(settings.ring(), caller, f"subject:{subject}")
+
+    async def work(factors: Factors) -> int:
+        found = await factors.all(address)
+        for factor in found:
+            await factors.remove(
+                ChallengeAddress(factor.factor_id, address), caller=caller, proof=FactorProof()
+            )
+        return len(found)
+
+    removed = _run(settings, caller, work)
+    _audit("factors_removed", caller=caller, subject=address.tag, count=removed, reason=reason)
+    typer.echo(f"{removed} removed")
+
+
+def _audit(event: str, **told: object) -> None:
+    """Say on standard error who did what, as a line of JSON: standard output may be the seeds."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    line = {"event": f"audit.{event}", **told, "by": getpass.getuser(), "timestamp": at}
+    typer.echo(json.dumps(line), err=True)
+
+
+async def _bring(
+    settings: Settings, factors: Factors, caller: str, rows: list[tuple[int, Seed]]
+) -> tuple[int, list[tuple[int, SeedRefused]]]:
+    """Return how many are new, and which rows had no room."""
+    ring = settings.ring()
+    transfer = SeedTransfer(keyring=lambda: ring, factors=factors)
+    full: list[tuple[int, SeedRefused]] = []
+
+    async def one(number: int, seed: Seed) -> bool:
+        try:
+            return await transfer.bring(caller, seed)
+        except TooManyFactors:
+            full.append((number, SeedRefused("subject", "has as many authenticators as it may")))
+            return False
+
+    brought = 0
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("bringing", total=len(rows))
+        for start in range(0, len(rows), AT_ONCE):
+            batch = rows[start : start + AT_ONCE]
+            brought += sum(await asyncio.gather(*(one(*row) for row in batch)))
+            progress.advance(task, len(batch))
+    return brought, full
+
+
+async def _collect(settings: Settings, factors: Factors, caller: str) -> list[Seed | LeftBehind]:
+    ring = settings.ring()
+    transfer = SeedTransfer(keyring=lambda: ring, factors=factors)
+    return [found async for found in transfer.all_of(caller)]
+
+
+def _run(settings: Settings, caller: str, work: Callable[[Factors], Awaitable[T]]) -> T:
+    """Return what the work gives, with the authenticators of a caller that exists."""
+
+    async def run() -> T | None:
+        async with _opened(settings) as (callers, factors):
+            if await callers.find(caller) is None:
+                return None
+            return await work(factors)
+
+    try:
+        found = asyncio.run(run())
+    except Unavailable as error:
+        refuse([f"OTP_REDIS_URL: {error.detail}"])
+    if found is None:
+        refuse([f"--caller: there is no caller {caller}"])
+    return found
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Callers, Factors]]:
+    from otp_service.app import open_redis
+
+    connection = open_redis(settings, name="otp_service_cli")
+    try:
+        scripts = Scripts(connection, durability=settings.durability)
+        yield Callers(connection), Factors(scripts, budget=settings.policy().failures)
+    finally:
+        await connection.aclose()

@@ -1,0 +1,256 @@
+"""
+Fifty at once, two hundred rounds: a step, a recovery code and a set of them are spent once and stay spent.
+
+The flows run on the real Valkey without HTTP between, and the hash is cheap: what races are the scripts. Each race has
+its negative control: the same rounds with the guard taken out of the script must see it fail.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyotp
+import pytest
+
+from otp_service.core.challenge import subject_address
+from otp_service.core.codes import HashCost
+from otp_service.core.totp import Algorithm
+from otp_service.errors import OtpError
+from otp_service.flows.hashing import HashPool
+from otp_service.flows.recovery import Recovery
+from otp_service.store import keys, scripts
+from otp_service.store.recovery_codes import RecoveryCodes
+from tests.conftest import Service, Starter
+from tests.factors.test_totp import now
+
+ROUNDS, AT_ONCE = 200, 50
+# Every round counts 49 wrong ones, and its winner clears them.
+WIDE = {
+    "OTP_FAILURES": "1000/30m",
+    "OTP_FAILURES_LONG": "1000/1d",
+    "OTP_REDIS_TIMEOUT": "10",
+    "OTP_LOG_LEVEL": "ERROR",
+}
+CHEAP = HashCost(passes=1, memory_kib=8)
+
+
+def without(service: Service, script: str, guard: str, instead: str) -> None:
+    """Take a guard out of a script."""
+    text = scripts.source(script)
+    assert guard in text, guard
+    service.rooms.scripts._sources[script] = text.replace(guard, instead)
+    service.rooms.scripts._shas[script] = "0" * 40
+
+
+async def outcomes(calls: Sequence[Any]) -> Counter[str]:
+    """How often which answer came; `won` for a success."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for each in found:
+        if isinstance(each, BaseException) and not isinstance(each, OtpError):
+            raise each
+    return Counter(each.code if isinstance(each, OtpError) else "won" for each in found)
+
+
+@pytest.fixture
+async def service(start_service: Starter) -> Service:
+    return await start_service(**WIDE)
+
+
+# --- Authenticators --------------------------------------------------------------------------------------------------
+
+
+async def race_a_step(service: Service, rounds: int) -> list[Counter[str]]:
+    apps, subject = service.rooms.service.apps, "user-1"
+    made = await apps.enroll(
+        "shop", subject, account_name="ann", issuer=None, name="Phone", algorithm=Algorithm.SHA1,
+        digits=6, proof=None, proof_required=False, handle="00" * 16,
+    )  # fmt: skip
+    app = pyotp.TOTP(made.secret)
+    await apps.confirm("shop", made.factor_id, app.at(await now(service)), proof_required=False)
+    seen = []
+    for number in range(rounds):
+        service.advance(60)
+        code = app.at(await now(service))
+        seen.append(
+            await outcomes(
+                [
+                    apps.verify(
+                        "shop", subject, code, purpose="login", binding="", diagnose=False,
+                        handle=f"{number:016x}{i:016x}",
+                    )
+                    for i in range(AT_ONCE)
+                ]
+            )
+        )  # fmt: skip
+    return seen
+
+
+async def test_a_step_has_one_winner(service: Service) -> None:
+    """B24."""
+    for seen in await race_a_step(service, ROUNDS):
+        assert seen == {"won": 1, "invalid_code": AT_ONCE - 1}
+
+
+async def test_without_the_memory_of_steps_all_win(service: Service) -> None:
+    """B24's negative control."""
+    without(service, "accept_step", "if a.step <= factor.last_step then", "if false then")
+    [seen] = await race_a_step(service, 1)
+    assert seen["won"] > 1
+
+
+# --- Recovery codes --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def recovery(service: Service) -> Any:
+    pool = HashPool(CHEAP, threads=2, queue=AT_ONCE)
+    rooms, made = service.rooms, service.rooms.service.recovery
+    yield Recovery(
+        policy=replace(made._policy, hash_cost=CHEAP),
+        keyring=made._keyring,
+        codes=RecoveryCodes(rooms.scripts, budget=service.settings.policy().failures),
+        hashes=pool,
+        proofs=made._proofs,
+    )
+    pool.close()
+
+
+def redemptions(recovery: Recovery, codes: Sequence[str], subject: str) -> list[Any]:
+    return [
+        recovery.redeem(
+            "shop", subject, code.replace("-", ""), purpose="recovery", binding="",
+            handle=f"{number:032x}",
+        )
+        for number, code in enumerate(codes)
+    ]  # fmt: skip
+
+
+async def issued(recovery: Recovery, subject: str) -> list[str]:
+    codes, _ = await recovery.issue("shop", subject, proof=None, proof_required=False)
+    return list(codes)
+
+
+async def left(service: Service, subject: str) -> set[str]:
+    """The indexes of the codes that are not spent."""
+    address = subject_address(service.settings.ring(), "shop", f"subject:{subject}")
+    client: Any = service.rooms.scripts.connection.client
+    return set(await client.hkeys(keys.recovery(address)))
+
+
+async def race_one_code(recovery: Recovery, rounds: int) -> list[Counter[str]]:
+    seen = []
+    for _ in range(-(-rounds // 10)):
+        codes = await issued(recovery, "user-1")
+        seen += [
+            await outcomes(redemptions(recovery, [code] * AT_ONCE, "user-1")) for code in codes
+        ]
+    return seen[:rounds]
+
+
+async def test_a_recovery_code_has_one_winner(recovery: Recovery) -> None:
+    """B19."""
+    for seen in await race_one_code(recovery, ROUNDS):
+        assert seen == {"won": 1, "invalid_code": AT_ONCE - 1}
+
+
+async def test_without_looking_whether_it_is_there_all_win(
+    service: Service, recovery: Recovery
+) -> None:
+    """B19's negative control."""
+    guard = "if redis.call('HGET', KEYS[1], a.index) ~= a.phc then"
+    without(service, "redeem_recovery_code", guard, "if false then")
+    assert any(seen["won"] > 1 for seen in await race_one_code(recovery, 10))
+
+
+async def race_two_codes(service: Service, recovery: Recovery, rounds: int) -> list[int]:
+    """Return how many codes were left after two of ten were redeemed at once, by 25 each."""
+    found = []
+    for _ in range(rounds):
+        codes = await issued(recovery, "user-1")
+        calls = redemptions(recovery, [*codes[:2]] * (AT_ONCE // 2), "user-1")
+        seen = await outcomes(calls)
+        assert seen["won"] == 2
+        found.append(len(await left(service, "user-1")))
+    return found
+
+
+async def test_two_codes_at_once_are_both_spent_and_neither_comes_back(
+    service: Service, recovery: Recovery
+) -> None:
+    """B20."""
+    assert set(await race_two_codes(service, recovery, ROUNDS)) == {8}
+
+
+async def test_a_set_that_is_read_and_written_back_brings_one_back(
+    service: Service, recovery: Recovery
+) -> None:
+    """B20's negative control: the usual list in one column."""
+    address = subject_address(service.settings.ring(), "shop", "subject:user-1")
+    await issued(recovery, "user-1")
+    client: Any = service.rooms.scripts.connection.client
+    first, second, *_ = sorted(await left(service, "user-1"))
+    start = asyncio.Barrier(2)
+
+    async def naive(index: str) -> None:
+        mine = await client.hgetall(keys.recovery(address))
+        await start.wait()
+        del mine[index]
+        await client.delete(keys.recovery(address))
+        await client.hset(keys.recovery(address), mapping=mine)
+
+    await asyncio.gather(naive(first), naive(second))
+    assert len(await left(service, "user-1")) > 8
+
+
+async def race_a_new_set(service: Service, recovery: Recovery, rounds: int) -> None:
+    for _ in range(rounds):
+        old = await issued(recovery, "user-1")
+        new, *redeemed = await asyncio.gather(
+            issued(recovery, "user-1"),
+            *redemptions(recovery, [*old] * 2, "user-1"),
+            return_exceptions=True,
+        )
+        assert not isinstance(new, BaseException)
+        assert all(
+            not isinstance(each, Exception) or isinstance(each, OtpError) for each in redeemed
+        )
+        late = await outcomes(redemptions(recovery, old, "user-1"))
+        assert late == {"invalid_code": 10}, late
+        assert len(await left(service, "user-1")) == 10
+        assert await outcomes(redemptions(recovery, new[:1], "user-1")) == {"won": 1}
+
+
+async def test_after_a_new_set_no_old_code_works_however_close_they_came(
+    service: Service, recovery: Recovery
+) -> None:
+    """B21."""
+    await race_a_new_set(service, recovery, ROUNDS)
+
+
+async def test_a_new_set_beside_the_old_one_is_seen(service: Service, recovery: Recovery) -> None:
+    """B21's negative control."""
+    without(service, "replace_recovery_codes", "redis.call('DEL', KEYS[1], KEYS[3] or KEYS[1])", "")
+    with pytest.raises(AssertionError):
+        await race_a_new_set(service, recovery, 3)
+
+
+async def test_what_was_reserved_of_the_old_set_is_not_redeemed_after_the_new_one(
+    service: Service, recovery: Recovery
+) -> None:
+    """B21: between the two scripts of a redemption, while it hashes."""
+    codes = RecoveryCodes(service.rooms.scripts, budget=service.settings.policy().failures)
+    address = subject_address(service.settings.ring(), "shop", "subject:user-1")
+    await issued(recovery, "user-1")
+    tried = await codes.reserve(address, sorted(await left(service, "user-1"))[:1])
+    assert tried.index is not None
+    assert tried.phc is not None
+    await issued(recovery, "user-1")
+
+    redeemed = await codes.redeem(
+        address, index=tried.index, phc=tried.phc, proof_key=keys.proof(address.bucket, "0" * 64),
+        proof={"audience": "shop"}, proof_ttl_ms=1000,
+    )  # fmt: skip
+
+    assert redeemed is None
