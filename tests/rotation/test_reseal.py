@@ -59,7 +59,10 @@ async def test_all_that_is_sealed_for_long_comes_under_the_new_key(
     for word in ("1 × authenticator", "1 × webhook endpoint", "1 × webhook message"):
         assert word in refused.output
     told = ring_file.do("reseal")
-    assert "1 × authenticator, 1 × webhook endpoint, 1 × webhook message" in told
+    assert (
+        "1 × authenticator, 1 × name of a subject, 1 × webhook endpoint, 1 × webhook message"
+        in told
+    )
     assert "nothing was to do" in ring_file.do("reseal")
     ring_file.do("retire", old)
 
@@ -89,7 +92,7 @@ async def test_what_changes_while_it_is_sealed_anew_is_never_overwritten(
     [text] = (await hands.redis(service).hgetall(name)).values()
     assert json.loads(text)["last_step"] == 4711_4711_4711
     assert json.loads(text)["seed"].startswith(ring_file.active("seal"))
-    assert done.done == {"authenticator": 1}
+    assert done.done == {"authenticator": 1, "name of a subject": 1}
 
 
 class Overtaken(Lasting):
@@ -116,7 +119,7 @@ async def test_what_no_key_opens_is_told_and_stops_nothing(
     told = ring_file.run("reseal")
 
     assert told.exit_code == 1
-    assert "1 left, which no key of the ring opens" in told.output
+    assert "2 left, which no key of the ring opens" in told.output
     assert f"no key '{old}'" in told.output
     [name] = [k async for k in hands.redis(service).scan_iter("otp:*:factors:*")]
     assert str(name) in told.output
