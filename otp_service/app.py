@@ -22,6 +22,7 @@ from otp_service.core.hook_tokens import is_hook_token
 from otp_service.core.messages import Catalogue, MessagesInvalid
 from otp_service.core.signing import Algorithm, key_set
 from otp_service.doctor import inspect_messages, inspect_redis
+from otp_service.flows.activations import Activations
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.caller_tokens import CallerTokens
 from otp_service.flows.credit import CreditWatch
@@ -46,6 +47,7 @@ from otp_service.flows.ways import Ways
 from otp_service.flows.webhooks import WebhookWorker
 from otp_service.settings import Settings, SettingsError
 from otp_service.store import keys
+from otp_service.store.activations import ActivationTraces
 from otp_service.store.app_challenges import AppChallenges
 from otp_service.store.callers import Callers
 from otp_service.store.challenges import Challenges
@@ -221,12 +223,17 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures)
         factors = Factors(scripts, budget=policy.failures)
         factor_proofs = FactorProofs(Proofs(scripts), keyring)
+        outbox = WsmsOutbox(beside)
+        activations = Activations(
+            tracing=tracing, keyring=keyring, traces=ActivationTraces(scripts), outbox=outbox
+        )
         reconciliation = Reconciliation(
             tracing=tracing,
             keyring=keyring,
             traces=Traces(scripts),
             hashes=hashes,
-            outbox=WsmsOutbox(beside),
+            outbox=outbox,
+            activations=activations,
         )
         redemption = ProofRedemption(Proofs(scripts), keyring, issuer=settings.issuer)
         service = Service(
@@ -253,6 +260,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 opt_ins=OptIns(scripts),
                 newsletter=client.newsletter,
                 codes=codes if settings.optin_mode == "service" else None,
+                activations=activations,
                 issuer=settings.issuer,
                 announce=events.announce,
             ),
@@ -295,7 +303,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         relay = EventRelay(
             keyring=keyring,
             streams=Streams(
-                connection,
+                scripts,
                 listening,
                 names=keys.event_streams(),
                 group=WEBHOOK_GROUP,

@@ -14,6 +14,7 @@ from otp_service.core.issuer_keys import KeySetUnusable, read_key_set
 from otp_service.core.message_lint import lint
 from otp_service.core.messages import Catalogue
 from otp_service.errors import Unavailable
+from otp_service.flows.argon2_build import argon2_build
 from otp_service.settings import Settings
 from otp_service.store.connection import Connection
 from otp_service.store.facts import RedisFacts, ask
@@ -47,12 +48,13 @@ class Finding:
     One look at one thing.
 
     Attributes:
-        level: `ok`, `warn` (it runs) or `refuse` (it does not start, or of the site: no code goes out).
+        level: `ok`, `note` (nothing is judged), `warn` (it runs) or `refuse` (it does not start, or of the site: no
+            code goes out).
         what: The setting, or the part looked at.
         message: What was found and what to do.
     """
 
-    level: Literal["ok", "warn", "refuse"]
+    level: Literal["ok", "note", "warn", "refuse"]
     what: str
     message: str
 
@@ -69,6 +71,18 @@ def inspect_messages(catalogue: Catalogue, settings: Settings) -> list[Finding]:
     return [Finding("warn", "messages", str(finding)) for finding in found] or [
         Finding("ok", "messages", f"every text fits one SMS in {', '.join(catalogue.locales)}")
     ]
+
+
+def inspect_argon2() -> Finding:
+    """Return which build of argon2 hashes, and whether another could be faster here."""
+    found = argon2_build()
+    if found.build == "local":
+        return Finding("note", "argon2", f"{found.version}, built here ({found.tag})")
+    told = f"{found.version}, the wheel for every processor ({found.tag})"
+    if found.processor_also_has:
+        wider = ", ".join(found.processor_also_has)
+        told += f"; this one has {wider}: a build of its own may verify twice as much (docs/operations.md)"
+    return Finding("note", "argon2", told)
 
 
 async def inspect_redis(connection: Connection, settings: Settings) -> list[Finding]:
@@ -156,22 +170,37 @@ async def inspect_issuer(settings: Settings) -> list[Finding]:
     return [Finding("ok", what, f"keys of the issuer: {len(found)}")]
 
 
-async def inspect_opt_in(opt_ins: OptIns, settings: Settings) -> list[Finding]:
-    """Return what was seen of the site's own verification: no call of its API tells it beforehand."""
+_SITE_VERIFIES = (
+    "cannot be read over the API. It is told of here for a day once it was seen; look at WordPress > SMS > Settings > "
+    "Newsletter, or `wp option pluck wpsms_settings newsletter_form_verify`"
+)
+
+
+async def inspect_opt_in(opt_ins: OptIns, settings: Settings) -> Finding:
+    """
+    Return what was seen of the site's own verification, or that nobody can know it beforehand.
+
+    The index lists routes and not settings; GET /newsletter and its status are the same either way (contract 3.2), and
+    GET /subscribers shows who was made to confirm before, not who will be. Only subscribing somebody tells.
+    """
+    what, service = "OTP_OPTIN_MODE", settings.optin_mode == "service"
     try:
-        at_once = await opt_ins.remembers(SUBSCRIBES_AT_ONCE)
-        too = await opt_ins.remembers(VERIFIES_TOO)
+        seen = await opt_ins.remembers(VERIFIES_TOO if service else SUBSCRIBES_AT_ONCE)
     except Unavailable:
-        return []  # told of by inspect_redis
-    if settings.optin_mode == "service":
+        seen = False  # that Redis is away is told of by inspect_redis
+    if service and seen:
         message = (
             "the site sends an activation of its own: switch its verification off, or set wsms"
         )
-        return [Finding("refuse", "OTP_OPTIN_MODE", message)] if too else []
-    message = (
-        "the site subscribes without asking for a code: switch its verification on, or set service"
-    )
-    return [Finding("warn", "OTP_OPTIN_MODE", message)] if at_once else []
+        return Finding("refuse", what, message)
+    if seen:
+        message = "the site subscribes without asking for a code: switch its verification on, or set service"
+        return Finding("warn", what, message)
+    if service:
+        return Finding(
+            "note", what, f"is service: the site must not verify too, which {_SITE_VERIFIES}"
+        )
+    return Finding("note", what, f"is wsms: the site must verify by itself, which {_SITE_VERIFIES}")
 
 
 def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:

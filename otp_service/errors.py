@@ -339,14 +339,16 @@ class RateLimited(Refusal):
     Attributes:
         limit: Which, by name.
         retry_after: Seconds, at least 1, after which no limit known now stands in the way.
+        window: Seconds in which it counts; None where it has no window, such as a cooldown.
     """
 
     code = "rate_limited"
 
-    def __init__(self, limit: str, retry_after: int) -> None:
+    def __init__(self, limit: str, retry_after: int, window: int | None = None) -> None:
         super().__init__(limit)
         self.limit = limit
         self.retry_after = retry_after
+        self.window = window
 
 
 class SubjectBlocked(RateLimited):

@@ -167,8 +167,8 @@ class Settings(BaseModel):
     )
     wsms_scrub_outbox: bool = Field(
         False,
-        description="Delete the row of each code in the site's outbox, so that none stays readable in WordPress; needs "
-        "`wpsms_outbox`.",
+        description="Delete the row of each code in the site's outbox, the site's own activations included, so that "
+        "none stays readable in WordPress; needs `wpsms_outbox`.",
     )
     wsms_credit_warning: float | None = Field(
         None,

@@ -41,7 +41,7 @@ RECONCILED = Counter(
 )
 SCRUBBED = Counter(
     "otp_outbox_scrubbed_total",
-    "Codes in the site's outbox: deleted, not_found there, or given_up (still readable in WordPress).",
+    "Codes in the site's outbox: deleted, not_found there, in_doubt or given_up (both still readable in WordPress).",
     ("outcome",),
 )
 OUTBOX_UNAVAILABLE = Counter(

@@ -5,6 +5,7 @@ The site's outbox is a hint (contract 3.5): rows may be absent, times are local 
 one second come in any order, and a number may stand there without its plus.
 """
 
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from otp_service.wsms.models import OutboxRow, OutboxStatus
 
 CLOCK_SKEW = timedelta(minutes=10)  # between the site's clock and ours
 LONGEST_LISTING = 100  # rows of one number that are looked at
+TOLERANCE = timedelta(
+    seconds=5
+)  # between the clock that a site answers by and the one it writes rows by
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,47 @@ class WsmsOutbox:
         except WsmsError as error:
             raise _unavailable(error) from None
         return [sent for _, sent in sorted(found, key=lambda one: one[0])]
+
+    async def find_within(
+        self, to: str, *, began: datetime, ended: datetime, now: datetime
+    ) -> Sequence[Sent]:
+        """
+        Return the messages to this number alone that were written while a call ran, to the second.
+
+        The site tells its clock with each answer, so that the two clocks are compared instead of allowed for. Where it
+        does not, nothing is found: who finds by time alone must be sure of the time.
+
+        Args:
+            to: E.164.
+            began: Aware; when the call began.
+            ended: Aware; when it was answered.
+            now: Aware; what the clock says that told the two.
+
+        Raises:
+            OutboxUnavailable: see there.
+        """
+        digits = to.lstrip("+")
+        started = time.monotonic()
+        try:
+            page = await self._client.outbox.page(
+                search=digits,
+                since=(began - CLOCK_SKEW - timedelta(days=1)).date(),
+                per_page=LONGEST_LISTING,
+            )
+        except WsmsError as error:
+            raise _unavailable(error) from None
+        if page.site_time is None:
+            return []
+        took = timedelta(seconds=time.monotonic() - started)
+        # The answer was made between `now` and `now + took`, and its clock is cut to whole seconds as the rows' are.
+        earliest = began + (page.site_time - now - took) - timedelta(seconds=1) - TOLERANCE
+        latest = ended + (page.site_time - now) + timedelta(seconds=1) + TOLERANCE
+        return [
+            _sent(row)
+            for row in page.rows
+            if [one.lstrip("+") for one in row.recipients] == [digits]
+            and any(earliest <= t <= latest for t in _readings(row.sent_at))
+        ]
 
     async def delete(self, row: int) -> None:
         """

@@ -12,6 +12,7 @@ from rich.table import Table
 from otp_service.cli.configured import load_settings
 from otp_service.doctor import (
     Finding,
+    inspect_argon2,
     inspect_issuer,
     inspect_messages,
     inspect_opt_in,
@@ -23,7 +24,7 @@ from otp_service.store.opt_ins import OptIns
 from otp_service.store.scripts import Scripts
 from otp_service.wsms.client import WsmsClient
 
-_COLOURS = {"ok": "green", "warn": "yellow", "refuse": "red"}
+_COLOURS = {"ok": "green", "note": "cyan", "warn": "yellow", "refuse": "red"}
 
 
 def doctor(
@@ -82,7 +83,8 @@ async def _look(current: Settings, site: bool) -> list[Finding]:
         return [
             *await inspect_redis(connection, current),
             *inspect_messages(load_catalogue(current), current),
-            *await inspect_opt_in(OptIns(Scripts(connection)), current),
+            inspect_argon2(),
+            await inspect_opt_in(OptIns(Scripts(connection)), current),
             *await inspect_issuer(current),
             *(await _look_at_site(site_client(current), current) if site else ()),
         ]

@@ -10,7 +10,6 @@ from phonenumbers import (
     PhoneNumberFormat,
     PhoneNumberType,
     format_number,
-    is_valid_number,
     number_type,
     parse,
     region_code_for_number,
@@ -96,10 +95,11 @@ def parse_recipient(typed: str, *, regions: frozenset[str] | None) -> Recipient:
     number = _parse(typed)
     if number.extension:
         raise RecipientRefused(Reason.EXTENSION)
-    if not is_valid_number(number):
+    kind = number_type(number)
+    if kind == PhoneNumberType.UNKNOWN:  # says what `is_valid_number` says, by the same search
         raise RecipientRefused(Reason.NOT_A_NUMBER)
     region = region_code_for_number(number) or _WORLDWIDE
-    if number_type(number) not in _RECEIVES_SMS or region == _WORLDWIDE:
+    if kind not in _RECEIVES_SMS or region == _WORLDWIDE:
         raise RecipientRefused(Reason.CANNOT_RECEIVE_SMS)
     if regions is not None and region not in regions:
         raise RecipientRefused(Reason.REGION)

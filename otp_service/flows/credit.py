@@ -13,6 +13,7 @@ from decimal import Decimal
 import structlog
 
 from otp_service.errors import Unavailable
+from otp_service.flows.loops import end
 from otp_service.store.credit import CreditStore
 from otp_service.telemetry import CREDIT, CREDIT_SEEN
 from otp_service.wsms.credit import Credit, CreditCalls, CreditKind, parse_balance
@@ -56,8 +57,7 @@ class CreditWatch:
         self._news: Credit | None = None
         self._doubt = False
         self._woken = asyncio.Event()
-        self._stopping = False
-        self._loop: asyncio.Task[None] | None = None
+        self._loops: list[asyncio.Task[None]] = []
 
     def seen(self, balance: Json) -> None:
         """Take note of what a send told. Never waits."""
@@ -65,15 +65,11 @@ class CreditWatch:
 
     async def start(self) -> None:
         """Begin to watch."""
-        self._loop = asyncio.create_task(self._run())
+        self._loops = [asyncio.create_task(self._run())]
 
     async def stop(self) -> None:
         """Leave off."""
-        self._stopping = True
-        self._woken.set()  # a cancellation can get lost inside a Redis call
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+        await end(self._loops)
 
     async def low(self) -> str | None:
         """Return in words that little is left, as far as any process has seen; None if not, or if nobody warns."""
@@ -145,7 +141,7 @@ class CreditWatch:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         next_poll = loop.time() + FIRST_POLL_SECONDS
-        while not self._stopping:
+        while True:
             self._woken.clear()
             try:
                 await self.report()
@@ -160,5 +156,4 @@ class CreditWatch:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, next_poll - loop.time())):
                     await self._woken.wait()
-                    if not self._stopping:
-                        await asyncio.sleep(PAUSE_SECONDS)
+                    await asyncio.sleep(PAUSE_SECONDS)

@@ -7,7 +7,7 @@ spelling of a number, one group. In `service` the code is ours, and only its con
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import structlog
@@ -28,6 +28,7 @@ from otp_service.errors import (
     OtpError,
     Unavailable,
 )
+from otp_service.flows.activations import Activations
 from otp_service.flows.one_time_code import CodeRequest, OneTimeCodes
 from otp_service.flows.send_limits import send_limits, served_recipient
 from otp_service.store.opt_ins import SUBSCRIBES_AT_ONCE, VERIFIES_TOO, OptIns, ReservedTry
@@ -35,6 +36,7 @@ from otp_service.wsms.errors import (
     InvalidParameter,
     NewsletterRefusal,
     NewsletterRefused,
+    NotAWsmsAnswer,
     SiteDown,
     WsmsError,
 )
@@ -111,6 +113,7 @@ class OptIn:
 
     Args:
         codes: None when the site draws the codes (mode `wsms`), else ours (mode `service`).
+        activations: Told of each call that may make the site send a code.
         issuer: Who signs the receipts.
         announce: Told of each confirmation: caller, event type, data.
     """
@@ -123,6 +126,7 @@ class OptIn:
         opt_ins: OptIns,
         newsletter: Newsletter,
         codes: OneTimeCodes | None,
+        activations: Activations,
         issuer: str,
         announce: Announce,
     ) -> None:
@@ -131,6 +135,7 @@ class OptIn:
         self._opt_ins = opt_ins
         self._newsletter = newsletter
         self._codes = codes
+        self._activations = activations
         self._issuer = issuer
         self._announce = announce
 
@@ -169,7 +174,9 @@ class OptIn:
             ttl_ms=self._policy.optin_ttl * 1000,
             retention_ms=self._policy.retention * 1000,
         )
-        if not opened.again and await self._ask_site(wish, recipient, opened.pending_before):
+        if not opened.again and await self._ask_site(
+            replace(wish, mobile=recipient.e164), handle, pending_before=opened.pending_before
+        ):
             await self._opt_ins.settle(address, Status.APPROVED, handle=handle)
             return Asked(subscribed=True, mobile=recipient.masked, expires_in=None, resend_in=None)
         log.info("optin.requested", caller=caller, again=opened.again)
@@ -212,7 +219,7 @@ class OptIn:
         )
         if self._codes is not None and kept.challenge_id is not None:
             await self._verify_own(self._codes, caller, kept.challenge_id, activation)
-            await self._add(wish)
+            await self._add(wish, tried.handle)
         else:
             await self._verify_at_site(address, tried, wish, activation)
         confirmed_at = await self._opt_ins.settle(address, Status.APPROVED, handle=tried.handle)
@@ -316,18 +323,13 @@ class OptIn:
             handle=handle,
         )
 
-    async def _ask_site(self, wish: Wish, recipient: Recipient, pending_before: bool) -> bool:
+    async def _ask_site(self, wish: Wish, handle: str, *, pending_before: bool) -> bool:
         """Return whether the site subscribed the person at once, or had it already."""
         if pending_before and wish.group_id is not None:
             # Inside a group the site would add a second row whose code does not count (contract 3.2).
-            await self._remove(wish.name, recipient.e164, wish.group_id)
+            await self._remove(wish.name, wish.mobile, wish.group_id)
         try:
-            subscription = await self._newsletter.subscribe(
-                name=wish.name,
-                mobile=recipient.e164,
-                group_id=wish.group_id,
-                custom_fields=wish.custom_fields or None,
-            )
+            status = await self._subscribe(wish, handle)
         except NewsletterRefused as error:
             if error.reason is NewsletterRefusal.ALREADY_SUBSCRIBED:
                 return True
@@ -338,10 +340,37 @@ class OptIn:
             raise _refusal(error) from None
         except WsmsError as error:
             raise _refusal(error) from None
-        if subscription.status is SubscriptionStatus.SUBSCRIBED:
+        if status is SubscriptionStatus.SUBSCRIBED:
             log.warning("optin.site_does_not_verify")
             await self._opt_ins.remember(SUBSCRIBES_AT_ONCE)
-        return subscription.status is SubscriptionStatus.SUBSCRIBED
+        return status is SubscriptionStatus.SUBSCRIBED
+
+    async def _subscribe(self, wish: Wish, handle: str) -> SubscriptionStatus:
+        """
+        Make the site add the person, and possibly send a code of its own.
+
+        Raises:
+            WsmsError: the site's.
+            Unavailable: Redis; the site was not asked.
+        """
+        await self._activations.begin(handle, wish.mobile)
+        try:
+            subscription = await self._newsletter.subscribe(
+                name=wish.name,
+                mobile=wish.mobile,
+                group_id=wish.group_id,
+                custom_fields=wish.custom_fields or None,
+            )
+        except (SiteDown, NotAWsmsAnswer) as error:
+            if isinstance(error, SiteDown) and not error.maybe_done:
+                await self._activations.end(handle, sent=False)
+            raise  # else nobody knows: it is looked for
+        except WsmsError:
+            await self._activations.end(handle, sent=False)
+            raise
+        sent = subscription.status is not SubscriptionStatus.SUBSCRIBED
+        await self._activations.end(handle, sent=sent)
+        return subscription.status
 
     async def _verify_at_site(
         self, address: SubjectAddress, tried: ReservedTry, wish: Wish, activation: str
@@ -367,22 +396,17 @@ class OptIn:
         except WsmsError as error:
             raise _refusal(error) from None
 
-    async def _add(self, wish: Wish) -> None:
+    async def _add(self, wish: Wish, handle: str) -> None:
         """Add a person that our own code has confirmed."""
         try:
-            subscription = await self._newsletter.subscribe(
-                name=wish.name,
-                mobile=wish.mobile,
-                group_id=wish.group_id,
-                custom_fields=wish.custom_fields or None,
-            )
+            status = await self._subscribe(wish, handle)
         except NewsletterRefused as error:
             if error.reason is NewsletterRefusal.ALREADY_SUBSCRIBED:
                 return
             raise _refusal(error) from None
         except WsmsError as error:
             raise _refusal(error) from None
-        if subscription.status is SubscriptionStatus.PENDING:
+        if status is SubscriptionStatus.PENDING:
             log.error(
                 "optin.site_verifies_too", hint="switch off newsletter_form_verify on the site"
             )

@@ -23,18 +23,23 @@ from otp_service.core.envelopes import open_number
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
+from otp_service.flows.activations import Activations
 from otp_service.flows.hashing import HashPool
-from otp_service.flows.tracing import TRACE_SECONDS, Tracing
+from otp_service.flows.loops import end
+from otp_service.flows.tracing import (
+    LEASE_SECONDS,
+    PATIENCE_MS,
+    TRACE_SECONDS,
+    OutboxTroubles,
+    Tracing,
+    pause_ms,
+)
 from otp_service.store.traces import OpenTrace, Sending, Trace, Traces
-from otp_service.telemetry import OUTBOX_UNAVAILABLE, RECONCILED, SCRUBBED
+from otp_service.telemetry import RECONCILED, SCRUBBED
 
 log = structlog.get_logger()
 
-LEASE_SECONDS = 150  # longer than looking at one trace takes: four calls of 30 s at most
 SWEEP_SECONDS = 2.0
-_LONGEST_WAIT_MS = 300_000
-_PATIENCE_MS = 600_000  # with the row of a message that was accepted: the site may store none
-_FORBIDDEN_WAIT_MS = 60_000  # while a capability is missing: somebody has to do something first
 _CANDIDATES = 12  # codes that are compared with a digest in one look
 _DIGITS = re.compile(r"(?<![0-9])[0-9]{4,10}(?![0-9])")
 
@@ -44,6 +49,7 @@ class Reconciliation:
     Looks at traces that are due, a few at a time. Start it with `start`, end it with `stop`.
 
     Args:
+        activations: Whose traces are looked at with them.
         concurrency: Traces at once.
     """
 
@@ -55,6 +61,7 @@ class Reconciliation:
         traces: Traces,
         hashes: HashPool,
         outbox: WsmsOutbox,
+        activations: Activations,
         concurrency: int = 4,
     ) -> None:
         self._tracing = tracing
@@ -62,31 +69,27 @@ class Reconciliation:
         self._traces = traces
         self._hashes = hashes
         self._outbox = outbox
+        self._activations = activations
         self._free = asyncio.Semaphore(concurrency)
         self._hurried = asyncio.Event()
-        self._stopping = False
-        self._loop: asyncio.Task[None] | None = None
-        self._told: set[str] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._troubles = OutboxTroubles(scrub=tracing.scrub)
 
     async def start(self) -> None:
         """Begin to look, if sends leave traces at all."""
         if self._tracing.on:
-            self._loop = asyncio.create_task(self._run())
+            self._loops = [asyncio.create_task(self._run())]
 
     async def stop(self) -> None:
         """Leave off; what was begun is taken up again after its lease, by whomever."""
-        self._stopping = True
-        self._hurried.set()  # a cancellation can get lost inside a Redis call
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+        await end(self._loops)
 
     def hurry(self) -> None:
         """Look at what is due now, not at the next sweep."""
         self._hurried.set()
 
     async def _run(self) -> None:
-        while not self._stopping:
+        while True:
             self._hurried.clear()
             try:
                 await self.sweep()
@@ -105,9 +108,8 @@ class Reconciliation:
         """
         claimed = self._traces.claim(self._keyring(), lease_ms=LEASE_SECONDS * 1000)
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._activations.sweep())
             async for trace in claimed:
-                if self._stopping:
-                    break
                 await self._free.acquire()
                 group.create_task(self._handle(trace))
 
@@ -138,10 +140,10 @@ class Reconciliation:
             rows = rows or await self._settle(trace, opened)
             if rows and self._tracing.scrub:
                 await self._scrub(trace, rows)
-            self._told.clear()
+            self._troubles.over()
         except OutboxUnavailable as error:
             trouble = error
-            self._tell(error)
+            self._troubles.tell(error)
         if trouble or not rows:
             await self._later(trace, opened, found=bool(rows), trouble=trouble)
 
@@ -206,30 +208,19 @@ class Reconciliation:
     async def _later(
         self, trace: Trace, opened: OpenTrace, *, found: bool, trouble: OutboxUnavailable | None
     ) -> None:
-        """Wait as long again as has passed since the send, until the trace's end."""
-        wait = min(max(opened.age_ms, 2000), _LONGEST_WAIT_MS)
-        if trouble and trouble.forbidden:
-            wait = max(wait, _FORBIDDEN_WAIT_MS)
+        """Wait, until the trace's end."""
         missing = not trouble and opened.delivery is DeliveryStatus.ACCEPTED
         over = opened.left_ms <= 0 and (opened.rows or not found)
-        if not over and not (missing and opened.age_ms > _PATIENCE_MS):
-            await self._traces.put_off(trace, wait)
+        if not over and not (missing and opened.age_ms > PATIENCE_MS):
+            await self._traces.put_off(trace, pause_ms(opened.age_ms, trouble))
             return
         await self._traces.forget(trace)
         if opened.delivery is DeliveryStatus.UNKNOWN:
             RECONCILED.labels("not_found").inc()
         if self._tracing.scrub:
-            SCRUBBED.labels("given_up" if trouble else "not_found").inc()
-            log.warning("outbox.not_scrubbed", given_up=bool(trouble), **_named(trace))
-
-    def _tell(self, error: OutboxUnavailable) -> None:
-        OUTBOX_UNAVAILABLE.labels(error.why).inc()
-        if error.why in self._told:
-            return  # loud once, until a look succeeds
-        self._told.add(error.why)
-        advice = "the user needs wpsms_outbox, and WSMS must be active" if error.forbidden else ""
-        level = log.error if error.forbidden and self._tracing.scrub else log.warning
-        level("outbox.unavailable", why=error.why, scrub=self._tracing.scrub, advice=advice)
+            outcome = "given_up" if trouble else "not_found"
+            SCRUBBED.labels(outcome).inc()
+            log.warning("outbox.not_scrubbed", outcome=outcome, **_named(trace))
 
 
 def _named(trace: Trace) -> dict[str, object]:

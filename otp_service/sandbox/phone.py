@@ -9,7 +9,7 @@ from secrets import token_hex
 from typing import Any
 
 CHARACTERS = 20_000_000
-"""All texts together; beyond it the oldest messages go, however few they are."""
+"""All texts together."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,20 @@ class Message:
 
 
 class Phone:
-    """The last messages of all numbers, newest last; older ones are forgotten beyond `capacity`."""
+    """
+    The last messages of all numbers, newest last; older ones are forgotten beyond `capacity` messages, or where all
+    texts together are longer than `characters`.
+    """
 
-    def __init__(self, now: Callable[[], datetime], capacity: int = 10_000) -> None:
+    def __init__(
+        self,
+        now: Callable[[], datetime],
+        capacity: int = 10_000,
+        characters: int = CHARACTERS,
+    ) -> None:
         self._now = now
         self._capacity = capacity
+        self._most_characters = characters
         self._messages: deque[Message] = deque()
         self._characters = 0
         self._changed = asyncio.Event()
@@ -60,7 +69,7 @@ class Phone:
         received = Message(self._last_id, to, message, sender, sent_at, gateway, flash, media)
         self._messages.append(received)
         self._characters += len(message)
-        while len(self._messages) > self._capacity or self._characters > CHARACTERS:
+        while len(self._messages) > self._capacity or self._characters > self._most_characters:
             self._characters -= len(self._messages.popleft().message)
         self._wake()
         return received

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
@@ -23,6 +23,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from otp_service.store.cluster import Cluster
+from otp_service.store.node import Node, Pool
 
 Client = Redis | Cluster
 
@@ -128,10 +129,14 @@ def connect(
             service, max_connections=connections, db=int(db or 0), **credentials, **common
         )
         return Connection(primary, clustered=False, sentinels=sentinel.sentinels)
-    pool = BlockingConnectionPool.from_url(
-        url, max_connections=connections, timeout=timeouts.pool, **common
+    pool = Pool.from_url(
+        url,
+        max_connections=connections,
+        timeout=timeouts.pool,
+        **{**common, "socket_timeout": None},
     )
-    return Connection(Redis.from_pool(pool), clustered=False)
+    node = Node(pool, seconds=timeouts.command + block_seconds)
+    return Connection(node, clustered=False)
 
 
 def _credentials(username: str | None, password: str | None) -> dict[str, Any]:

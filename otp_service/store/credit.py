@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from otp_service.errors import Unavailable
 from otp_service.store import keys
+from otp_service.store.connection import FAULTS
 from otp_service.store.scripts import Scripts
 
 _KEEP_MS = 7 * 86_400_000
@@ -80,7 +79,7 @@ class CreditStore:
         client: Any = self._scripts.connection.client
         try:
             found = await client.hgetall(keys.CREDIT)
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAULTS as error:
             raise Unavailable(f"redis: credit: {type(error).__name__}") from error
         if not found:
             return None

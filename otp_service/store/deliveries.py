@@ -65,7 +65,7 @@ class Deliveries:
     def __init__(self, scripts: Scripts, blocking: Connection, *, consumer: str) -> None:
         self._scripts = scripts
         self._streams = Streams(
-            scripts.connection, blocking, names=keys.queues(), group=GROUP, consumer=consumer
+            scripts, blocking, names=keys.queues(), group=GROUP, consumer=consumer
         )
 
     @property

@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from otp_service.errors import Unavailable
-from otp_service.store.connection import Connection
+from otp_service.store.connection import FAULTS, Connection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ async def ask(connection: Connection) -> RedisFacts:
             all_powerful=await _all_powerful(client),
             writable=_text(info, "role") in (None, "master"),
         )
-    except (RedisError, OSError, TimeoutError) as error:
+    except FAULTS as error:
         raise Unavailable(f"{type(error).__name__}: {error}") from error
 
 

@@ -14,6 +14,8 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:traces                zset    which traces to look at, and when              a day after the newest
     otp:{b}:proof:<digest>        hash    what a proof proves                            120 s
     otp:{b}:opt-in:<tag>          hash    an opt-in whose code the site drew             until end + retention
+    otp:{activations}:due         zset    which of those messages to look at, and when   a day after the newest
+    otp:{activations}:trace:<h>   hash    sealed number of a code that the site drew     half an hour; row ids a day
     otp:{b}:factors:<tag>         hash    authenticators, their seeds sealed             permanent once confirmed
     otp:{b}:recovery:<tag>        hash    digests of recovery codes                      permanent
     otp:{b}:devices:<tag>         hash    remembered devices: generations, sealed names  until the last one's end
@@ -49,6 +51,7 @@ _SUBJECTS = re.compile(
 )
 _P = "otp:"
 _OUTGOING = f"{_P}{{outgoing}}:"
+_ACTIVATIONS = f"{_P}{{activations}}:"
 
 
 class Movable(str):
@@ -162,6 +165,10 @@ def opt_in(address: SubjectAddress) -> str:
     return _of_subject(address, "opt-in")
 
 
+def activation(handle: str) -> str:
+    return f"{_ACTIVATIONS}trace:{handle}"
+
+
 def caller(name: str) -> str:
     return f"{_P}caller:{name}"
 
@@ -196,4 +203,5 @@ CALLERS = f"{_P}caller:*"
 FACTORS = f"{_P}{{*}}:factors:*"
 WEBHOOKS = f"{_P}webhooks:*"
 DUE = f"{_OUTGOING}due"
+ACTIVATIONS = f"{_ACTIVATIONS}due"
 CREDIT = f"{_P}credit"

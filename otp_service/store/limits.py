@@ -144,7 +144,10 @@ class Limits:
 def limited(answer: Mapping[str, Any]) -> RateLimited:
     """Return the refusal for a script's verdict `limited`."""
     kind = QuotaExceeded if answer["limit"] == "caller_budget" else RateLimited
-    return kind(answer["limit"], seconds(answer["wait_ms"]))
+    window = answer.get("window_ms")
+    return kind(
+        answer["limit"], seconds(answer["wait_ms"]), None if window is None else seconds(window)
+    )
 
 
 def seconds(ms: float) -> int:

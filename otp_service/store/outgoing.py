@@ -59,10 +59,25 @@ class Record:
 
 
 class Outgoing:
-    """The queues. An endpoint is named by `Endpoint.name`."""
+    """
+    The queues. An endpoint is named by `Endpoint.name`.
 
-    def __init__(self, scripts: Scripts) -> None:
+    Args:
+        scripts: To run.
+        waiting_at_most: Messages of one endpoint; beyond them the oldest become dead letters.
+        dead_at_most: Dead letters of one endpoint; beyond them the oldest go.
+    """
+
+    def __init__(
+        self,
+        scripts: Scripts,
+        *,
+        waiting_at_most: int = WAITING_AT_MOST,
+        dead_at_most: int = DEAD_AT_MOST,
+    ) -> None:
         self._scripts = scripts
+        self._waiting_at_most = waiting_at_most
+        self._dead_at_most = dead_at_most
 
     async def enqueue(
         self, endpoint: str, message_id: str, record: Record, *, again: bool = False
@@ -87,8 +102,8 @@ class Outgoing:
                 "message": message_id,
                 "record": json.dumps(asdict(record)),
                 "again": again,
-                "cap": WAITING_AT_MOST,
-                "dead_cap": DEAD_AT_MOST,
+                "cap": self._waiting_at_most,
+                "dead_cap": self._dead_at_most,
                 "keep_ms": KEEP_MS,
             },
         )
@@ -126,7 +141,7 @@ class Outgoing:
                 "outcome": outcome,
                 "record": json.dumps(asdict(record)),
                 "delay_ms": delay_ms,
-                "dead_cap": DEAD_AT_MOST,
+                "dead_cap": self._dead_at_most,
                 "keep_ms": KEEP_MS,
             },
         )

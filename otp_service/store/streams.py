@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 
 from otp_service.errors import Unavailable
 from otp_service.store.connection import FAULTS, Connection
+from otp_service.store.scripts import Scripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Streams:
     The streams as their workers see them.
 
     Args:
-        connection: For all but waiting.
+        scripts: For all but waiting.
         blocking: For waiting, with time enough.
         names: Of the streams.
         group: The consumer group; made where it is missing.
@@ -35,14 +36,14 @@ class Streams:
 
     def __init__(
         self,
-        connection: Connection,
+        scripts: Scripts,
         blocking: Connection,
         *,
         names: Sequence[str],
         group: str,
         consumer: str,
     ) -> None:
-        self._connection = connection
+        self._scripts = scripts
         self._blocking = blocking
         self._names = names
         self._group = group
@@ -51,7 +52,7 @@ class Streams:
     @property
     def reading_groups(self) -> list[list[str]]:
         """The streams in groups that one blocking read may name: one on a single node, one each on Redis Cluster."""
-        return self._connection.by_slot(self._names)
+        return self._scripts.connection.by_slot(self._names)
 
     async def read(self, names: Sequence[str], *, count: int, block_ms: int) -> list[Entry]:
         """
@@ -118,17 +119,14 @@ class Streams:
 
     async def leave(self) -> None:
         """Take this consumer out of the groups where nothing is pending for it. Raises Unavailable."""
-        async with _faults("leave"):
-            pending = await self._each(
-                lambda calls, name: calls.xpending_range(
-                    name, self._group, "-", "+", 1, consumername=self._consumer
-                )
-            )
-            free = [name for name, left in zip(self._names, pending, strict=True) if left == []]
-            await self._each(
-                lambda calls, name: calls.xgroup_delconsumer(name, self._group, self._consumer),
-                free,
-            )
+        own = {"group": self._group, "consumer": self._consumer}
+        answers = await asyncio.gather(
+            *(self._scripts.run("leave_group", [name], own) for name in self._names),
+            return_exceptions=True,  # a node that is away keeps nobody from leaving the others
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
 
     async def waiting(self) -> int:
         """Return how many entries there are, pending ones included. Raises Unavailable."""
@@ -154,7 +152,7 @@ class Streams:
     ) -> list[Any]:
         """Do one command on every stream; a failed one's answer is its exception."""
         names = self._names if names is None else names
-        if self._connection.clustered:  # its pipeline fails whole when one node is away
+        if self._scripts.connection.clustered:  # its pipeline fails whole when one node is away
             calls = (call(self._client, name) for name in names)
             return list(await asyncio.gather(*calls, return_exceptions=True))
         pipeline = self._client.pipeline(transaction=False)
@@ -164,7 +162,7 @@ class Streams:
 
     @property
     def _client(self) -> Any:  # noqa: ANN401
-        return self._connection.client
+        return self._scripts.connection.client
 
 
 @asynccontextmanager

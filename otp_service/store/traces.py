@@ -14,8 +14,8 @@ from otp_service.core.keyring import Keyring
 from otp_service.store import keys
 from otp_service.store.scripts import Scripts
 
-_CLAIMED_AT_ONCE = 10
-_ROWS_KEPT_MS = 24 * 3600 * 1000
+CLAIMED_AT_ONCE = 10
+ROWS_KEPT_MS = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Trace:
 
     @property
     def name(self) -> str:
-        """What its number is sealed for."""
+        """What it is called on the list, and what its number is sealed for."""
         return f"{self.address.challenge_id}:{self.generation}"
 
 
@@ -78,7 +78,7 @@ class Traces:
             answer = await self._scripts.run(
                 "claim_due",
                 [keys.traces(bucket)],
-                {"lease_ms": lease_ms, "count": _CLAIMED_AT_ONCE},
+                {"lease_ms": lease_ms, "count": CLAIMED_AT_ONCE},
             )
             for member in answer["members"]:
                 challenge_id, _, generation = str(member).rpartition(":")
@@ -119,17 +119,24 @@ class Traces:
             delivery=delivery or "",
             reason=reason,
             rows=",".join(map(str, rows)),
-            keep_ms=_ROWS_KEPT_MS,
+            keep_ms=ROWS_KEPT_MS,
         )
         return bool(answer["verdict"] == "settled")
 
     async def put_off(self, trace: Trace, wait_ms: int) -> None:
         """Look again later. Raises Unavailable."""
-        await self._run("leave_trace", trace, wait_ms=max(0, wait_ms))
+        await self._leave(trace, max(0, wait_ms))
 
     async def forget(self, trace: Trace) -> None:
         """It has done its duty. Raises Unavailable."""
-        await self._run("leave_trace", trace, wait_ms=-1)
+        await self._leave(trace, -1)
+
+    async def _leave(self, trace: Trace, wait_ms: int) -> None:
+        own = [
+            keys.trace(trace.address, trace.generation),
+            keys.traces(trace.address.subject.bucket),
+        ]
+        await self._scripts.run("leave_trace", own, {"member": trace.name, "wait_ms": wait_ms})
 
     async def _run(self, script: str, trace: Trace, *first: str, **args: Any) -> dict[str, Any]:  # noqa: ANN401
         bucket = trace.address.subject.bucket

@@ -104,13 +104,7 @@ def decode(data: bytes) -> dict[str, Any]:
     if text.startswith("\ufeff"):
         raise InvalidJson("the body begins with a byte order mark")
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_no_constant,
-            parse_int=_integer,
-            parse_float=_number,
-        )
+        value = _JSON.decode(text)
     except InvalidJson:
         raise
     except RecursionError:
@@ -186,11 +180,19 @@ def _number(text: str) -> float:
     return number
 
 
+_JSON = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_no_constant,
+    parse_int=_integer,
+    parse_float=_number,
+)
+
+
 def _inspect(value: object, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise InvalidJson(f"the body is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, str):
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise InvalidJson("a text holds half a surrogate pair")
     elif isinstance(value, dict):
         for name, member in value.items():

@@ -23,7 +23,10 @@ from otp_service.web.operations import refuse
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # among them the line feed that a pattern's `$` overlooks
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+
+NOTHING_HERE = "see /openapi.json for what there is"
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -67,6 +70,8 @@ class Edge:
             if len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:
                 bad = refuse(BadRequest("the Host header is missing or malformed"), Request(scope))
                 await bad(scope, receive, answer)
+            elif _CONTROL.search(scope["path"]):
+                await refuse(NoSuchResource(NOTHING_HERE), Request(scope))(scope, receive, answer)
             else:
                 await self._app(scope, receive, answer)
         except Exception:
@@ -96,7 +101,7 @@ async def http_exception(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         return refuse(MethodNotAllowed(f"the path has {allowed}", allowed), request)
-    return refuse(NoSuchResource("see /openapi.json for what there is"), request)
+    return refuse(NoSuchResource(NOTHING_HERE), request)
 
 
 def _internal(scope: Scope) -> Response:

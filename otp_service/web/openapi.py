@@ -97,7 +97,7 @@ _KEY = {
 _HEADERS = {
     "Retry-After": "Seconds after which trying again makes sense.",
     "WWW-Authenticate": "RFC 6750.",
-    "RateLimit": "The limit that refused, if it counts only this caller's own doing.",
+    "RateLimit": "The limit that refused, named as in RateLimit-Policy, if it counts only this caller's own doing.",
     "Allow": "The methods the path has.",
 }
 

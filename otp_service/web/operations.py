@@ -5,6 +5,7 @@ From the row come the route, the checks before the handler, and its part of open
 the others.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,8 @@ from otp_service.web.service import Service
 log = structlog.get_logger()
 
 MAX_WAIT_SECONDS = 30
+
+_QUALITY_ZERO = re.compile(r"q\s*=\s*0(\.0{0,3})?")
 
 # What was counted must not count again, what was shown is not shown again. Other refusals did nothing.
 COUNTED = (InvalidCode, ChallengeExhausted, AlreadyIssued)
@@ -157,7 +160,7 @@ class Operation:
 
         answer, replayed = await service.idempotent.run(
             caller=caller.name,
-            call=f"{self.method} {request.url.path}",
+            call=f"{self.method} {request.scope['path']}",
             key=key,
             body=sent.model_dump(mode="json") if sent else {},
             work=work,
@@ -197,15 +200,18 @@ def _credential(request: Request) -> str | None:
 
 
 def _require_accept(request: Request) -> None:
-    """Refuse who accepts neither JSON nor everything; quality values only matter where they are zero."""
+    """Refuse who does not accept JSON: the range that names it best decides, and a quality of zero excludes it."""
     accept = ",".join(request.headers.getlist("accept")) or "*/*"
+    accepted: dict[str, bool] = {}
     for part in accept.split(","):
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        refused = any(
-            p.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for p in parameters
-        )
-        if media in ("*/*", "application/*", "application/json") and not refused:
-            return
+        excluded = any(_QUALITY_ZERO.fullmatch(parameter) for parameter in parameters)
+        accepted[media] = accepted.get(media, False) or not excluded
+    for media in ("application/json", "application/*", "*/*"):  # RFC 9110 section 12.5.1
+        if media in accepted:
+            if accepted[media]:
+                return
+            break
     raise NotAcceptable("the answer is application/json")
 
 

@@ -17,7 +17,7 @@ from otp_service.web.models import (
     VerifyBody,
 )
 from otp_service.web.operations import Answer, Call
-from otp_service.web.problems import rfc3339
+from otp_service.web.problems import policy_name, rfc3339
 from otp_service.web.proofs import wished
 
 
@@ -141,7 +141,7 @@ async def _challenge(call: Call, issued: Issued) -> Answer:
     )
     headers = {}
     if issued.windows:
-        names = [f'"{w.name}-{w.window_ms // 1000}"' for w in issued.windows]
+        names = [policy_name(w.name, w.window_ms // 1000) for w in issued.windows]
         rows = list(zip(names, issued.windows, strict=True))
         headers["RateLimit-Policy"] = ", ".join(
             f"{name};q={w.count};w={w.window_ms // 1000}" for name, w in rows

@@ -175,7 +175,8 @@ def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
         case errors.RateLimited():
             members["limit"] = error.limit
             if error.limit in OWN_LIMITS:
-                headers["RateLimit"] = f'"{error.limit}";r=0;t={error.retry_after}'
+                policy = policy_name(error.limit, error.window)
+                headers["RateLimit"] = f"{policy};r=0;t={error.retry_after}"
         case errors.MethodNotAllowed():
             headers["Allow"] = error.allowed
         case _:
@@ -199,6 +200,11 @@ OWN_LIMITS = frozenset(
         "challenges",
     }
 )
+
+
+def policy_name(limit: str, window: int | None) -> str:
+    """Return what RateLimit-Policy and RateLimit call a limit, quoted; `window` in seconds, if it has one."""
+    return f'"{limit}"' if window is None else f'"{limit}-{window}"'
 
 
 def rfc3339(unix_ms: int) -> str:

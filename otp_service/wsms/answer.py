@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 
@@ -40,7 +41,11 @@ class Answer:
             case {"message": str(message), "error": [], "data": (dict() | list()) as data} if (
                 message and self.status in {200, 201}
             ):
-                return Success(message=message, data=data if isinstance(data, dict) else {})
+                return Success(
+                    message=message,
+                    data=data if isinstance(data, dict) else {},
+                    site_time=self.site_time,
+                )
         return None
 
     @property
@@ -62,6 +67,15 @@ class Answer:
         return None
 
     @property
+    def site_time(self) -> datetime | None:
+        """The site's clock as it answered, in whole seconds (RFC 9110 section 6.6.1), or None."""
+        try:
+            told = parsedate_to_datetime(self.headers.get("date", ""))
+        except (ValueError, TypeError):
+            return None
+        return told if told.tzinfo else None
+
+    @property
     def retry_after(self) -> float | None:
         """Seconds of the Retry-After header (RFC 9110 section 10.2.3), or None."""
         value = self.headers.get("retry-after", "").strip()
@@ -77,10 +91,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Success:
-    """Shape S1. `data` is an empty dict where the site says `[]`, its way to say nothing."""
+    """
+    Shape S1.
+
+    Attributes:
+        data: An empty dict where the site says `[]`, its way to say nothing.
+        site_time: The site's clock as it answered, if it told.
+    """
 
     message: str
     data: dict[str, Json]
+    site_time: datetime | None = None
 
 
 @dataclass(frozen=True)

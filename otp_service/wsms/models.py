@@ -77,7 +77,12 @@ class OutboxRow:
 
 @dataclass(frozen=True, kw_only=True)
 class OutboxPage:
-    """One page; `total`, `success` and `failed` count all rows that the filters let through."""
+    """
+    One page; `total`, `success` and `failed` count all rows that the filters let through.
+
+    Attributes:
+        site_time: The site's clock as it answered, aware, whole seconds; None if it did not tell.
+    """
 
     rows: tuple[OutboxRow, ...]
     page: int
@@ -86,6 +91,7 @@ class OutboxPage:
     total_pages: int
     success: int
     failed: int
+    site_time: datetime | None = None
 
 
 class WebhookEvent(StrEnum):

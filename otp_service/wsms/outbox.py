@@ -79,7 +79,7 @@ class Outbox:
         success = await self._calls.succeed(
             "GET", "/outbox", capability=Capability.OUTBOX, query=query, listing=True
         )
-        return _page(success.data, zone)
+        return _page(success.data, zone, success.site_time)
 
     async def rows(
         self,
@@ -155,7 +155,7 @@ def _path(row_id: int) -> str:
     return f"/outbox/{row_id}"
 
 
-def _page(data: dict[str, Json], zone: tzinfo) -> OutboxPage:
+def _page(data: dict[str, Json], zone: tzinfo, site_time: datetime | None) -> OutboxPage:
     match data:
         case {
             "items": list(items),
@@ -177,6 +177,7 @@ def _page(data: dict[str, Json], zone: tzinfo) -> OutboxPage:
                 total_pages=pages,
                 success=_count(counts.get("success")),
                 failed=_count(counts.get("failed")),
+                site_time=site_time,
             )
     raise NotAWsmsAnswer("status 200, but no outbox page")
 

@@ -1,8 +1,9 @@
 """One HTTP exchange with the site: pooled, verified, capped, within one deadline.
 
 Rules of this file:
-- Only here does the room speak HTTP. Redirects are never followed and the environment (proxies,
-  netrc, certificate variables) is never read: both would hand the credential to somebody else.
+- Only here does the room speak HTTP, and straight to httpx's transport: what a client adds to it
+  (redirects, cookies, the environment's proxies and netrc) would hand the credential to somebody
+  else, and costs more than the call.
 - A request is repeated only if no byte of it was written; the pool's own trace says so.
 - Nothing is logged here, and httpx and httpcore are silenced below WARNING in `__init__`.
 """
@@ -11,9 +12,9 @@ import asyncio
 import json
 import ssl
 from collections.abc import Mapping, Sequence
-from functools import cache
-from http.cookiejar import DefaultCookiePolicy
+from functools import cache, lru_cache
 from types import TracebackType
+from typing import cast
 
 import httpx
 
@@ -66,23 +67,21 @@ class Wire:
                     keepalive_expiry=3.0,
                 ),
             )
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            trust_env=False,
-            follow_redirects=False,
-            # Only connecting has a time of its own; all else counts against the deadline.
-            timeout=httpx.Timeout(None, connect=connect_timeout),
-            headers={
+        self._transport = transport
+        # Only connecting has a time of its own; all else counts against the deadline.
+        self._timeout = {"connect": connect_timeout}
+        self._headers = httpx.Headers(
+            {
                 "Authorization": authorization,
                 "Accept": "application/json",  # else errors come as HTML (contract 2.3)
                 "Accept-Encoding": "identity",  # so that the cap counts what is parsed
+                "Connection": "keep-alive",
                 "User-Agent": "otp-service",
-            },
+            }
         )
-        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     async def __aenter__(self) -> "Wire":
-        await self._client.__aenter__()
+        await self._transport.__aenter__()
         return self
 
     async def __aexit__(
@@ -91,7 +90,7 @@ class Wire:
         error: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        await self._client.__aexit__(kind, error, traceback)
+        await self._transport.__aexit__(kind, error, traceback)
 
     async def ask(
         self,
@@ -110,17 +109,18 @@ class Wire:
             NotSent: The connection never came about, retries included.
             Lost: Anything after the first written byte.
         """
-        content = None if body is None else _encode(body)
-        request = self._client.build_request(
+        trace = _Trace()
+        request = httpx.Request(
             method,
-            url,
-            content=content,
-            headers={} if content is None else {"Content-Type": "application/json"},
+            url if body is None else _parsed(url),
+            headers=self._headers,
+            content=None if body is None else _encode(body),
+            extensions={"timeout": self._timeout, "trace": trace},
         )
+        if body is not None:
+            request.headers["Content-Type"] = "application/json"
         if anonymous:
             del request.headers["Authorization"]
-        trace = _Trace()
-        request.extensions["trace"] = trace
         try:
             async with asyncio.timeout(deadline):
                 return await self._persist(request, trace, max_bytes)
@@ -141,7 +141,7 @@ class Wire:
 
     async def _exchange(self, request: httpx.Request, trace: "_Trace", max_bytes: int) -> Answer:
         try:
-            response = await self._client.send(request, stream=True)
+            response = await self._transport.handle_async_request(request)
             try:
                 return Answer(
                     status=response.status_code,
@@ -155,6 +155,12 @@ class Wire:
             if trace.written:  # pragma: no cover
                 raise Lost(UnknownReason.CONNECTION_LOST, _name(error)) from None
             raise _not_sent(error) from None
+        except AttributeError as error:
+            # A peer that resets at once leaves uvloop's transport without a socket, and anyio asks that None for its
+            # addresses as httpcore takes the new connection over: nothing can have been written yet.
+            if not (self._traces and error.obj is None) or trace.written:
+                raise
+            raise NotSent("no connection to the site: reset at once") from None
         except (httpx.HTTPError, httpx.StreamError, ssl.SSLError, OSError) as error:
             # Also a kept-alive connection which the server had closed: some of the request
             # may have been read before, so this is never tried again.
@@ -173,14 +179,17 @@ class _Trace:
 
 
 async def _read(response: httpx.Response, max_bytes: int) -> bytes:
-    if response.is_stream_consumed:  # a foreign transport that answers from memory
-        return response.content
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in cast(httpx.AsyncByteStream, response.stream):
         body += chunk
         if len(body) > max_bytes:
             raise Lost(UnknownReason.TOO_LARGE, f"the answer is larger than {max_bytes} bytes")
     return bytes(body)
+
+
+@lru_cache(maxsize=8)  # of the few URLs that are posted to; others hold what need not be kept
+def _parsed(url: str) -> httpx.URL:
+    return httpx.URL(url)
 
 
 def _encode(body: Mapping[str, Json]) -> bytes:

@@ -5,7 +5,13 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from tests.conftest import PASSWORD, Sandbox
 
@@ -65,14 +71,22 @@ def test_a_message_appears_as_it_arrives_in_the_thread_of_its_number(
     page: Page, sandbox: Sandbox
 ) -> None:
     page.goto(sandbox.url)
-    page.get_by_text("no real site").first.wait_for()
+    expect(page.get_by_role("note")).to_contain_text("no real site")
 
     send(sandbox, "+14155550123", "Acme: 042137 is your login code.")
     send(sandbox, "+989121234567", "کد ورود شما: 123456")
 
-    page.get_by_text("+14155550123").first.wait_for()
-    page.get_by_text("+989121234567").first.wait_for()
-    page.get_by_text("123456").first.wait_for()
+    threads = page.locator("#threads .number")
+    expect(threads).to_have_text(["+989121234567", "+14155550123"])
+    expect(page.locator("#thread-title")).to_have_text("+989121234567")
+    expect(page.locator("#latest-code")).to_have_text("123456")
+    expect(page.locator("#bubbles .text")).to_have_text(["کد ورود شما: 123456"])
+
+    page.get_by_role("button", name="+14155550123").click()
+
+    expect(page.locator("#thread-title")).to_have_text("+14155550123")
+    expect(page.locator("#latest-code")).to_have_text("042137")
+    expect(page.locator("#bubbles .text")).to_have_text(["Acme: 042137 is your login code."])
 
 
 def test_a_message_is_text_and_never_markup(page: Page, sandbox: Sandbox) -> None:
@@ -85,7 +99,7 @@ def test_a_message_is_text_and_never_markup(page: Page, sandbox: Sandbox) -> Non
         "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>",
     )
 
-    page.get_by_text("onerror").first.wait_for()
+    expect(page.locator("#bubbles .text")).to_contain_text("onerror")
     assert page.title() != "owned"
     assert page.locator("img").count() == 0
 
@@ -95,4 +109,27 @@ def test_the_outbox_page_shows_what_the_site_keeps(page: Page, sandbox: Sandbox)
 
     page.goto(f"{sandbox.url}/outbox")
 
-    page.get_by_text("042137").first.wait_for()
+    expect(page.locator("#outbox-count")).to_have_text("1")
+    [row] = page.locator("#outbox tr").all()
+    [number, _, to, sender, message, status, _] = row.get_by_role("cell").all_inner_texts()
+    assert (number, to, sender) == ("1", "+14155550123", "Acme")
+    assert (message, status) == ("Acme: 042137 is your login code.", "success")
+    expect(page.locator("#subscribers-empty")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/", "/outbox"])
+def test_on_a_narrow_screen_nothing_has_to_be_pushed_aside_to_be_read(
+    page: Page, sandbox: Sandbox, path: str
+) -> None:
+    send(sandbox, "+14155550123", "Acme: " + "https://example.com/longpath" * 8 + " 042137")
+    page.set_viewport_size({"width": 390, "height": 844})
+
+    page.goto(f"{sandbox.url}{path}")
+
+    words = page.locator("#bubbles .text, #outbox .words, #outbox .tag")
+    expect(words.first).to_be_visible()
+    for box in (each.bounding_box() for each in words.all()):
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

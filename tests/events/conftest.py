@@ -77,13 +77,15 @@ class Desk:
         return next(each for each in found if each.id == endpoint.id)
 
 
-def make_desk(environment: dict[str, str], channel: WebhookChannel, stack: AsyncExitStack) -> Desk:
+def make_desk(
+    environment: dict[str, str], channel: WebhookChannel, stack: AsyncExitStack, **caps: int
+) -> Desk:
     settings = load(environment)
     connection = open_redis(settings, name="otp_service_test")
     stack.push_async_callback(connection.aclose)
     stack.callback(channel.close)
     ring, scripts, webhooks = settings.ring(), Scripts(connection), Webhooks(connection)
-    outgoing = Outgoing(scripts)
+    outgoing = Outgoing(scripts, **caps)
     events = Events(keyring=lambda: ring, webhooks=webhooks, outgoing=outgoing)
     worker = WebhookWorker(
         keyring=lambda: ring,
@@ -100,6 +102,14 @@ def make_desk(environment: dict[str, str], channel: WebhookChannel, stack: Async
 async def desk(environment: dict[str, str]) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
         yield make_desk(environment, WebhookChannel(allow_private=True, deadline=1), stack)
+
+
+@pytest.fixture
+async def small_desk(environment: dict[str, str]) -> AsyncIterator[Desk]:
+    """One that keeps 30 waiting messages and 20 dead letters of an endpoint."""
+    channel = WebhookChannel(allow_private=True, deadline=1)
+    async with AsyncExitStack() as stack:
+        yield make_desk(environment, channel, stack, waiting_at_most=30, dead_at_most=20)
 
 
 @pytest.fixture

@@ -251,10 +251,9 @@ async def test_logins_go_on_while_ten_thousand_events_wait_for_a_dead_endpoint(
 
 
 async def test_a_storm_for_a_dead_endpoint_is_bounded_and_the_oldest_go(
-    desk: Desk, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+    small_desk: Desk, receivers: Receivers
 ) -> None:
-    monkeypatch.setattr(outgoing, "WAITING_AT_MOST", 30)
-    monkeypatch.setattr(outgoing, "DEAD_AT_MOST", 20)
+    desk = small_desk
     down = await desk.endpoint("http://127.0.0.1:9/hook")
     up = await receivers()
     other = await desk.endpoint(up.url, caller="other")

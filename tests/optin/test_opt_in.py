@@ -77,7 +77,8 @@ async def test_the_doctor_is_told_what_the_site_was_seen_to_do(start_service: St
 
     warned = await inspect_opt_in(seen, service.settings)
 
-    assert [(f.level, f.what) for f in warned] == [("warn", "OTP_OPTIN_MODE")]
+    assert (warned.level, warned.what) == ("warn", "OTP_OPTIN_MODE")
+    assert "subscribes without asking" in warned.message
 
 
 async def test_our_own_code_and_a_site_that_sends_another_do_not_go_together(
@@ -93,7 +94,7 @@ async def test_our_own_code_and_a_site_that_sends_another_do_not_go_together(
 
     assert answer.status_code == 503
     assert active(service.sandbox) == {TO: False}
-    assert [(f.level, f.what) for f in refused] == [("refuse", "OTP_OPTIN_MODE")]
+    assert (refused.level, refused.what) == ("refuse", "OTP_OPTIN_MODE")
 
 
 async def test_tries_are_limited_before_the_site_is_asked(

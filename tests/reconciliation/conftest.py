@@ -1,7 +1,7 @@
 """A service that delivers at once but looks at its traces only when a test says so, and the site's outbox."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import httpx
@@ -89,3 +89,12 @@ def traces(valkey_url: str) -> list[str]:
     """The traces that are left."""
     with redis.Redis.from_url(valkey_url) as client:
         return sorted(key.decode() for key in client.scan_iter("otp:*:trace:*"))
+
+
+@contextmanager
+def at_time_zone(sandbox: Sandbox, name: str) -> Iterator[None]:
+    """What the site writes meanwhile it writes in that zone's time, and reads it as its own zone's afterwards."""
+    before = httpx.get(f"{sandbox.url}/sandbox/settings").json()["timezone"]
+    sandbox.settings(timezone=name)
+    yield
+    sandbox.settings(timezone=before)

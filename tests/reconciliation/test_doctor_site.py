@@ -4,6 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from otp_service.cli import app
+from otp_service.flows.argon2_build import argon2_build
 from tests.conftest import Sandbox, Service
 from tests.reconciliation.conftest import may
 
@@ -95,6 +96,40 @@ async def test_codes_that_stay_readable_in_wordpress(
 
     assert "warn OTP_WSMS_SCRUB_OUTBOX is off: unless the site stores nothing" in before
     assert "warn OTP_WSMS_SCRUB_OUTBOX is off, and the site keeps 1 message with" in after
+
+
+@pytest.mark.parametrize("verifies", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("wsms", "note OTP_OPTIN_MODE is wsms: the site must verify by itself, which cannot be"),
+        (
+            "service",
+            "note OTP_OPTIN_MODE is service: the site must not verify too, which cannot be",
+        ),
+    ],
+)
+def test_whether_the_site_verifies_is_said_to_be_unknown_before_it_was_seen(
+    environment: dict[str, str], sandbox: Sandbox, mode: str, words: str, verifies: bool
+) -> None:
+    """Whoever is woken at night must not take silence for a fitting mode."""
+    sandbox.settings(newsletter_form_verify=verifies)
+
+    code, told = doctor(environment, OTP_OPTIN_MODE=mode)
+
+    assert words in told
+    assert "WordPress > SMS > Settings > Newsletter" in told
+    assert code == 0
+
+
+def test_the_build_of_argon2_is_named(environment: dict[str, str]) -> None:
+    _, told = doctor(environment, "--no-site")
+
+    build = argon2_build()
+    assert f"note argon2 {build.version}, " in told
+    assert build.tag in told
+    assert ("the wheel for every processor" in told) == (build.build == "wheel")
+    assert all(wider in told for wider in build.processor_also_has)
 
 
 def test_the_site_is_left_alone_on_demand(environment: dict[str, str], sandbox: Sandbox) -> None:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from otp_service.flows.reconciliation import LEASE_SECONDS
-from otp_service.flows.tracing import TRACE_SECONDS
+from otp_service.flows.tracing import LEASE_SECONDS, TRACE_SECONDS
 from tests.conftest import PASSWORD, TO, Sandbox, Service
 from tests.reconciliation.conftest import (
     Traced,

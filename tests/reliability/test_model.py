@@ -91,6 +91,7 @@ class Life:
     opened: int
     expires: int
     attempts: int = 0
+    tried: int = 0  # when the last one was counted
     sends: int = 1
     generation: int = 1
     delivery: str = "queued"
@@ -414,7 +415,7 @@ class ChallengeLife(RuleBasedStateMachine):
             assert isinstance(answer, CodeNotSent), answer
         else:
             assert isinstance(answer, Reserved), answer
-            life.attempts += 1
+            life.attempts, life.tried = life.attempts + 1, self.now
             life.evaluated += 1
             self.fail(life.who)
             assert answer.attempts_left == MAX_ATTEMPTS - life.attempts
@@ -585,6 +586,8 @@ class ChallengeLife(RuleBasedStateMachine):
         for life in self.lives:
             view = self.do(self.challenges.view(life.address, caller="shop"))
             over = self.ending(life)
+            if over is None and life.attempts >= MAX_ATTEMPTS and self.now - life.tried >= STEP:
+                over = ("exhausted", life.tried)  # whoever compared the last try died over it
             assert view.status == (over[0] if over else "pending")
             assert view.attempts_left == MAX_ATTEMPTS - life.attempts
             assert view.sends_left == MAX_SENDS - life.sends

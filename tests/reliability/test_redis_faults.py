@@ -19,6 +19,10 @@ import redis
 
 from otp_service.cli import valkey
 from otp_service.cli.valkey import Valkey
+from otp_service.errors import Unavailable
+from otp_service.store import keys
+from otp_service.store.connection import Timeouts, connect
+from otp_service.store.scripts import Durability, Scripts
 from tests.conftest import TO, Sandbox, Service, Starter, base_environment, running_service
 from tests.reliability.harness import (
     Gate,
@@ -149,6 +153,37 @@ async def test_a_frozen_redis_is_a_503_within_the_deadline(
         answers = [await service.verify(challenge, code) for _ in range(2)]
         assert count(answers).get("200", 0) <= 1
         assert answers[1].status_code == 410
+
+
+@pytest.mark.parametrize("durability", [Durability.NONE, Durability.FSYNC])
+async def test_a_call_to_a_frozen_redis_ends_at_its_deadline_also_when_it_waits_for_the_disk(
+    own_valkey: Own, durability: Durability
+) -> None:
+    """X08. One command and a pipeline have the same deadline, and both close the connection that may still answer."""
+    server = own_valkey()
+    connection = connect(
+        server.url, name="frozen", connections=1, timeouts=Timeouts(command=0.3, pool=0.3)
+    )
+    scripts = Scripts(connection, durability=durability)
+
+    async def turn() -> str:
+        answer = await scripts.run(
+            "take_turn", [keys.turn("x")], {"every_ms": 60_000}, durable=True
+        )
+        return str(answer["verdict"])
+
+    try:
+        assert await turn() == "yours"
+        server.process.send_signal(signal.SIGSTOP)
+        for _ in range(2):
+            async with asyncio.timeout(5):
+                with pytest.raises(Unavailable):
+                    await turn()
+        server.process.send_signal(signal.SIGCONT)
+        assert await turn() == "not_yours"
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+        await connection.aclose()
 
 
 async def test_a_flushed_script_cache_is_not_noticed(

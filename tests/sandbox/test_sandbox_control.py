@@ -229,11 +229,12 @@ async def test_a_stream_of_an_earlier_process_starts_afresh(site: Site) -> None:
     await stream.aclose()
 
 
-def test_memory_is_bounded(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded(site: Site) -> None:
     small = phone.Phone(site.now, capacity=3)
     for i in range(5):
         small.receive("+1", f"m{i}", None)
     assert [m.message for m in small.messages()] == ["m4", "m3", "m2"]
-    monkeypatch.setattr(phone, "CHARACTERS", 10)
-    small.receive("+1", "x" * 9, None)
+    small = phone.Phone(site.now, characters=10)
+    for text in ("one", "two", "x" * 9):
+        small.receive("+1", text, None)
     assert [m.message for m in small.messages()] == ["x" * 9]

@@ -414,6 +414,23 @@ async def test_the_headers_say_what_is_left_of_the_own_windows(quiet: Service) -
     assert refused.headers["ratelimit"] == f'"cooldown";r=0;t={wait}'
 
 
+async def test_a_refusal_names_its_window_as_the_policy_does(quiet: Service) -> None:
+    """N-082: a client finds the policy that refused it by its name."""
+    for wait in (30, 60, 120, 120):
+        answer = await ask(quiet)
+        quiet.advance(wait)
+    last = await ask(quiet)
+    quiet.advance(120)
+    refused = await ask(quiet)
+
+    assert answer.status_code == last.status_code == 202
+    assert refused.json()["limit"] == "recipient"
+    name, _, left = refused.headers["ratelimit"].partition(";")
+    assert name == '"recipient-600"'
+    assert left == f"r=0;t={refused.headers['retry-after']}"
+    assert f"{name};q=5;w=600" in last.headers["ratelimit-policy"].split(", ")
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_in_no_window_are_more_codes_sent_than_the_limits_say(
     start_service: Starter, seed: int
@@ -500,7 +517,7 @@ async def test_one_end_users_network_causes_ten_sends_in_ten_minutes(
 
     assert [answer.status_code for answer in answers] == [202] * 10 + [429]
     assert answers[10].json()["limit"] == "client_ip"
-    assert answers[10].headers["ratelimit"].startswith('"client_ip";r=0;t=')
+    assert answers[10].headers["ratelimit"].startswith('"client_ip-600";r=0;t=')
     wait = await assert_honest(quiet, answers[10], to=NUMBERS[10], client_ip=addresses[10])
     assert 595 <= wait <= 600
 

@@ -314,10 +314,34 @@ async def test_requests_that_are_no_http_are_400_and_the_service_goes_on(live: L
     assert (await live.ask("GET /healthz HTTP/1.1")).status == 200
 
 
+@pytest.mark.parametrize("ending", ["%0A", "%0a%0a", "%0D%0A", "%00", "%7F"])
+@pytest.mark.parametrize("path", ["/otp/request", "/healthz", "/otp/" + "a" * 34])
+async def test_a_path_that_ends_in_a_control_character_is_nothing(
+    live: Live, path: str, ending: str
+) -> None:
+    """C20: a line feed at the end is not the operation's path, whatever a pattern's `$` says."""
+    method = "POST" if path == "/otp/request" else "GET"
+
+    heard = await live.ask(f"{method} {path}{ending} HTTP/1.1")
+
+    assert (heard.status, json.loads(heard.body)["code"]) == (404, "not_found")
+
+
 # What every call asks for and gives
 
 
-@pytest.mark.parametrize("accept", ["text/html", "application/xml", "application/json;q=0", "x"])
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/html",
+        "application/xml",
+        "application/json;q=0",
+        "x",
+        "application/json;q=0, */*",
+        "*/*, application/json; Q=0.000",
+        "application/*;q=0., */*;q=1",
+    ],
+)
 async def test_who_accepts_no_json_gets_406_and_nothing_is_done(
     quiet: Service, accept: str
 ) -> None:
@@ -334,6 +358,8 @@ async def test_who_accepts_no_json_gets_406_and_nothing_is_done(
         ["text/html, application/json;q=0.1"],
         ["text/html", "application/json"],
         [""],
+        ["*/*;q=0, application/json"],
+        ["application/*;q=0", "application/json;q=0.001"],
     ],
 )
 async def test_who_accepts_json_among_others_is_served(quiet: Service, accepts: list[str]) -> None:

@@ -100,7 +100,7 @@ def test_repr_shows_no_secret() -> None:
     for part in (
         client._calls,
         client._calls.wire,
-        client._calls.wire._client.headers,
+        client._calls.wire._headers,
         client.outbox,
     ):
         assert "hunter2" not in repr(part)

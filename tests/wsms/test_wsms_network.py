@@ -1,9 +1,13 @@
 """Whatever the network does, a send ends in time, goes out at most once and claims nothing unproven."""
 
 import asyncio
+import contextlib
 import gzip
 import json
 import socket
+import struct
+import threading
+import time
 
 import httpx
 import pytest
@@ -57,6 +61,47 @@ async def test_a_site_that_takes_the_request_and_hangs_is_unknown_after_the_dead
     assert outcome.reason is UnknownReason.TIMEOUT
     assert len(odd.seen) == 1
     assert odd.connections == 1
+
+
+@pytest.mark.parametrize(
+    "anyio_backend", ["asyncio", ("asyncio", {"use_uvloop": True})], ids=["asyncio", "uvloop"]
+)
+async def test_a_site_that_resets_each_connection_at_once_is_a_failure_of_the_network(
+    anyio_backend: object,
+) -> None:
+    """Where in the connecting the reset hits is a race; under uvloop one such moment is no error of the transport."""
+    loop = asyncio.get_running_loop()
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def reset_all() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+
+    def drag() -> None:  # so that the reset is there whenever the loop looks
+        nonlocal dragging
+        time.sleep(0.0005)
+        dragging = loop.call_soon(drag)
+
+    resetting = threading.Thread(target=reset_all)
+    resetting.start()
+    dragging = loop.call_soon(drag)
+    try:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        async with client_of(url, connect_backoff=()) as client:
+            outcomes = [await send(client) for _ in range(100)]
+    finally:
+        dragging.cancel()
+        listening.shutdown(socket.SHUT_RDWR)
+        resetting.join()
+        listening.close()
+
+    assert {(type(o), getattr(o, "reason", None)) for o in outcomes} <= {
+        (Refused, RefusedReason.CONNECT_FAILED),
+        (Unknown, UnknownReason.CONNECTION_LOST),
+    }
 
 
 async def test_dripping_bytes_do_not_stretch_the_deadline(odd: OddSite, client: WsmsClient) -> None:

@@ -2,13 +2,14 @@
 --   {i = index in KEYS, windows = {{name, count, ms}, …}, cooldown = {ms, …} or nil, cooldown_window = ms}
 -- whose first window is the longest. Exact in any window, at no boundary twice, and one entry can be taken back by id.
 
--- Call visit(name, ms) for everything in the spec that stands in the way of one more, and for how long.
+-- Call visit(name, ms, window_ms) for everything in the spec that stands in the way of one more: for how long, and in
+-- which window; a cooldown has none.
 local function obstacles(spec, now, visit)
   local key = KEYS[spec.i]
   for _, window in ipairs(spec.windows) do
     local name, count, ms = window[1], window[2], window[3]
     local nth = redis.call('ZREVRANGE', key, count - 1, count - 1, 'WITHSCORES')[2]
-    if nth and nth + ms > now then visit(name, nth + ms - now) end
+    if nth and nth + ms > now then visit(name, nth + ms - now, ms) end
   end
   local last = spec.cooldown and redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2]
   if last then
@@ -18,15 +19,15 @@ local function obstacles(spec, now, visit)
   end
 end
 
--- Which limit stands longest in the way, and for how many ms; nil when none does.
+-- Which limit stands longest in the way, for how many ms, and in which window; nil when none does.
 local function refusing(specs, now)
-  local worst, wait = nil, 0
+  local worst, wait, window = nil, 0, nil
   for _, spec in ipairs(specs) do
-    obstacles(spec, now, function(name, ms)
-      if ms > wait then worst, wait = name, ms end
+    obstacles(spec, now, function(name, ms, window_ms)
+      if ms > wait then worst, wait, window = name, ms, window_ms end
     end)
   end
-  return worst, wait
+  return worst, wait, window
 end
 
 -- Adds before it tidies up: a full Redis refuses what adds, but only as long as the script has written nothing.

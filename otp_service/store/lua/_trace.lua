@@ -1,4 +1,5 @@
--- Traces: what finds a message again at the provider, and a zset "<challenge id>:<generation>" by when to look.
+-- Traces: what finds a message again at the provider, and a zset of their names ("<challenge id>:<generation>", or the
+-- handle of an opt-in) by when to look.
 
 -- For how long the list of traces outlives its newest entry; longer than any trace lives.
 local TRACES_MS = 26 * 3600 * 1000
@@ -9,6 +10,14 @@ local LAST_LOOK_MS = 60 * 1000
 local function trace_due(traces, at, member)
   redis.call('ZADD', traces, at, member)
   redis.call('PEXPIRE', traces, TRACES_MS)
+end
+
+-- Number and digest have done their duty; only which rows are to be deleted stays.
+local function remember_rows(trace, rows, now, keep_ms)
+  local began_at = redis.call('HGET', trace, 'began_at') or now
+  redis.call('DEL', trace)
+  redis.call('HSET', trace, 'rows', rows, 'began_at', began_at, 'ends_at', now + keep_ms)
+  redis.call('PEXPIRE', trace, keep_ms + LAST_LOOK_MS)
 end
 
 local function forget_trace(trace, traces, member)

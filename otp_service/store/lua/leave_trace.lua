@@ -2,7 +2,7 @@
 --
 -- KEYS[1]    trace
 -- KEYS[2]    traces
--- ARGV[1]    JSON: offset, id, generation, wait_ms (until the next look; below 0: forget it)
+-- ARGV[1]    JSON: offset, member, wait_ms (until the next look; below 0: forget it)
 --
 -- Returns JSON {verdict}
 --   left          it is put off
@@ -11,10 +11,9 @@
 --- include: _trace.lua
 
 local a = cjson.decode(ARGV[1])
-local member = a.id .. ':' .. a.generation
 if a.wait_ms < 0 or redis.call('EXISTS', KEYS[1]) == 0 then
-  forget_trace(KEYS[1], KEYS[2], member)
+  forget_trace(KEYS[1], KEYS[2], a.member)
   return cjson.encode({verdict = 'forgotten'})
 end
-trace_due(KEYS[2], now_ms(a.offset) + a.wait_ms, member)
+trace_due(KEYS[2], now_ms(a.offset) + a.wait_ms, a.member)
 return cjson.encode({verdict = 'left'})

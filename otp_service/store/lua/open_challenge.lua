@@ -16,7 +16,7 @@
 --   opened        expires_at, sends_left, windows, next_ms, replaced (id of the challenge that this one replaces)
 --   exists        the id is there already: a retried call
 --   blocked       until_ms (-1: until freed)
---   limited       limit, wait_ms
+--   limited       limit, wait_ms, window_ms (of a window only)
 --   overloaded    the queue is full
 --- include: _clock.lua
 --- include: _ending.lua
@@ -48,8 +48,10 @@ if side_by_side >= a.max_bindings then
   return cjson.encode({verdict = 'limited', limit = 'live_challenges', wait_ms = earliest - now})
 end
 
-local limit, wait = refusing(a.limits, now)
-if limit then return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait}) end
+local limit, wait, window = refusing(a.limits, now)
+if limit then
+  return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait, window_ms = window})
+end
 local sends = a.sealed ~= ''
 if sends and redis.call('XLEN', KEYS[5]) >= a.queue_limit then return cjson.encode({verdict = 'overloaded'}) end
 

@@ -7,7 +7,7 @@
 -- Returns JSON {verdict, …}
 --   opened        now, expires_at, next_ms, pending_before (true when an unconfirmed one of ours is replaced)
 --   again         the same, for a retried call: the site must not be asked once more
---   limited       limit, wait_ms
+--   limited       limit, wait_ms, window_ms (of a window only)
 --- include: _clock.lua
 --- include: _limits.lua
 
@@ -17,8 +17,10 @@ local o = hash(KEYS[1])
 if o.handle == a.handle then
   return cjson.encode({verdict = 'again', now = now, expires_at = tonumber(o.expires_at), next_ms = 0})
 end
-local limit, wait = refusing(a.limits, now)
-if limit then return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait}) end
+local limit, wait, window = refusing(a.limits, now)
+if limit then
+  return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait, window_ms = window})
+end
 charge(a.limits, now, a.handle)
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'handle', a.handle, 'status', 'pending', 'consent', a.consent, 'attempts', 0,

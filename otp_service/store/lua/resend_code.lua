@@ -31,8 +31,10 @@ if not again then
   if tonumber(c.sends) >= tonumber(c.max_sends) then
     return cjson.encode({verdict = 'limited', limit = 'challenge_sends', wait_ms = c.expires_at - now})
   end
-  local limit, wait = refusing(a.limits, now)
-  if limit then return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait}) end
+  local limit, wait, window = refusing(a.limits, now)
+  if limit then
+    return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait, window_ms = window})
+  end
   if redis.call('XLEN', KEYS[5]) >= a.queue_limit then return cjson.encode({verdict = 'overloaded'}) end
 
   local generation = c.generation + 1

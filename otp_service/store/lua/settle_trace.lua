@@ -21,10 +21,7 @@ local now, member = now_ms(a.offset), a.id .. ':' .. a.generation
 if a.rows == '' then
   forget_trace(KEYS[2], KEYS[3], member)
 else
-  local began_at = redis.call('HGET', KEYS[2], 'began_at') or now
-  redis.call('DEL', KEYS[2])  -- number and digest have done their duty
-  redis.call('HSET', KEYS[2], 'rows', a.rows, 'began_at', began_at, 'ends_at', now + a.keep_ms)
-  redis.call('PEXPIRE', KEYS[2], a.keep_ms + LAST_LOOK_MS)
+  remember_rows(KEYS[2], a.rows, now, a.keep_ms)
 end
 local c = hash(KEYS[1])
 if a.delivery == '' or tonumber(c.generation or 0) ~= a.generation or c.delivery ~= 'unknown' then

@@ -1,0 +1,78 @@
+"""What a caller is told of a challenge whose last try was counted and never compared to the end."""
+
+import asyncio
+
+import httpx
+
+from tests.conftest import Service, Starter
+from tests.reliability.conftest import Spawn
+from tests.reliability.harness import Gate, Process, Rule, script
+
+TRIES = 5
+COMPARED = 10  # seconds in which a try may still turn out right
+
+
+async def spend_but_one(service: Service) -> dict[str, object]:
+    """A challenge with one try left."""
+    challenge = await service.request()
+    for _ in range(TRIES - 1):
+        await service.verify(challenge, service.wrong_code())
+    return challenge
+
+
+async def begin_the_last(
+    service: Service, process: Process, challenge: dict[str, object], code: str, held: Rule
+) -> "asyncio.Task[httpx.Response]":
+    """Let a process of its own try the code, and stop it at the rule."""
+    headers = {"Authorization": service.http.headers["authorization"]}
+    body = {"challenge_id": challenge["challenge_id"], "code": code, "purpose": "login"}
+
+    async def call() -> httpx.Response:
+        async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=30) as http:
+            return await http.post("/otp/verify", json=body)
+
+    trying = asyncio.create_task(call())
+    await held.is_reached()
+    return trying
+
+
+async def test_a_challenge_whose_last_try_died_with_its_process_is_exhausted(
+    start_service: Starter, gate: tuple[Gate, dict[str, str]], spawn_server: Spawn
+) -> None:
+    """X33: never pending without a try left, which nothing could end."""
+    service = await start_service()
+    door, behind = gate
+    challenge = await spend_but_one(service)
+    process = spawn_server(behind)
+    held = door.add(script("reserve_attempt"), "hold_after")
+    trying = await begin_the_last(service, process, challenge, service.wrong_code(), held)
+    process.kill()
+    await asyncio.gather(trying, return_exceptions=True)
+
+    service.advance(COMPARED)
+    seen = await service.look(challenge)
+    refused = await service.verify(challenge, service.code())
+
+    assert (seen["status"], seen["attempts_remaining"]) == ("exhausted", 0)
+    assert refused.json()["code"] == "challenge_exhausted"
+    assert refused.json()["ended_at"] == seen["ended_at"]
+
+
+async def test_a_last_try_that_is_still_compared_leaves_the_challenge_pending_and_may_be_right(
+    start_service: Starter, gate: tuple[Gate, dict[str, str]], spawn_server: Spawn
+) -> None:
+    """Who asks meanwhile is never told of an end that is taken back."""
+    service = await start_service()
+    door, behind = gate
+    challenge = await spend_but_one(service)
+    process = spawn_server(behind)
+    held = door.add(script("consume_challenge"), "hold_before")
+    trying = await begin_the_last(service, process, challenge, service.code(), held)
+
+    meanwhile = await service.look(challenge)
+    door.release()
+    answer = await trying
+
+    assert (meanwhile["status"], meanwhile["attempts_remaining"]) == ("pending", 0)
+    assert answer.status_code == 200
+    assert (await service.look(challenge))["status"] == "approved"
