@@ -122,7 +122,7 @@ def caller_without_a_node(service: Service, cluster: Cluster) -> tuple[str, int]
     recipient = parse_recipient(number(0), regions=None)
     for name in (f"shop-{i}" for i in range(100)):
         limits = send_limits(
-            settings.policy(), settings.ring().active(Kind.PHONE), caller=name,
+            settings.policy(), settings.ring().in_order(Kind.PHONE), caller=name,
             recipient=recipient, client_ip=None,
         )  # fmt: skip
         [budget] = [limit.key for limit in limits if limit.windows[0][0] == "caller_budget"]
