@@ -8,7 +8,6 @@ its negative control: the same rounds with the guard taken out of the script mus
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pyotp
@@ -16,16 +15,18 @@ import pytest
 
 from otp_service.core.challenge import subject_address
 from otp_service.core.codes import HashCost
+from otp_service.core.proofs import ProofWish
 from otp_service.core.totp import Algorithm
 from otp_service.errors import OtpError
+from otp_service.flows.factor_proofs import Shown
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.recovery import Recovery
 from otp_service.store import keys, scripts
-from otp_service.store.recovery_codes import RecoveryCodes
 from tests.conftest import Service, Starter
 from tests.factors.test_totp import now
 
 ROUNDS, AT_ONCE = 200, 50
+NOTHING = Shown(proof=None, required=False)
 # Every round counts 49 wrong ones, and its winner clears them.
 WIDE = {
     "OTP_FAILURES": "1000/30m",
@@ -65,7 +66,7 @@ async def race_a_step(service: Service, rounds: int) -> list[Counter[str]]:
     apps, subject = service.rooms.service.apps, "user-1"
     made = await apps.enroll(
         "shop", subject, account_name="ann", issuer=None, name="Phone", algorithm=Algorithm.SHA1,
-        digits=6, proof=None, proof_required=False, handle="00" * 16,
+        digits=6, policy=service.settings.policy(), shown=NOTHING, handle="00" * 16,
     )  # fmt: skip
     app = pyotp.TOTP(made.secret)
     await apps.confirm("shop", made.factor_id, app.at(await now(service)), proof_required=False)
@@ -77,7 +78,7 @@ async def race_a_step(service: Service, rounds: int) -> list[Counter[str]]:
             await outcomes(
                 [
                     apps.verify(
-                        "shop", subject, code, purpose="login", binding="", diagnose=False,
+                        "shop", subject, code, purpose="login", binding="", diagnose=False, wish=ProofWish(),
                         handle=f"{number:016x}{i:016x}",
                     )
                     for i in range(AT_ONCE)
@@ -106,13 +107,14 @@ async def test_without_the_memory_of_steps_all_win(service: Service) -> None:
 @pytest.fixture
 async def recovery(service: Service) -> Any:
     pool = HashPool(CHEAP, threads=2, queue=AT_ONCE)
-    rooms, made = service.rooms, service.rooms.service.recovery
+    made = service.rooms.service.recovery
     yield Recovery(
-        policy=replace(made._policy, hash_cost=CHEAP),
         keyring=made._keyring,
-        codes=RecoveryCodes(rooms.scripts, budget=service.settings.policy().failures),
+        codes=made._codes,
         hashes=pool,
         proofs=made._proofs,
+        factor_proofs=made._factor_proofs,
+        events=made._events,
     )
     pool.close()
 
@@ -120,7 +122,7 @@ async def recovery(service: Service) -> Any:
 def redemptions(recovery: Recovery, codes: Sequence[str], subject: str) -> list[Any]:
     return [
         recovery.redeem(
-            "shop", subject, code.replace("-", ""), purpose="recovery", binding="",
+            "shop", subject, code.replace("-", ""), purpose="recovery", binding="", wish=ProofWish(),
             handle=f"{number:032x}",
         )
         for number, code in enumerate(codes)
@@ -128,7 +130,7 @@ def redemptions(recovery: Recovery, codes: Sequence[str], subject: str) -> list[
 
 
 async def issued(recovery: Recovery, subject: str) -> list[str]:
-    codes, _ = await recovery.issue("shop", subject, proof=None, proof_required=False)
+    codes, _ = await recovery.issue("shop", subject, shown=NOTHING)
     return list(codes)
 
 
@@ -231,7 +233,7 @@ async def test_after_a_new_set_no_old_code_works_however_close_they_came(
 
 async def test_a_new_set_beside_the_old_one_is_seen(service: Service, recovery: Recovery) -> None:
     """B21's negative control."""
-    without(service, "replace_recovery_codes", "redis.call('DEL', KEYS[1], KEYS[3] or KEYS[1])", "")
+    without(service, "replace_recovery_codes", "redis.call('DEL', KEYS[1], KEYS[5] or KEYS[1])", "")
     with pytest.raises(AssertionError):
         await race_a_new_set(service, recovery, 3)
 
@@ -240,17 +242,14 @@ async def test_what_was_reserved_of_the_old_set_is_not_redeemed_after_the_new_on
     service: Service, recovery: Recovery
 ) -> None:
     """B21: between the two scripts of a redemption, while it hashes."""
-    codes = RecoveryCodes(service.rooms.scripts, budget=service.settings.policy().failures)
+    codes = service.rooms.service.recovery._codes
     address = subject_address(service.settings.ring(), "shop", "subject:user-1")
     await issued(recovery, "user-1")
-    tried = await codes.reserve(address, sorted(await left(service, "user-1"))[:1])
-    assert tried.index is not None
+    index = min(await left(service, "user-1"))
+    tried = await codes.reserve(address, index)
     assert tried.phc is not None
     await issued(recovery, "user-1")
 
-    redeemed = await codes.redeem(
-        address, index=tried.index, phc=tried.phc, proof_key=keys.proof(address.bucket, "0" * 64),
-        proof={"audience": "shop"}, proof_ttl_ms=1000,
-    )  # fmt: skip
+    redeemed = await codes.redeem(address, index=index, phc=tried.phc, proof=None, event=None)
 
     assert redeemed is None

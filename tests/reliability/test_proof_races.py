@@ -21,7 +21,7 @@ from otp_service.core.signing import Algorithm
 from otp_service.flows.proofs import ProofMaking, ProofRedemption, Proven
 from otp_service.store import keys
 from otp_service.store.connection import Timeouts, connect
-from otp_service.store.proofs import Proofs
+from otp_service.store.proofs import FactorProof, Proofs
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.store.scripts import Scripts
 from tests.reliability.test_model import Mutant
@@ -58,15 +58,17 @@ async def lines(valkey_url: str) -> AsyncIterator[list[Line]]:
 async def proven(line: Line, *, binding: str = "") -> str:
     """Burn a recovery code; return the proof."""
     making = ProofMaking(lambda: RING, ttl=120, issuer="otp", algorithm=Algorithm.ES256)
-    handle = new_handle()
+    handle = new_handle(RING)
     success = Success(
         caller="shop", id=f"{SUBJECT.bucket:02x}{handle}", attempt_id=handle, challenge_id=None,
         method="recovery_code", amr=(), purpose="login", binding=binding, subject="ann",
     )  # fmt: skip
     pending = making.begin(success, ProofWish())
-    codes = RecoveryCodes(line.scripts, budget=FailureBudget())
-    await codes.replace(SUBJECT, {"index": handle})
-    redeemed = await codes.redeem(SUBJECT, index="index", phc=handle, proof=pending.record)
+    codes = RecoveryCodes(line.scripts, budget=FailureBudget(), history_ms=60_000)
+    await codes.replace(SUBJECT, {"index": handle}, event=None, proof=FactorProof())
+    redeemed = await codes.redeem(
+        SUBJECT, index="index", phc=handle, proof=pending.record, event=None
+    )
     assert redeemed is not None
     return pending.at(redeemed[0])
 
