@@ -151,7 +151,10 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
     Args:
         offset_ms: Added to Redis' clock; zero outside tests.
     """
-    policy, keyring = settings.policy(), LiveKeyring(settings.ring(), settings.keyring_file)
+    policy = settings.policy()
+    keyring = LiveKeyring(
+        settings.ring(), settings.keyring_file, look_seconds=settings.keyring_reload
+    )
     catalogue = load_catalogue(settings)
     async with AsyncExitStack() as stack:
         connection = open_redis(settings)

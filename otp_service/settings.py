@@ -138,6 +138,13 @@ class Settings(BaseModel):
         description="The secret keys, JSON as `otp-service keys generate` prints it. Use the file."
     )
 
+    keyring_reload: float = Field(
+        5.0,
+        ge=0.05,
+        le=5,
+        description="Seconds after which a changed `OTP_KEYRING_FILE` is in use in every process, at most.",
+    )
+
     wsms_url: str = Field(
         description="The WordPress site, with or without `/wp-json`; `?rest_route=` sites too."
     )

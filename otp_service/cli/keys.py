@@ -3,44 +3,47 @@
 
 A new key goes through three states, with time between for every process to read the file again (5 seconds), and for
 everybody who keeps our key set to fetch it again where the key signs: added, it only checks, and is published;
-promoted, it makes new things and the one before only checks; retired, it does nothing.
+promoted, it makes new things and the one before only checks; retired, it does nothing. `reseal` brings what lasts under
+the new keys, and `retire` refuses while anything depends on the old one.
 """
 
+import asyncio
 import json
-import os
-import tempfile
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from otp_service.cli import ring_file
 from otp_service.cli.audit import record_where_configured
-from otp_service.cli.configured import refuse
+from otp_service.cli.configured import load_settings, refuse
 from otp_service.core.audit import Act, Detail
 from otp_service.core.keyring import (
     Keyring,
-    KeyringError,
     Kind,
-    KindMissing,
     State,
     generate,
     new_entry,
 )
-from otp_service.core.signing import CACHE_SECONDS
+from otp_service.errors import Unavailable
+from otp_service.flows import resealing
+from otp_service.flows.rotation import needed_seconds, promotable_seconds
+from otp_service.settings import Settings
+from otp_service.store.callers import Callers
+from otp_service.store.lasting import Lasting
+from otp_service.store.scripts import Scripts
 
 app = typer.Typer(no_args_is_help=True, help="The ring of secret keys.")
+T = TypeVar("T")
 
-READ_SECONDS = 30  # between adding and promoting, so that no process meets a key it does not know
-_SIGNS = (Kind.SIGNING, Kind.PROOF)
-
-# Their fingerprints are where limits, subjects and live challenges are found: another key would not find them.
-_FIXED = {
-    Kind.ROUTE: "every live challenge and every count of wrong codes would be lost",
-    Kind.PHONE: "every count of sends would be lost",
-}
+_MARKS_KEPT_APART = (
+    10  # ids tell their route key by one of 15 marks; those of the newest keys differ
+)
 
 RingFile = Annotated[
     Path,
@@ -52,17 +55,23 @@ Kid = Annotated[str, typer.Argument(help="A key's id, as listed.")]
 @app.command("generate")
 def generate_ring() -> None:
     """Print a new ring with one active key of each kind, for a file of mode 0600."""
-    typer.echo(generate(created_at=_now().isoformat(timespec="seconds")), nl=False)
+    typer.echo(generate(created_at=_now()), nl=False)
 
 
 @app.command("list")
 def list_keys(file: RingFile) -> None:
     """List kinds, ids, states and ages; never a secret."""
-    table = Table("kind", "kid", "state", "created")
+    table = Table("kind", "kid", "state", "created", "replaced")
     for entry in sorted(
-        _read(file, whole=False)["keys"], key=lambda e: (e["kind"], e["created_at"])
+        ring_file.read(file, incomplete=True)["keys"], key=lambda e: (e["kind"], e["created_at"])
     ):
-        table.add_row(entry["kind"], entry["kid"], entry["state"], entry["created_at"])
+        table.add_row(
+            entry["kind"],
+            entry["kid"],
+            entry["state"],
+            entry["created_at"],
+            entry.get("replaced_at", ""),
+        )
     Console().print(table)
 
 
@@ -73,17 +82,24 @@ def add(kind: Annotated[Kind, typer.Argument(help="What the key is for.")], file
 
     The first of its kind, in a ring of an earlier version, is active at once: nothing else can be.
     """
-    ring = _read(file, whole=False)
-    first = not any((e["kind"], e["state"]) == (kind, State.ACTIVE) for e in ring["keys"])
-    if kind in _FIXED and not first:
-        refuse([f"a key of kind {kind} is not rotated: {_FIXED[kind]}"])
-    state = State.ACTIVE if first else State.VERIFY
-    entry = new_entry(kind, state, created_at=_now().isoformat(timespec="seconds"))
+    ring = ring_file.read(file, incomplete=True)
+    kids = [entry["kid"] for entry in ring["keys"] if entry["kind"] == kind]
+    if kind is Kind.NAME and kids:
+        refuse(["a key of kind name is not rotated: with another one nobody is found again"])
+    entry = new_entry(
+        kind,
+        State.VERIFY if kids else State.ACTIVE,
+        created_at=_now(),
+        beside=kids[-_MARKS_KEPT_APART:] if kind is Kind.ROUTE else (),
+    )
     ring["keys"].append(entry)
     _record(Act.KEY_ADDED, entry)
-    _write(file, ring)
-    then = "and active" if first else f"promote it after {_wait(kind)} s"
-    typer.echo(f"{entry['kid']} is added; {then}")
+    ring_file.write(file, ring, incomplete=True)
+    typer.echo(
+        f"{entry['kid']} is added; promote it after {promotable_seconds(kind)} s"
+        if kids
+        else f"{entry['kid']} is added and active"
+    )
 
 
 @app.command()
@@ -100,39 +116,67 @@ def promote(
     A key that was added too recently is refused: what it makes would be refused by processes that have not read it, and
     what it signs by consumers whose copy of /.well-known/jwks.json is older than the key.
     """
-    ring = _read(file)
-    entry = _find(ring, kid)
+    ring = ring_file.read(file)
+    entry = ring_file.find(ring, kid)
     if entry["state"] != State.VERIFY:
         refuse([f"{kid} is {entry['state']}, not {State.VERIFY}"])
-    age = (_now() - datetime.fromisoformat(entry["created_at"])).total_seconds()
-    wait = _wait(Kind(entry["kind"]))
+    age = (datetime.now(UTC) - datetime.fromisoformat(entry["created_at"])).total_seconds()
+    wait = promotable_seconds(Kind(entry["kind"]))
     if age < wait and not now:
         refuse([f"{kid} is {age:.0f} s old; wait until it is {wait}, or say --now"])
     _record(Act.KEY_PROMOTED, entry)
     for other in ring["keys"]:
         if other["kind"] == entry["kind"] and other["state"] == State.ACTIVE:
             other["state"] = State.VERIFY.value
+            other["replaced_at"] = _now()
     entry["state"] = State.ACTIVE.value
-    _write(file, ring)
+    entry.pop("replaced_at", None)
+    ring_file.write(file, ring)
     typer.echo(f"{kid} is active")
 
 
 @app.command()
-def retire(kid: Kid, file: RingFile) -> None:
+def reseal(file: RingFile) -> None:
     """
-    Take a key out of use: what it made is refused from then on.
+    Bring what lasts under the active seal and route keys: authenticators, webhook endpoints, counts of wrong codes.
 
-    Wait until nothing of it is alive: ten minutes for pepper and proof, a day for seal, OTP_DEVICE_TTL for device; a
-    seal key with enrolled authenticators, a credential key with live credentials and a signing key with receipts out
-    stay.
+    Run it half a minute after a seal or route key was promoted. It may run beside the service, be broken off and be run
+    again.
     """
-    ring = _read(file)
-    entry = _find(ring, kid)
+    ring = Keyring.from_json(json.dumps(ring_file.read(file)))
+
+    async def work(lasting: Lasting, _: Callers) -> resealing.Resealed:
+        return await resealing.reseal(
+            lasting, ring, lambda n: typer.echo(f"{n} looked at …", err=True)
+        )
+
+    result = _in_redis(load_settings(), work)
+    typer.echo(f"done: {_counted(result.done) or 'nothing was to do'}")
+    if result.lost:
+        refuse([f"{len(result.lost)} left, which no key of the ring opens:", *result.lost])
+
+
+@app.command()
+def retire(
+    kid: Kid,
+    file: RingFile,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="At once, although something depends on it: that is void then."
+        ),
+    ] = False,
+) -> None:
+    """Take a key out of use: what it made is refused from then on. Refuses while something depends on it."""
+    ring = ring_file.read(file)
+    entry = ring_file.find(ring, kid)
     if entry["state"] == State.ACTIVE:
         refuse([f"{kid} is active; promote another key of kind {entry['kind']} first"])
+    if not force and (reasons := _reasons_to_stay(ring, entry)):
+        refuse([*(f"{kid}: {reason}" for reason in reasons), "--force voids all that"])
     _record(Act.KEY_RETIRED, entry)
     entry["state"] = State.RETIRED.value
-    _write(file, ring)
+    ring_file.write(file, ring)
     typer.echo(f"{kid} is retired")
 
 
@@ -140,50 +184,61 @@ def _record(act: Act, entry: dict[str, str]) -> None:
     record_where_configured(act, {Detail.KEY: entry["kid"], Detail.KIND: entry["kind"]})
 
 
-def _wait(kind: Kind) -> int:
-    """Return the seconds for which a key must have been there before it makes anything."""
-    return READ_SECONDS + (CACHE_SECONDS if kind in _SIGNS else 0)
+def _reasons_to_stay(ring: dict[str, Any], entry: dict[str, str]) -> list[str]:
+    kind, kid = Kind(entry["kind"]), entry["kid"]
+    if "replaced_at" not in entry:
+        return []  # it has never made anything
+    settings = load_settings()
+    seconds = needed_seconds(kind, settings.policy())
+    if seconds is None:
+        return ["what it has signed is checked for as long as anybody keeps it"]
+    until = datetime.fromisoformat(entry["replaced_at"]) + timedelta(seconds=seconds)
+    if until > datetime.now(UTC):
+        return [f"what it made lives until {until.isoformat(timespec='seconds')}"]
+    keyring = Keyring.from_json(json.dumps(ring))
+
+    async def work(lasting: Lasting, callers: Callers) -> Counter[str]:
+        if kind in (Kind.SEAL, Kind.ROUTE):
+            return await resealing.dependents(lasting, keyring, kind, kid)
+        if kind is Kind.CREDENTIAL:
+            return await _credentials(callers, kid)
+        return Counter()
+
+    advice = "callers rotate" if kind is Kind.CREDENTIAL else "keys reseal"
+    left = _in_redis(settings, work)
+    return [f"depends on it: {_counted(left)}; see `otp-service {advice}`"] if left else []
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+async def _credentials(callers: Callers, kid: str) -> Counter[str]:
+    now = datetime.now(UTC).timestamp()
+    return Counter(
+        f"credential {credential.id} of {record.name}"
+        for record in await callers.all()
+        for credential in record.credentials
+        if credential.kid == kid and (credential.expires_at is None or credential.expires_at > now)
+    )
 
 
-def _find(ring: dict[str, Any], kid: str) -> dict[str, str]:
-    found: dict[str, dict[str, str]] = {entry["kid"]: entry for entry in ring["keys"]}
-    if kid not in found:
-        refuse([f"KID: the ring has {', '.join(found)}"])
-    return found[kid]
+def _in_redis(settings: Settings, work: Callable[[Lasting, Callers], Awaitable[T]]) -> T:
+    from otp_service.app import open_redis
 
+    async def run() -> T:
+        connection = open_redis(settings, name="otp_service_cli")
+        try:
+            scripts = Scripts(connection, durability=settings.durability)
+            return await work(Lasting(scripts), Callers(connection))
+        finally:
+            await connection.aclose()
 
-def _read(file: Path, *, whole: bool = True) -> dict[str, Any]:
-    """Return the ring; one that lacks a kind only where it need not be `whole`."""
     try:
-        text = file.read_text("utf-8")
-        _check(text, whole=whole)
-    except (OSError, UnicodeDecodeError) as error:
-        refuse([f"--file: can't be read ({type(error).__name__})"])
-    except KeyringError as error:
-        refuse([f"--file: {error}"])
-    return dict(json.loads(text))
+        return asyncio.run(run())
+    except Unavailable as error:
+        refuse([f"OTP_REDIS_URL: {error.detail}"])
 
 
-def _check(text: str, *, whole: bool) -> None:
-    try:
-        Keyring.from_json(text)
-    except KindMissing:
-        if whole:
-            raise
+def _counted(words: Counter[str]) -> str:
+    return ", ".join(f"{count} × {word}" for word, count in sorted(words.items()))
 
 
-def _write(file: Path, ring: dict[str, Any]) -> None:
-    """Replace the file in one step, so that no process ever reads half a ring."""
-    text = json.dumps(ring, indent=2) + "\n"
-    _check(text, whole=False)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    with open(handle, "w", encoding="utf-8") as temporary:
-        os.fchmod(temporary.fileno(), file.stat().st_mode & 0o777)
-        temporary.write(text)
-        temporary.flush()
-        os.fsync(temporary.fileno())
-    Path(name).replace(file)
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

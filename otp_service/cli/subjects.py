@@ -13,7 +13,6 @@ from rich.table import Table
 from otp_service.cli.audit import operator
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core.audit import checked_reason
-from otp_service.core.challenge import new_handle
 from otp_service.core.timeline import Happening, Moment
 from otp_service.errors import ChallengeNotFound, DestinationRefused, RateLimited, Unavailable
 from otp_service.flows.support import History, Person, Support
@@ -94,9 +93,7 @@ def unblock(
         refuse([f"--reason: {error}"])
     person = Person(subject=subject, to=to)
     tries = _run(
-        lambda support: support.unblock(
-            caller, person, factor=factor, reason=reason, by=operator(), handle=new_handle()
-        )
+        lambda support: support.unblock(caller, person, factor=factor, reason=reason, by=operator())
     )
     if not tries:
         typer.echo(f"not blocked with {factor}: nothing to do")

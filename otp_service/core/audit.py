@@ -78,7 +78,7 @@ class Entry:
         number: 1 for the first ever written.
         by: `operator:<user>@<host>` or `caller:<name>`.
         caller: Whom it concerns, or "".
-        subject: The tag of the person it concerns, or "".
+        subject: The pseudonym of the person it concerns, or "".
         reason: In the words of who did it, or "".
         after: Id and HMAC of the entry before, separated by a space; "" for the first.
         kid: Of the key that made `mac`.
@@ -157,7 +157,7 @@ def next_entry(
 ) -> Entry:
     """Return the entry that follows the tip. `now` in Unix milliseconds; a clock that went back is waited for."""
     key = keyring.active(
-        Kind.ROUTE
+        Kind.NAME
     )  # the one kind that is never retired: old entries stay checkable
     last, _, sequence = tip.id.partition("-")
     behind = bool(tip.id) and int(last) >= now
@@ -201,7 +201,7 @@ class Chain:
                 found.append(f"what was before number {entry.number} is gone, too young for that")
         elif entry.after != f"{self.last.id} {self.last.mac}":
             found.append(f"number {entry.number} does not follow number {self.last.number}")
-        key = self._keyring.find(Kind.ROUTE, entry.kid)
+        key = self._keyring.find(Kind.NAME, entry.kid)
         if key is None:
             found.append(f"number {entry.number} was made under a key that the ring does not have")
         elif not hmac.compare_digest(entry.signed(key), entry.mac):

@@ -1,9 +1,14 @@
 """
-A challenge's ids and states, and what its caller may see of it.
+Where a subject and its challenges lie, and what a challenge's caller may see of it.
 
-A challenge id is 34 characters: the bucket (two hex digits), then 24 bytes in base64url: 16 random ones, and the
-8-byte tag of its subject under a mask made of those. So the id alone leads to every key a script needs, in one
-hash slot, and ids of one subject cannot be told from those of others without the route key.
+A person has a pseudonym, an HMAC of caller and subject under the name key: the same for ever, and written nowhere.
+Names of keys hold its tag, the pseudonym encrypted under the active route key; who has an older route key and the
+active one can turn a tag into the newer one without knowing the person, which is what makes route keys replaceable.
+
+A challenge id is 34 characters: a mark of the route key that masked it and the bucket (a hex digit each), then 24 bytes
+in base64url: 16 random ones, and the 8 of the pseudonym under a mask made of those. So the id alone leads to every key
+a script needs, in one hash slot, and ids of one subject cannot be told from those of others without the route key. Ids
+of factors and devices live as long as those and are masked under the name key.
 """
 
 import base64
@@ -12,10 +17,15 @@ import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 
-from otp_service.core.keyring import Key, Keyring, Kind
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from otp_service.core.keyring import MARKS, Key, Keyring, Kind
 
 BUCKETS = 16  # one delivery stream each; see docs/architecture.md for why not the plan's 256
 
+_LASTING = MARKS  # the mark of what the name key masked
+_PSEUDONYM_BYTES = 8
+_PADDING = bytes(16 - _PSEUDONYM_BYTES)
 _ID = re.compile(r"[0-9a-f]{2}[A-Za-z0-9_-]{32}", re.ASCII)
 
 
@@ -59,11 +69,15 @@ class SubjectAddress:
 
     Attributes:
         bucket: 0 to 15, the hash slot.
-        tag: 16 hex digits, a keyed fingerprint of caller and subject.
+        pseudonym: 16 hex digits, the same under every ring; for seals and hashes, never for names of keys.
+        tag: 32 hex digits, the pseudonym under the active route key: for names of keys.
+        former: Its tags under other live route keys, where something of the subject may lie still.
     """
 
     bucket: int
+    pseudonym: str
     tag: str
+    former: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,37 +90,81 @@ class ChallengeAddress:
 
 def subject_address(keyring: Keyring, caller: str, subject: str) -> SubjectAddress:
     """Return where this caller's subject lies. Keyed: nobody else can find it, and nothing personal shows."""
-    mac = keyring.active(Kind.ROUTE).mac("subject/v1", caller, subject)
-    return SubjectAddress(bucket=mac[0] % BUCKETS, tag=mac[1:9].hex())
+    mac = keyring.active(Kind.NAME).mac("subject/v1", caller, subject)
+    return _address(keyring, mac[0] % BUCKETS, mac[1:9])
 
 
-def new_handle() -> str:
-    """Return 128 random bits as 32 hex digits: what makes one run of a call repeatable, and nobody else's."""
-    return secrets.token_hex(16)
+def subject_of(keyring: Keyring, bucket: int, tag: str) -> tuple[SubjectAddress, Key] | None:
+    """Return whose tag in the name of a key that is and which route key made it, or None when no live one did."""
+    for key in keyring.live(Kind.ROUTE):
+        block = _cipher(key).decryptor().update(bytes.fromhex(tag))
+        if block.endswith(_PADDING):
+            return _address(keyring, bucket, block[:_PSEUDONYM_BYTES]), key
+    return None
+
+
+def new_handle(keyring: Keyring) -> str:
+    """
+    Return what makes one run of a call repeatable, and nobody else's: 33 hex digits, 128 random bits.
+
+    The first digit is the mark of the active route key, so that a run which is taken up again after a rotation makes
+    the same id.
+    """
+    return f"{keyring.active(Kind.ROUTE).mark:x}{secrets.token_hex(16)}"
 
 
 def challenge_id_for(keyring: Keyring, subject: SubjectAddress, handle: str) -> str:
     """Return the id of the challenge of this subject that the handle opens; the same for the same two."""
-    nonce = bytes.fromhex(handle)
-    masked = _masked(keyring.active(Kind.ROUTE), subject.bucket, nonce, bytes.fromhex(subject.tag))
-    return f"{subject.bucket:02x}{base64.urlsafe_b64encode(nonce + masked).decode()}"
+    key = keyring.route(int(handle[0], 16)) or keyring.active(Kind.ROUTE)
+    return _id(key, key.mark, subject, handle)
+
+
+def lasting_id_for(keyring: Keyring, subject: SubjectAddress, handle: str) -> str:
+    """Return the id of the factor or device of this subject that the handle makes; no rotation ends it."""
+    return _id(keyring.active(Kind.NAME), _LASTING, subject, handle)
 
 
 def address_of(keyring: Keyring, challenge_id: str) -> ChallengeAddress | None:
-    """Return where the challenge lies if it exists, or None for what can be no id of ours."""
+    """Return where the challenge, factor or device lies if it exists, or None for what can be no id of ours."""
     if _ID.fullmatch(challenge_id) is None:
         return None
-    bucket = int(challenge_id[:2], 16)
-    if bucket >= BUCKETS:
+    mark, bucket = int(challenge_id[0], 16), int(challenge_id[1], 16)
+    key = keyring.active(Kind.NAME) if mark == _LASTING else keyring.route(mark)
+    if key is None:
         return None
     raw = base64.urlsafe_b64decode(challenge_id[2:])
-    tag = _masked(keyring.active(Kind.ROUTE), bucket, raw[:16], raw[16:])
-    return ChallengeAddress(challenge_id, SubjectAddress(bucket, tag.hex()))
+    pseudonym = _masked(key, bucket, raw[:16], raw[16:])
+    return ChallengeAddress(challenge_id, _address(keyring, bucket, pseudonym))
 
 
-def _masked(key: Key, bucket: int, nonce: bytes, tag: bytes) -> bytes:
+def bucket_of(challenge_id: str) -> int:
+    """Return in which bucket the challenge of a well-formed id lies."""
+    return int(challenge_id[1], 16)
+
+
+def _address(keyring: Keyring, bucket: int, pseudonym: bytes) -> SubjectAddress:
+    tag, *former = (_tag(key, pseudonym) for key in keyring.live(Kind.ROUTE))
+    return SubjectAddress(bucket, pseudonym.hex(), tag, tuple(former))
+
+
+def _tag(key: Key, pseudonym: bytes) -> str:
+    return _cipher(key).encryptor().update(pseudonym + _PADDING).hex()
+
+
+def _cipher(key: Key) -> "Cipher[modes.ECB]":
+    """One block for each name: a keyed permutation, of which the zeros tell that the key is the right one."""
+    return Cipher(algorithms.AES(key.mac("subject-tag/v1")), modes.ECB())  # noqa: S305
+
+
+def _id(key: Key, mark: int, subject: SubjectAddress, handle: str) -> str:
+    nonce = bytes.fromhex(handle[-32:])
+    masked = _masked(key, subject.bucket, nonce, bytes.fromhex(subject.pseudonym))
+    return f"{mark:x}{subject.bucket:x}{base64.urlsafe_b64encode(nonce + masked).decode()}"
+
+
+def _masked(key: Key, bucket: int, nonce: bytes, pseudonym: bytes) -> bytes:
     mask = key.mac("challenge-id/v1", bytes([bucket]), nonce)
-    return bytes(a ^ b for a, b in zip(mask[: len(tag)], tag, strict=True))
+    return bytes(a ^ b for a, b in zip(mask[:_PSEUDONYM_BYTES], pseudonym, strict=True))
 
 
 def fingerprint(key: Key, domain: str, *parts: str) -> str:

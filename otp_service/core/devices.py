@@ -38,7 +38,7 @@ def read(keyring: Keyring, text: str, *, caller: str, subject: SubjectAddress) -
     """Return what a token says, made under any key still in use; None if we never made it for them."""
     match = _SHAPE.fullmatch(text)
     device = address_of(keyring, match[1]) if match else None
-    if match is None or device is None or device.subject != subject:
+    if match is None or device is None or device.subject.pseudonym != subject.pseudonym:
         return None
     generation = int(match[2], 16)
     macs = [_mac(key, device, generation, caller) for key in keyring.live(Kind.DEVICE)]
@@ -48,6 +48,6 @@ def read(keyring: Keyring, text: str, *, caller: str, subject: SubjectAddress) -
 
 
 def _mac(key: Key, device: ChallengeAddress, generation: int, caller: str) -> str:
-    whose = (caller, device.subject.tag, device.challenge_id)
+    whose = (caller, device.subject.pseudonym, device.challenge_id)
     mac = key.mac("device-token/v1", *whose, f"{generation:08x}")
     return base64.urlsafe_b64encode(mac).decode().rstrip("=")

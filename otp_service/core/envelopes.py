@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+from otp_service.core.challenge import SubjectAddress
 from otp_service.core.keyring import Keyring
 from otp_service.core.seal import seal, unseal
 
@@ -18,12 +19,12 @@ class About:
 
     def seal(self, keyring: Keyring, challenge_id: str) -> str:
         """Return it sealed for this challenge."""
-        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"about:{challenge_id}")
+        return seal(keyring, json.dumps(asdict(self)), belongs_to=about_of(challenge_id))
 
     @classmethod
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
         """Return it unsealed. Raises SealBroken."""
-        return cls(**json.loads(unseal(keyring, sealed, belongs_to=f"about:{challenge_id}")))
+        return cls(**json.loads(unseal(keyring, sealed, belongs_to=about_of(challenge_id))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,21 @@ class Destination:
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
         """Return it unsealed. Raises SealBroken."""
         return cls(**json.loads(unseal(keyring, sealed, belongs_to=f"destination:{challenge_id}")))
+
+
+def about_of(challenge_id: str) -> str:
+    """Return what an `About` is sealed for: a challenge, a factor or a proof."""
+    return f"about:{challenge_id}"
+
+
+def seed_of(subject: SubjectAddress, factor_id: str) -> str:
+    """Return what the seed of an authenticator is sealed for. A pseudonym names the caller too."""
+    return f"totp-seed:{subject.pseudonym}:{factor_id}"
+
+
+def device_name_of(subject: SubjectAddress, device_id: str) -> str:
+    """Return what the name of a device is sealed for."""
+    return f"device-name:{subject.pseudonym}:{device_id}"
 
 
 def seal_number(keyring: Keyring, number: str, trace: str) -> str:

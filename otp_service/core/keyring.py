@@ -17,11 +17,15 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import count
 from typing import Self
+from zlib import crc32
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+MARKS = 15
 
 _KID = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 
@@ -29,9 +33,10 @@ _KID = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 class Kind(StrEnum):
     """What a key is for."""
 
+    NAME = "name"  # what must be found again for ever: subjects' pseudonyms, bindings, retried calls; never rotated
     PEPPER = "pepper"  # codes, before argon2id
-    ROUTE = "route"  # which bucket and which subject
-    PHONE = "phone"  # numbers, addresses and idempotency keys, where Redis must recognise them
+    ROUTE = "route"  # pseudonyms, where they stand in names of keys and in ids
+    PHONE = "phone"  # numbers and addresses, where Redis must recognise them
     SEAL = "seal"  # what must be read again: AES-256-GCM
     CREDENTIAL = "credential"  # callers' credentials
     PROOF = "proof"  # proofs of success, opaque and signed
@@ -86,6 +91,11 @@ class Key:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keyed", HMAC(self.secret, hashes.SHA256()))
 
+    @property
+    def mark(self) -> int:
+        """What tells the key in an id that it masked: 0 to 14, of its kid; no two live route keys share one."""
+        return crc32(self.kid.encode()) % MARKS
+
     def mac(self, *parts: str | bytes) -> bytes:
         """Return HMAC-SHA256 over the length-prefixed parts: no two lists of parts give one message."""
         message = bytearray()
@@ -113,6 +123,9 @@ class Keyring:
             if key.kid in self._live[kind]:
                 raise KeyringError(f"kind {kind}: kid {key.kid} occurs twice")
             self._live[kind][key.kid] = key
+        self._routes = {key.mark: key for key in self._live[Kind.ROUTE].values()}
+        if len(self._routes) < len(self._live[Kind.ROUTE]):
+            raise KeyringError("two route keys with one mark: let `otp-service keys add` draw one")
         if missing := [kind for kind in Kind if kind not in self._active]:
             raise KindMissing(missing)
 
@@ -132,6 +145,14 @@ class Keyring:
         active = self._active[kind]
         yield active
         yield from (key for key in self._live[kind].values() if key is not active)
+
+    def in_order(self, kind: Kind) -> Sequence[Key]:
+        """Return every key of a kind that may still check, as they were added: which is active changes nothing."""
+        return list(self._live[kind].values())
+
+    def route(self, mark: int) -> Key | None:
+        """Return the route key of that mark if it may still check, else None."""
+        return self._routes.get(mark)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -184,10 +205,14 @@ def completed(ring: str, *, created_at: str) -> str:
     return ring
 
 
-def new_entry(kind: Kind, state: State, *, created_at: str) -> dict[str, str]:
-    """Return one new entry of a ring; its secret is 32 random bytes."""
+def new_entry(
+    kind: Kind, state: State, *, created_at: str, beside: Iterable[str] = ()
+) -> dict[str, str]:
+    """Return one new entry of a ring, its secret 32 random bytes, its mark none of the kids' it will lie beside."""
+    taken = {Key(kid, b"").mark for kid in beside}
+    kids = (f"{kind}-{secrets.token_hex(4)}" for _ in count())
     return {
-        "kid": f"{kind}-{secrets.token_hex(4)}",
+        "kid": next(kid for kid in kids if Key(kid, b"").mark not in taken),
         "kind": kind.value,
         "state": state.value,
         "secret": base64.b64encode(secrets.token_bytes(32)).decode(),

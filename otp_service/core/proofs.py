@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from otp_service.core import challenge
 from otp_service.core.challenge import fingerprint
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.signing import Algorithm, sign_proof
@@ -75,10 +76,13 @@ class Success:
     subject: str | None = field(default=None, repr=False)
 
 
-def derive(keyring: Keyring, *, caller: str, challenge_id: str, attempt_id: str) -> str:
-    """Return the proof that this attempt at this challenge succeeded."""
-    mac = keyring.active(Kind.PROOF).mac("proof/v1", caller, challenge_id, attempt_id)
-    return f"{PREFIX}{challenge_id[:2]}{_base64url(mac)}"
+def derive(
+    keyring: Keyring, *, caller: str, challenge_id: str, attempt_id: str, kid: str = ""
+) -> str:
+    """Return the proof that this attempt at this challenge succeeded, under the active key or one that was so then."""
+    key = keyring.find(Kind.PROOF, kid) or keyring.active(Kind.PROOF)
+    mac = key.mac("proof/v1", caller, challenge_id, attempt_id)
+    return f"{PREFIX}{challenge.bucket_of(challenge_id):02x}{_base64url(mac)}"
 
 
 def bucket_of(proof: str) -> int | None:
@@ -96,7 +100,7 @@ def bound(keyring: Keyring, proof: str, binding: str) -> str:
     """Return the fingerprint of a binding for this proof alone, or "" for none: what Redis may hold and compare."""
     if not binding:
         return ""
-    return fingerprint(keyring.active(Kind.ROUTE), "proof-binding/v1", digest(proof), binding)
+    return fingerprint(keyring.active(Kind.NAME), "proof-binding/v1", digest(proof), binding)
 
 
 def binding_hash(binding: str) -> str | None:
@@ -106,8 +110,8 @@ def binding_hash(binding: str) -> str | None:
 
 def id_of(keyring: Keyring, success: Success) -> str:
     """Return the `jti`: the same for a repeated call, also when the proof key has been rotated in between."""
-    route = keyring.active(Kind.ROUTE)
-    return fingerprint(route, "proof-jti/v1", success.caller, success.id, success.attempt_id)
+    name = keyring.active(Kind.NAME)
+    return fingerprint(name, "proof-jti/v1", success.caller, success.id, success.attempt_id)
 
 
 def signed(

@@ -1,8 +1,9 @@
 """
 Recovery codes: ten of 80 random bits, as four groups of Crockford's base32 (`7K3M-0Q9X-W2ZT-VB5N`).
 
-Stored is argon2id of an HMAC under the pepper, beside an HMAC index that finds the one candidate, so a try costs one
-hash and not ten. NIST SP 800-63B-4 section 4.2.1.1 asks for 64 bits.
+Stored is argon2id of an HMAC, beside an HMAC index that finds the one candidate, so a try costs one hash and not ten.
+NIST SP 800-63B-4 section 4.2.1.1 asks for 64 bits. Both HMACs are under the name key, not under a pepper: the codes lie
+in a drawer for years, through every rotation of the peppers, and 80 random bits need none.
 """
 
 import secrets
@@ -31,11 +32,11 @@ def normalise(typed: str) -> str | None:
     return text if len(text) == _LENGTH and all(c in _ALPHABET for c in text) else None
 
 
-def index(pepper: Key, *, caller: str, tag: str, code: str) -> str:
-    """Return under what a code is stored: the key's id and 32 hex digits. `tag` is the subject's."""
-    return f"{pepper.kid}:{pepper.mac('recovery-index/v1', caller, tag, code)[:16].hex()}"
+def index(name: Key, *, pseudonym: str, code: str) -> str:
+    """Return under what a code is stored: the key's id and 32 hex digits. `pseudonym` is the subject's."""
+    return f"{name.kid}:{name.mac('recovery-index/v1', pseudonym, code)[:16].hex()}"
 
 
-def message(pepper: Key, *, caller: str, tag: str, code: str) -> bytes:
+def message(name: Key, *, pseudonym: str, code: str) -> bytes:
     """Return the 32 bytes that are hashed."""
-    return pepper.mac("recovery-code/v1", caller, tag, code)
+    return name.mac("recovery-code/v1", pseudonym, code)

@@ -8,6 +8,7 @@ afterwards leaves `unknown` behind and never a second SMS.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -29,6 +30,7 @@ from otp_service.telemetry import DELIVERIES, DROPPED_JOBS
 
 log = structlog.get_logger()
 
+_FOREIGN_MS = 900_000  # no code waits for so long
 BLOCK_MS = 1000
 IDLE_MS = 15_000  # a job left for so long belonged to a worker that died
 SWEEP_SECONDS = 5.0
@@ -140,6 +142,8 @@ class DeliveryWorker:
         """
         address = address_of(self._keyring(), job.challenge_id)
         if address is None:
+            if job.age_ms(time.time()) < _FOREIGN_MS:
+                raise Unavailable("of a key that this process does not know; it may be behind")
             await self._deliveries.discard(job)
             return
         taken = await self._deliveries.take(job, address)

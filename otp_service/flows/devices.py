@@ -20,9 +20,10 @@ from otp_service.core.challenge import (
     address_of,
     challenge_id_for,
     fingerprint,
+    lasting_id_for,
     subject_address,
 )
-from otp_service.core.envelopes import About
+from otp_service.core.envelopes import About, device_name_of
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
 from otp_service.core.proofs import ProofWish, Success
@@ -143,7 +144,7 @@ class RememberedDevices:
             raise ProofNotAccepted("method")
         keyring = self._keyring()
         address = subject_address(keyring, caller, f"subject:{subject}")
-        device = ChallengeAddress(challenge_id_for(keyring, address, handle), address)
+        device = ChallengeAddress(lasting_id_for(keyring, address, handle), address)
         expires_at = await self._devices.remember(
             device,
             caller=caller,
@@ -270,11 +271,11 @@ class RememberedDevices:
 def _bound(keyring: Keyring, caller: str, binding: str) -> str:
     if not binding:
         return ""
-    return fingerprint(keyring.active(Kind.ROUTE), "device-binding/v1", caller, binding)
+    return fingerprint(keyring.active(Kind.NAME), "device-binding/v1", caller, binding)
 
 
 def _name_of(device: ChallengeAddress) -> str:
-    return f"device-name:{device.subject.tag}:{device.challenge_id}"
+    return device_name_of(device.subject, device.challenge_id)
 
 
 def _name(keyring: Keyring, device: ChallengeAddress, sealed: str | None) -> str | None:

@@ -218,7 +218,7 @@ class EventRelay:
         except (SealBroken, KeyError, ValueError, TypeError) as error:
             log.warning("events.unreadable", stream=entry.stream, error=type(error).__name__)
             return None
-        key = keyring.active(Kind.ROUTE)
+        key = keyring.active(Kind.NAME)
         name = fingerprint(key, "event/v1", entry.stream, entry.entry_id)
         return Message(f"msg_{name}", fields["type"], payload)
 

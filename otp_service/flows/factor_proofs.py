@@ -57,7 +57,11 @@ class FactorProofs:
         found = await self._proofs.look(shown.proof, caller=caller)
         if found is not None:
             of = address_of(keyring, found["id"])
-            own = of is not None and of.subject == subject and found["caller"] == caller
+            own = (
+                of is not None
+                and of.subject.pseudonym == subject.pseudonym
+                and found["caller"] == caller
+            )
             bound = found["binding"] == proofs.bound(keyring, shown.proof, shown.binding)
             if not own or not bound or found["method"] not in PROVING:
                 raise FactorProofRequired

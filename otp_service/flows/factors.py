@@ -5,7 +5,7 @@ A seed is shown once and rests sealed; a code is accepted by its step, and a ste
 every process shares and no caller can move.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -16,15 +16,16 @@ from otp_service.core.challenge import (
     SubjectAddress,
     address_of,
     challenge_id_for,
+    lasting_id_for,
     subject_address,
 )
-from otp_service.core.envelopes import About
+from otp_service.core.envelopes import About, seed_of
 from otp_service.core.keyring import Keyring
 from otp_service.core.policy import Policy
 from otp_service.core.proofs import ProofWish, Success
 from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.core.totp import Algorithm, Authenticator
-from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode, Unavailable
+from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode
 from otp_service.flows.events import Events
 from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.flows.proofs import ProofMaking
@@ -115,7 +116,7 @@ class AuthenticatorApps:
         """
         keyring = self._keyring()
         address = _own(keyring, caller, subject)
-        factor_id = challenge_id_for(keyring, address, handle)
+        factor_id = lasting_id_for(keyring, address, handle)
         authenticator = Authenticator(seed=totp.new_seed(), algorithm=algorithm, digits=digits)
         expires_at = await self._factors.enroll(
             ChallengeAddress(factor_id, address),
@@ -123,9 +124,7 @@ class AuthenticatorApps:
                 caller=caller,
                 name=name,
                 about=About(subject=subject, client_ref=None).seal(keyring, factor_id),
-                seed=seal(
-                    keyring, authenticator.seed, belongs_to=seed_place(caller, address, factor_id)
-                ),
+                seed=seal(keyring, authenticator.seed, belongs_to=seed_of(address, factor_id)),
                 algorithm=algorithm,
                 digits=digits,
             ),
@@ -160,10 +159,8 @@ class AuthenticatorApps:
         keyring = self._keyring()
         address = _address(keyring, factor_id)
         tried = await self._factors.try_to_confirm(address, caller=caller, digits=len(code))
-        matched = match(
-            keyring, caller, address.subject, tried.factors, code, tried.now,
-            past=self._policy.totp_past_steps,
-        )  # fmt: skip
+        past = self._policy.totp_past_steps
+        matched = match(keyring, address.subject, tried.factors, code, tried.now, past=past)
         if matched is None:
             raise InvalidCode(tried.attempts_left)
         factor, step = matched
@@ -201,7 +198,7 @@ class AuthenticatorApps:
             code: ASCII digits, normalised.
             purpose: What the proof will say.
             binding: What the proof will be bound to, or "".
-            handle: 32 hex digits, the proof's own.
+            handle: Of `new_handle`, the proof's own.
             diagnose: Whether a refusal may say that the person's clock is off.
             wish: What is wanted of the proof.
 
@@ -214,16 +211,12 @@ class AuthenticatorApps:
         address = _own(keyring, caller, subject)
         proof_id = challenge_id_for(keyring, address, handle)
         tried = await self._factors.try_to_verify(address, caller=caller, digits=len(code))
-        matched = match(
-            keyring, caller, address, tried.factors, code, tried.now,
-            past=self._policy.totp_past_steps,
-        )  # fmt: skip
+        past = self._policy.totp_past_steps
+        matched = match(keyring, address, tried.factors, code, tried.now, past=past)
         if matched is None:
             off = diagnose and any(
-                open_authenticator(keyring, caller, address, factor).clock_is_off(
-                    code, now=tried.now
-                )
-                for factor in tried.factors
+                authenticator.clock_is_off(code, now=tried.now)
+                for _, authenticator in readable(keyring, address, tried.factors)
             )
             CHALLENGES.labels(purpose, "wrong_code").inc()
             await self._tell_if_blocked(caller, subject, address, tried, proof_id)
@@ -290,7 +283,6 @@ class AuthenticatorApps:
 
 def match(
     keyring: Keyring,
-    caller: str,
     subject: SubjectAddress,
     factors: tuple[Factor, ...],
     code: str,
@@ -300,25 +292,28 @@ def match(
 ) -> tuple[Factor, int] | None:
     """Return which authenticator the code is of, and its step, or None. `now` in Unix seconds."""
     found = None
-    for factor in factors:
-        authenticator = open_authenticator(keyring, caller, subject, factor)
+    for factor, authenticator in readable(keyring, subject, factors):
         step = authenticator.matching_step(code, now=now, past=past)
         if step is not None:
             found = factor, step
     return found
 
 
-def open_authenticator(
-    keyring: Keyring, caller: str, subject: SubjectAddress, factor: Factor
-) -> Authenticator:
-    """Return the authenticator with its seed unsealed. Raises Unavailable when that belongs somewhere else."""
-    try:
-        seed = unseal(
-            keyring, factor.seed, belongs_to=seed_place(caller, subject, factor.factor_id)
-        )
-    except SealBroken as error:
-        raise Unavailable(f"seal: {error}") from None
+def open_authenticator(keyring: Keyring, subject: SubjectAddress, factor: Factor) -> Authenticator:
+    """Return the authenticator with its seed unsealed. Raises SealBroken."""
+    seed = unseal(keyring, factor.seed, belongs_to=seed_of(subject, factor.factor_id))
     return Authenticator(seed=seed, algorithm=Algorithm(factor.algorithm), digits=factor.digits)
+
+
+def readable(
+    keyring: Keyring, subject: SubjectAddress, factors: Iterable[Factor]
+) -> Iterator[tuple[Factor, Authenticator]]:
+    """Yield the authenticators whose seeds can be opened; one whose key was taken away accepts nothing."""
+    for factor in factors:
+        try:
+            yield factor, open_authenticator(keyring, subject, factor)
+        except SealBroken as error:
+            log.warning("factor.unreadable", factor_id=factor.factor_id, reason=str(error))
 
 
 def _own(keyring: Keyring, caller: str, subject: str) -> SubjectAddress:
@@ -330,8 +325,3 @@ def _address(keyring: Keyring, factor_id: str) -> ChallengeAddress:
     if address is None:
         raise FactorNotFound
     return address
-
-
-def seed_place(caller: str, subject: SubjectAddress, factor_id: str) -> str:
-    """Return what a sealed seed belongs to: nowhere else it opens."""
-    return f"totp-seed:{caller}:{subject.tag}:{factor_id}"

@@ -3,6 +3,9 @@ The same call again gives the same answer: `Idempotency-Key` for every call that
 
 Each run has a handle of 128 random bits from which whatever it creates takes its id. When a run dies, the next call
 with the key takes up the same handle, so what the dead run did is found and not done twice.
+
+A key is found under the name key, which is never rotated, so that no rotation makes the service forget one; the body is
+recognised under the phone keys, since it may hold a number.
 """
 
 import json
@@ -51,13 +54,16 @@ class IdempotentCalls:
         Raises:
             IdempotencyInProgress, IdempotencyKeyReused, Unavailable, and what `work` raises.
         """
-        if key is None:
-            return (await work(new_handle()))[0], False
         keyring = self._keyring()
-        phone = keyring.active(Kind.PHONE)
-        digest = fingerprint(phone, "idempotency-key/v1", caller, call, key)
-        mark = fingerprint(phone, "idempotency-body/v1", json.dumps(body, sort_keys=True))
-        begun = await self._idempotency.begin(digest, fingerprint=mark, handle=new_handle())
+        if key is None:
+            return (await work(new_handle(keyring)))[0], False
+        name = keyring.active(Kind.NAME)
+        digest = fingerprint(name, "idempotency-key/v1", caller, call, key)
+        text = json.dumps(body, sort_keys=True)
+        marks = [fingerprint(k, "idempotency-body/v1", text) for k in keyring.live(Kind.PHONE)]
+        begun = await self._idempotency.begin(
+            digest, fingerprints=marks, handle=new_handle(keyring)
+        )
         if isinstance(begun, Done):
             return self._open(keyring, digest, begun.answer), True
         try:

@@ -10,8 +10,6 @@ from otp_service.core.keyring import Keyring, KeyringError
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 5.0
-
 
 class LiveKeyring:
     """
@@ -22,22 +20,29 @@ class LiveKeyring:
     Args:
         ring: The one to begin with.
         file: Where it was read from, or None: then it never changes.
+        look_seconds: How long a change of the file may go unseen.
         clock: Any steady clock, seconds.
     """
 
     def __init__(
-        self, ring: Keyring, file: Path | None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        ring: Keyring,
+        file: Path | None,
+        *,
+        look_seconds: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ring = ring
         self._file = file
+        self._look_seconds = look_seconds
         self._clock = clock
         self._looked_at = clock()
         self._seen = _stamp(file)
 
     def __call__(self) -> Keyring:
-        """Return the ring; look at its file if that was not done for five seconds."""
+        """Return the ring; look at its file if that was not done for some seconds."""
         now = self._clock()
-        if self._file is not None and now - self._looked_at >= LOOK_SECONDS:
+        if self._file is not None and now - self._looked_at >= self._look_seconds:
             self._looked_at = now
             stamp = _stamp(self._file)
             if stamp != self._seen:

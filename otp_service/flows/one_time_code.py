@@ -32,6 +32,7 @@ from otp_service.core.messages import Catalogue, resolve_locale
 from otp_service.core.policy import Policy
 from otp_service.core.proofs import FOR_ITSELF, ProofWish, Success
 from otp_service.core.recipients import Recipient
+from otp_service.core.seal import SealBroken
 from otp_service.errors import (
     ChallengeExhausted,
     ChallengeNotFound,
@@ -180,7 +181,7 @@ class OneTimeCodes:
 
         Args:
             policy: The caller's; what it says of the challenge holds until its end.
-            handle: 32 hex digits; the same again opens nothing new and tells of the challenge it opened.
+            handle: Of `new_handle`; the same again opens nothing new and tells of the challenge it opened.
 
         Raises:
             DestinationRefused: the number is none we send to.
@@ -234,7 +235,7 @@ class OneTimeCodes:
 
         Args:
             policy: The caller's.
-            handle: 32 hex digits; the same again queues nothing.
+            handle: Of `new_handle`; the same again queues nothing.
 
         Raises:
             InvalidRequest: nothing is sent for this challenge.
@@ -252,7 +253,10 @@ class OneTimeCodes:
         sealed = await self._challenges.sealed_recipient(address)
         if sealed is None:
             raise ended(Status.EXPIRED, view.expires_at)
-        destination = Destination.open(keyring, sealed, challenge_id)
+        try:
+            destination = Destination.open(keyring, sealed, challenge_id)
+        except SealBroken:
+            raise ChallengeNotFound from None  # its key was taken away
         recipient = served_recipient(policy, destination.to)
         limits = self._limits(policy, caller, recipient, destination.client_ip)
         with self._headroom():
@@ -280,7 +284,7 @@ class OneTimeCodes:
             code: 4 to 10 ASCII digits, normalised.
             purpose: As requested.
             binding: As requested, or "".
-            handle: 32 hex digits; the same again after success succeeds again with the same proof.
+            handle: Of `new_handle`; the same again after success succeeds again with the same proof.
             wish: What is wanted of the proof.
 
         Raises:
@@ -310,11 +314,13 @@ class OneTimeCodes:
                 amr=AMR,
                 purpose=purpose,
                 binding=binding,
-                subject=About.open(keyring, reserved.about, challenge_id).subject,
+                subject=_about(keyring, reserved.about, challenge_id).subject,
             )
-            proof = self._proofs.begin(success, wish)
             if isinstance(reserved, Approved):
-                return _verified(success, proof, reserved.ended_at)
+                before = self._proofs.begin(success, wish, kid=reserved.proof_kid)
+                return _verified(success, before, reserved.ended_at)
+            proving = keyring.active(Kind.PROOF).kid
+            proof = self._proofs.begin(success, wish, kid=proving)
             for candidate in reserved.candidates:
                 pepper = keyring.find(Kind.PEPPER, candidate.kid)
                 if pepper is None:
@@ -325,6 +331,7 @@ class OneTimeCodes:
                         address,
                         generation=candidate.generation,
                         attempt_id=handle,
+                        proof_kid=proving,
                         proof=proof.record,
                     )
                     CHALLENGES.labels(purpose, "approved").inc()
@@ -368,7 +375,7 @@ class OneTimeCodes:
         keyring = self._keyring()
         address = _address(keyring, challenge_id)
         view = await self._challenges.view(address, caller=caller)
-        about = About.open(keyring, view.about, challenge_id)
+        about = _about(keyring, view.about, challenge_id)
         return Standing(challenge_id=challenge_id, client_ref=about.client_ref, view=view)
 
     async def wait_for_delivery(
@@ -405,7 +412,7 @@ class OneTimeCodes:
         """Return the fingerprint of a binding, or "" for none."""
         if not binding:
             return ""
-        return fingerprint(self._keyring().active(Kind.ROUTE), "binding/v1", caller, binding)
+        return fingerprint(self._keyring().active(Kind.NAME), "binding/v1", caller, binding)
 
     def _locale(self, policy: Policy, asked: str | None) -> str:
         allowed = set(self._catalogue.locales)
@@ -417,8 +424,8 @@ class OneTimeCodes:
     def _limits(
         self, policy: Policy, caller: str, recipient: Recipient, client_ip: str | None
     ) -> list[ChargedLimit]:
-        phone = self._keyring().active(Kind.PHONE)
-        return send_limits(policy, phone, caller=caller, recipient=recipient, client_ip=client_ip)
+        phones = self._keyring().in_order(Kind.PHONE)
+        return send_limits(policy, phones, caller=caller, recipient=recipient, client_ip=client_ip)
 
     def _issued(self, address: ChallengeAddress, masked: str, opened: Opened) -> Issued:
         per_recipient = [window.remaining for window in opened.windows]
@@ -465,6 +472,13 @@ def _address(keyring: Keyring, challenge_id: str) -> ChallengeAddress:
     if address is None:
         raise ChallengeNotFound
     return address
+
+
+def _about(keyring: Keyring, sealed: str, challenge_id: str) -> About:
+    try:
+        return About.open(keyring, sealed, challenge_id)
+    except SealBroken:
+        raise ChallengeNotFound from None  # its key was taken away: the challenge is void
 
 
 def _subject(ask: CodeRequest, recipient: Recipient) -> str:

@@ -17,9 +17,10 @@ from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
 from otp_service.core.receipts import Confirmed, Consent, receipt
 from otp_service.core.recipients import Recipient
-from otp_service.core.seal import seal, unseal
+from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.errors import (
     ChallengeExhausted,
+    ChallengeNotFound,
     DestinationRefused,
     FieldError,
     InvalidCode,
@@ -98,11 +99,11 @@ class _Kept:
     challenge_id: str | None
 
     def seal(self, keyring: Keyring, address: SubjectAddress) -> str:
-        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"opt-in:{address.tag}")
+        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"opt-in:{address.pseudonym}")
 
     @classmethod
     def open(cls, keyring: Keyring, sealed: str, address: SubjectAddress) -> Self:
-        told = json.loads(unseal(keyring, sealed, belongs_to=f"opt-in:{address.tag}"))
+        told = json.loads(unseal(keyring, sealed, belongs_to=f"opt-in:{address.pseudonym}"))
         return cls(**{**told, "consent": Consent(**told["consent"])})
 
 
@@ -146,7 +147,7 @@ class OptIn:
             caller: Who asks.
             wish: What for.
             policy: The caller's.
-            handle: 32 hex digits; the same again sends nothing.
+            handle: Of `new_handle`; the same again sends nothing.
 
         Raises:
             DestinationRefused, InvalidRequest: the number or a field is refused, by us or by the site.
@@ -159,9 +160,9 @@ class OptIn:
             return await self._request_own(
                 self._codes, caller, wish, recipient, address, policy, handle
             )
-        phone = self._keyring().active(Kind.PHONE)
+        phones = self._keyring().in_order(Kind.PHONE)
         limits = send_limits(
-            policy, phone, caller=caller, recipient=recipient, client_ip=wish.client_ip
+            policy, phones, caller=caller, recipient=recipient, client_ip=wish.client_ip
         )
         kept = _Kept(consent=wish.consent, custom_fields={}, challenge_id=None)
         opened = await self._opt_ins.open(
@@ -209,7 +210,10 @@ class OptIn:
         if self._codes is None and len(activation) != 4:
             raise InvalidRequest(FieldError("activation", "must have 4 digits"))
         tried = await self._opt_ins.reserve(address)
-        kept = _Kept.open(self._keyring(), tried.consent, address)
+        try:
+            kept = _Kept.open(self._keyring(), tried.consent, address)
+        except SealBroken:
+            raise ChallengeNotFound from None  # its key was taken away
         wish = Wish(
             name=name, mobile=recipient.e164, group_id=group_id, custom_fields=kept.custom_fields
         )
@@ -273,7 +277,7 @@ class OptIn:
         ask = CodeRequest(
             to=recipient.e164,
             purpose=PURPOSE,
-            subject=f"optin:{address.tag}",
+            subject=self._subject(address),
             locale=wish.consent.locale,
             client_ip=wish.client_ip,
         )
@@ -308,8 +312,8 @@ class OptIn:
         The handle is made of the code itself: when the site was away after the code had been accepted, the same code
         again goes on where it broke off, until the subscriber is there; afterwards the record has ended.
         """
-        route = self._keyring().active(Kind.ROUTE)
-        handle = fingerprint(route, "opt-in-try/v1", challenge_id, activation)
+        name = self._keyring().active(Kind.NAME)
+        handle = fingerprint(name, "opt-in-try/v1", challenge_id, activation)
         await codes.verify(
             caller,
             challenge_id,
@@ -432,6 +436,11 @@ class OptIn:
         except WsmsError as error:
             raise _refusal(error) from None
         return all(row.mobile != e164 for row in rows)
+
+    def _subject(self, address: SubjectAddress) -> str:
+        """What the caller's events call the person: a name of the pseudonym, which itself leaves the house nowhere."""
+        name = self._keyring().active(Kind.NAME)
+        return f"optin:{fingerprint(name, 'opt-in-subject/v1', address.pseudonym)}"
 
     def _address(self, caller: str, recipient: Recipient, group_id: int | None) -> SubjectAddress:
         return subject_address(self._keyring(), caller, f"opt-in:{recipient.e164}:{group_id or 0}")

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from otp_service.core import proofs
+from otp_service.core.challenge import bucket_of
 from otp_service.core.envelopes import About
 from otp_service.core.keyring import Keyring
 from otp_service.core.proofs import ProofFormat, ProofWish, Success
 from otp_service.core.seal import SealBroken
 from otp_service.core.signing import Algorithm
-from otp_service.errors import Unavailable
 from otp_service.store import keys
 from otp_service.store.proofs import ProofMisplaced, ProofRecord, Proofs
 
@@ -58,8 +58,8 @@ class ProofMaking:
         self._issuer = issuer
         self._algorithm = algorithm
 
-    def begin(self, success: Success, wish: ProofWish) -> PendingProof:
-        """Return the proof of what is about to be accepted; the same for the same success."""
+    def begin(self, success: Success, wish: ProofWish, *, kid: str = "") -> PendingProof:
+        """Return the proof of what is about to be accepted; the same for the same success and proof key."""
         ttl = min(self._ttl, wish.ttl or self._ttl)
         if wish.format is ProofFormat.JWT:
             return self._signed(success, wish, ttl)
@@ -69,6 +69,7 @@ class ProofMaking:
             caller=success.caller,
             challenge_id=success.id,
             attempt_id=success.attempt_id,
+            kid=kid,
         )
         fields = {
             "audience": wish.audience or success.caller,
@@ -82,7 +83,7 @@ class ProofMaking:
             "method": success.method,
             "amr": " ".join(success.amr),
         }
-        key = keys.proof(int(success.id[:2], 16), proofs.digest(proof))
+        key = keys.proof(bucket_of(success.id), proofs.digest(proof))
         record = ProofRecord(key=key, fields=fields, ttl_ms=ttl * 1000)
         return PendingProof(record=record, at=lambda _: proof, expires_in=ttl)
 
@@ -171,8 +172,8 @@ class ProofRedemption:
             return None
         try:
             about = About.open(keyring, fields["about"], fields["id"])
-        except SealBroken as error:
-            raise Unavailable(f"seal: {error}") from None
+        except SealBroken:
+            return None  # its key was taken away: what it proved is void
         return Proven(
             issuer=self._issuer,
             caller=fields["caller"],

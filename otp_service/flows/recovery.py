@@ -76,22 +76,17 @@ class Recovery:
         keyring = self._keyring()
         address = subject_address(keyring, caller, f"subject:{subject}")
         proof = await self._factor_proofs.of(caller, address, shown)
-        pepper = keyring.active(Kind.PEPPER)
+        name, whose = keyring.active(Kind.NAME), address.pseudonym
         drawn = [recovery_codes.draw() for _ in range(recovery_codes.COUNT)]
         plain = [code.replace("-", "") for code in drawn]
-        tag = address.tag
         digests = await asyncio.gather(
             *(
-                self._hashes.digest(
-                    recovery_codes.message(pepper, caller=caller, tag=tag, code=code)
-                )
+                self._hashes.digest(recovery_codes.message(name, pseudonym=whose, code=code))
                 for code in plain
             )
         )
-        indexes = [
-            recovery_codes.index(pepper, caller=caller, tag=tag, code=code) for code in plain
-        ]
-        event_id = challenge_id_for(keyring, address, new_handle())
+        indexes = [recovery_codes.index(name, pseudonym=whose, code=code) for code in plain]
+        event_id = challenge_id_for(keyring, address, new_handle(keyring))
         event = await self._events.of_subject(caller, subject, event_id)
         codes = dict(zip(indexes, digests, strict=True))
         at = await self._codes.replace(address, codes, event=event, proof=proof)
@@ -118,7 +113,7 @@ class Recovery:
             code: 16 characters, normalised.
             purpose: What the proof will say.
             binding: What the proof will be bound to, or "".
-            handle: 32 hex digits, the proof's own.
+            handle: Of `new_handle`, the proof's own.
             wish: What is wanted of the proof.
 
         Raises:
@@ -128,17 +123,14 @@ class Recovery:
         """
         keyring = self._keyring()
         address = subject_address(keyring, caller, f"subject:{subject}")
-        peppers = {
-            recovery_codes.index(key, caller=caller, tag=address.tag, code=code): key
-            for key in keyring.live(Kind.PEPPER)
-        }
+        name, whose = keyring.active(Kind.NAME), address.pseudonym
+        index = recovery_codes.index(name, pseudonym=whose, code=code)
         proof_id = challenge_id_for(keyring, address, handle)
         async with self._hashes.admit() as hashing:
-            tried = await self._codes.reserve(address, list(peppers))
-            if tried.index is None or tried.phc is None:
+            tried = await self._codes.reserve(address, index)
+            if tried.phc is None:
                 raise await self._wrong(caller, subject, address, tried, proof_id)
-            pepper = peppers[tried.index]
-            message = recovery_codes.message(pepper, caller=caller, tag=address.tag, code=code)
+            message = recovery_codes.message(name, pseudonym=whose, code=code)
             if not await hashing.matches(tried.phc, message):
                 raise await self._wrong(caller, subject, address, tried, proof_id)
         success = Success(
@@ -155,7 +147,7 @@ class Recovery:
         proof = self._proofs.begin(success, wish)
         event = await self._events.of_subject(caller, subject, proof_id)
         redeemed = await self._codes.redeem(
-            address, index=tried.index, phc=tried.phc, proof=proof.record, event=event
+            address, index=index, phc=tried.phc, proof=proof.record, event=event
         )
         if redeemed is None:
             raise await self._wrong(caller, subject, address, tried, proof_id)

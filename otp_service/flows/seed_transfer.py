@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from otp_service.core.challenge import (
     ChallengeAddress,
     address_of,
-    challenge_id_for,
     fingerprint,
+    lasting_id_for,
     subject_address,
 )
-from otp_service.core.envelopes import About
+from otp_service.core.envelopes import About, seed_of
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.seal import SealBroken, seal
 from otp_service.core.seeds import Seed
 from otp_service.core.totp import PERIOD
-from otp_service.errors import Unavailable
-from otp_service.flows.factors import DEFAULT_NAME, open_authenticator, seed_place
+from otp_service.flows.factors import DEFAULT_NAME, open_authenticator
 from otp_service.store.factors import Factors, NewFactor
 
 
@@ -51,16 +50,16 @@ class SeedTransfer:
         app = seed.authenticator
         # The same for the same subject and seed, and to nobody without the key a trace of either.
         handle = fingerprint(
-            keyring.active(Kind.ROUTE), "brought/v1", caller, seed.subject, app.seed
+            keyring.active(Kind.NAME), "brought/v1", caller, seed.subject, app.seed
         )
-        factor_id = challenge_id_for(keyring, address, handle)
+        factor_id = lasting_id_for(keyring, address, handle)
         return await self._factors.bring(
             ChallengeAddress(factor_id, address),
             NewFactor(
                 caller=caller,
                 name=seed.name or DEFAULT_NAME,
                 about=About(subject=seed.subject, client_ref=None).seal(keyring, factor_id),
-                seed=seal(keyring, app.seed, belongs_to=seed_place(caller, address, factor_id)),
+                seed=seal(keyring, app.seed, belongs_to=seed_of(address, factor_id)),
                 algorithm=app.algorithm,
                 digits=app.digits,
             ),
@@ -81,8 +80,8 @@ class SeedTransfer:
                 continue
             try:
                 subject = About.open(keyring, factor.about, factor.factor_id).subject
-                app = open_authenticator(keyring, caller, address.subject, factor)
-            except (SealBroken, Unavailable):
+                app = open_authenticator(keyring, address.subject, factor)
+            except SealBroken:
                 yield LeftBehind(factor_id=factor.factor_id, reason="it can't be unsealed")
                 continue
             yield Seed(subject=subject or "", name=factor.name, authenticator=app)

@@ -1,5 +1,7 @@
 """What one SMS to one recipient is charged to, whatever it is sent for."""
 
+from collections.abc import Sequence
+
 from otp_service.core.challenge import fingerprint
 from otp_service.core.keyring import Key
 from otp_service.core.limits import network
@@ -11,19 +13,36 @@ from otp_service.store.limits import ChargedLimit
 
 
 def send_limits(
-    policy: Policy, phone: Key, *, caller: str, recipient: Recipient, client_ip: str | None
+    policy: Policy,
+    phones: Sequence[Key],
+    *,
+    caller: str,
+    recipient: Recipient,
+    client_ip: str | None,
 ) -> list[ChargedLimit]:
     """
     Return the limits of one send, that on the caller's own recipient first.
 
+    While phone keys are rotated a send is counted under each: so the older one still refuses what it has counted, and
+    the newer one has counted as much when the older one goes.
+
     Args:
         policy: The rules.
-        phone: The key that makes the fingerprints in the limits' names.
+        phones: The keys that make the fingerprints in the limits' names, the one that has counted longest first.
         caller: Who asks.
         recipient: Where it goes.
         client_ip: The end user's address, or None.
     """
+    return [
+        limit
+        for phone in phones
+        for limit in _under(phone, policy, caller=caller, recipient=recipient, client_ip=client_ip)
+    ]
 
+
+def _under(
+    phone: Key, policy: Policy, *, caller: str, recipient: Recipient, client_ip: str | None
+) -> list[ChargedLimit]:
     def key(name: str, *parts: str) -> str:
         return keys.limit(name, fingerprint(phone, f"limit/{name}/v1", *parts))
 

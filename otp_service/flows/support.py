@@ -110,16 +110,26 @@ class Support:
         if person.subject is not None:
             return [await self._history(own, subject=person.subject)]
         recipient = _recipient(str(person.to))
-        limit = recipient_limit_key(keyring.active(Kind.PHONE), caller, recipient)
         addresses = {own: None}
-        for challenge_id in await self._timelines.challenges_sent(limit):
-            if address := address_of(keyring, challenge_id):
-                addresses[address.subject] = None
+        for phone in keyring.live(
+            Kind.PHONE
+        ):  # what was sent before a newer one came is under the older alone
+            limit = recipient_limit_key(phone, caller, recipient)
+            for challenge_id in await self._timelines.challenges_sent(limit):
+                if address := address_of(keyring, challenge_id):
+                    addresses[address.subject] = None
         found = [await self._history(address) for address in addresses]
         return [history for history in found if history.moments or history.blocks]
 
     async def unblock(
-        self, caller: str, person: Person, *, factor: str, reason: str, by: str, handle: str
+        self,
+        caller: str,
+        person: Person,
+        *,
+        factor: str,
+        reason: str,
+        by: str,
+        handle: str | None = None,
     ) -> int:
         """
         Give a blocked person five more tries with one factor; return how many, 0 if there is no block.
@@ -132,23 +142,24 @@ class Support:
             factor: `sms`, `totp` or `recovery`.
             reason: As `core.audit.checked_reason` gives it.
             by: As the audit log names who acts.
-            handle: The same again is the same act.
+            handle: Of `new_handle`: the same again is the same act. None for one that is not repeated.
 
         Raises:
             DestinationRefused: no number.
             RateLimited: freed too often, with limit `unblock`.
             Unavailable.
         """
-        address = self._address(self._keyring(), caller, person)
+        keyring = self._keyring()
+        address = self._address(keyring, caller, person)
         if not await self._guards.is_blocked(address, factor):
             return 0
-        phone = self._keyring().active(Kind.PHONE)
-        digest = fingerprint(phone, "limit/unblock/v1", caller, address.tag)
+        name = keyring.active(Kind.NAME)
+        digest = fingerprint(name, "limit/unblock/v1", caller, address.pseudonym)
         limit = ChargedLimit(
             key=keys.limit("unblock", digest),
             windows=[("unblock", window) for window in self._policy.unblocks],
         )
-        await self._limits.charge_far([limit], handle)
+        await self._limits.charge_far([limit], handle or new_handle(keyring))
         await self._audit.record(
             Act.SUBJECT_UNBLOCKED,
             by=by,
@@ -162,12 +173,13 @@ class Support:
     async def _looked(
         self, caller: str, subject: SubjectAddress, by: str, details: dict[Detail, str | int]
     ) -> None:
-        phone = self._keyring().active(Kind.PHONE)
+        keyring = self._keyring()
+        digest = fingerprint(keyring.active(Kind.NAME), "limit/timeline/v1", by)
         limit = ChargedLimit(
-            key=keys.limit("timeline", fingerprint(phone, "limit/timeline/v1", by)),
+            key=keys.limit("timeline", digest),
             windows=[("timeline", window) for window in self._policy.timelines],
         )
-        await self._limits.charge_far([limit], new_handle())
+        await self._limits.charge_far([limit], new_handle(keyring))
         await self._audit.record(
             Act.TIMELINE_READ, by=by, caller=caller, subject=subject, details=details
         )

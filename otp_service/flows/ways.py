@@ -26,6 +26,7 @@ from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.limits import Window
 from otp_service.core.policy import Policy
 from otp_service.core.proofs import ProofWish, Success
+from otp_service.core.seal import SealBroken
 from otp_service.errors import (
     ChallengeExhausted,
     ChallengeNotFound,
@@ -35,7 +36,7 @@ from otp_service.errors import (
     InvalidRequest,
 )
 from otp_service.flows import factors as apps
-from otp_service.flows.factors import open_authenticator
+from otp_service.flows.factors import readable
 from otp_service.flows.one_time_code import CodeRequest, Issued, OneTimeCodes, Verified
 from otp_service.flows.proofs import PendingProof, ProofMaking
 from otp_service.store import keys
@@ -215,13 +216,17 @@ class Ways:
             retention_ms=policy.retention * 1000,
             events=await self._wanted(caller),
         )
-        digest = fingerprint(
-            keyring.active(Kind.PHONE), "limit/challenges/v1", caller, str(ask.subject)
-        )
-        limit = ChargedLimit(
-            key=keys.limit("challenges", digest), windows=[("challenges", PER_SUBJECT)]
-        )
-        opened = await self._challenges.open(new, [limit])
+        digests = [
+            fingerprint(phone, "limit/challenges/v1", caller, str(ask.subject))
+            for phone in keyring.in_order(Kind.PHONE)
+        ]
+        limits = [
+            ChargedLimit(
+                key=keys.limit("challenges", digest), windows=[("challenges", PER_SUBJECT)]
+            )
+            for digest in digests
+        ]
+        opened = await self._challenges.open(new, limits)
         if opened is None:  # a retried call
             return await self._issued(caller, address)
         CHALLENGES.labels(ask.purpose, "opened").inc()
@@ -255,7 +260,10 @@ class Ways:
             digits=len(attempt.code),
             attempt_id=attempt.handle,
         )
-        about = About.open(keyring, reserved.about, address.challenge_id)
+        try:
+            about = About.open(keyring, reserved.about, address.challenge_id)
+        except SealBroken:
+            raise ChallengeNotFound from None  # its key was taken away: the challenge is void
         success = Success(
             caller=caller,
             id=address.challenge_id,
@@ -267,11 +275,13 @@ class Ways:
             binding=attempt.binding,
             subject=about.subject,
         )
-        proof = self._proofs.begin(success, attempt.wish)
         if isinstance(reserved, Approved):
-            return self._verified(attempt, about, proof, reserved.ended_at)
+            before = self._proofs.begin(success, attempt.wish, kid=reserved.proof_kid)
+            return self._verified(attempt, about, before, reserved.ended_at)
+        proving = keyring.active(Kind.PROOF).kid
+        proof = self._proofs.begin(success, attempt.wish, kid=proving)
         matched = apps.match(
-            keyring, caller, address.subject, reserved.factors, attempt.code, reserved.now,
+            keyring, address.subject, reserved.factors, attempt.code, reserved.now,
             past=self._policy.totp_past_steps,
         )  # fmt: skip
         if matched is not None:
@@ -282,6 +292,7 @@ class Ways:
                 caller=caller,
                 step=step,
                 attempt_id=attempt.handle,
+                proof_kid=proving,
                 proof=proof.record,
             )
             if at is not None:
@@ -302,10 +313,8 @@ class Ways:
                 attempt.diagnose
                 and unmatched
                 and any(
-                    open_authenticator(keyring, caller, address.subject, factor).clock_is_off(
-                        attempt.code, now=reserved.now
-                    )
-                    for factor in reserved.factors
+                    authenticator.clock_is_off(attempt.code, now=reserved.now)
+                    for _, authenticator in readable(keyring, address.subject, reserved.factors)
                 )
             )
             raise InvalidCode(reserved.attempts_left, clock_off=off)

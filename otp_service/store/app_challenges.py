@@ -77,7 +77,11 @@ class AppChallenges:
                     blocks=bool(answer["blocks"]),
                 )
             case "approved":
-                return Approved(ended_at=int(answer["ended_at"]), about=answer["about"])
+                return Approved(
+                    ended_at=int(answer["ended_at"]),
+                    about=answer["about"],
+                    proof_kid=answer["proof_kid"],
+                )
             case "digits":
                 raise wrong_length(answer)
             case "no_factor":
@@ -93,6 +97,7 @@ class AppChallenges:
         caller: str,
         step: int,
         attempt_id: str,
+        proof_kid: str,
         proof: ProofRecord | None,
     ) -> int | None:
         """
@@ -114,6 +119,7 @@ class AppChallenges:
                 "factor_id": factor.factor_id,
                 "step": step,
                 "attempt_id": attempt_id,
+                "proof_kid": proof_kid,
                 **proof_args(proof),
             },
             durable=True,

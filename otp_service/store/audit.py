@@ -57,7 +57,7 @@ class Audit:
             act: What is about to be done.
             by: `operator:<user>@<host>` or `caller:<name>`.
             caller: Whom it concerns.
-            subject: The person it concerns; only the tag is kept.
+            subject: The person it concerns; only the pseudonym is kept.
             reason: As `core.audit.checked_reason` gives it.
             details: What else; see `core.audit.Detail`.
 
@@ -74,7 +74,7 @@ class Audit:
                 act=act,
                 by=by,
                 caller=caller,
-                subject=subject.tag if subject else "",
+                subject=subject.pseudonym if subject else "",
                 reason=reason,
                 details=named,
             )

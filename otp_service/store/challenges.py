@@ -108,10 +108,11 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
-    """This very attempt has succeeded. `about` is sealed."""
+    """This very attempt has succeeded, its proof made by the proof key of that id. `about` is sealed."""
 
     ended_at: int
     about: str
+    proof_kid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +275,11 @@ class Challenges:
                     blocks=bool(answer.get("blocks")),
                 )
             case "approved":
-                return Approved(ended_at=int(answer["ended_at"]), about=answer["about"])
+                return Approved(
+                    ended_at=int(answer["ended_at"]),
+                    about=answer["about"],
+                    proof_kid=answer["proof_kid"],
+                )
             case "digits":
                 raise wrong_length(answer)
             case "app":
@@ -288,6 +293,7 @@ class Challenges:
         *,
         generation: int,
         attempt_id: str,
+        proof_kid: str,
         proof: ProofRecord | None,
     ) -> int:
         """
@@ -311,6 +317,7 @@ class Challenges:
                 "id": address.challenge_id,
                 "generation": generation,
                 "attempt_id": attempt_id,
+                "proof_kid": proof_kid,
                 **proof_args(proof),
             },
             durable=True,

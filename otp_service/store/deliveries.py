@@ -21,6 +21,10 @@ class Job:
     challenge_id: str
     generation: int
 
+    def age_ms(self, now: float) -> float:
+        """How long it has been waiting. `now` in Unix seconds."""
+        return now * 1000 - int(self.message_id.partition("-")[0])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Send:

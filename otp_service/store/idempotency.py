@@ -1,5 +1,6 @@
 """Idempotency keys (draft-ietf-httpapi-idempotency-key-header): one run for each, its answer kept sealed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from otp_service.errors import IdempotencyInProgress, IdempotencyKeyReused
@@ -33,13 +34,13 @@ class Idempotency:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    async def begin(self, digest: str, *, fingerprint: str, handle: str) -> Run | Done:
+    async def begin(self, digest: str, *, fingerprints: Sequence[str], handle: str) -> Run | Done:
         """
         Claim a key.
 
         Args:
             digest: Of caller, call and key.
-            fingerprint: Of the body.
+            fingerprints: Of the body, under each key that may have made the one that is kept; the first is kept.
             handle: What makes the run repeatable, such as the id that it will create.
 
         Raises:
@@ -49,7 +50,7 @@ class Idempotency:
             "begin_idempotent",
             [keys.idempotent(digest)],
             {
-                "fingerprint": fingerprint,
+                "fingerprints": list(fingerprints),
                 "handle": handle,
                 "lease_ms": LEASE_MS,
                 "memory_ms": MEMORY_MS,

@@ -37,23 +37,63 @@ Limits over more than one subject have a slot of their own. Personal text is in 
 """
 
 import re
+from collections.abc import Iterable
+from typing import Self
 
 from otp_service.core.challenge import BUCKETS, ChallengeAddress, SubjectAddress
 
 PERMANENT = (
-    re.compile(r"otp:\{[0-9a-f]{2}\}:(queue|events|factors:[0-9a-f]{16}|recovery:[0-9a-f]{16})"),
+    re.compile(r"otp:\{[0-9a-f]{2}\}:(queue|events|factors:[0-9a-f]{32}|recovery:[0-9a-f]{32})"),
     re.compile(r"otp:(caller|webhooks):[a-z0-9-]+"),
     re.compile(r"otp-audit"),
     re.compile(r"otp:identity:[0-9a-f]{64}"),
 )
 
+_SUBJECTS = re.compile(
+    r"otp:\{([0-9a-f]{2})\}:(?P<kind>[a-z-]+):([0-9a-f]{32})(?P<after>:[a-z-]+)?"
+)
 _P = "otp:"
 _OUTGOING = f"{_P}{{outgoing}}:"
 _ACTIVATIONS = f"{_P}{{activations}}:"
 
 
+class Movable(str):
+    """
+    The name of a key of a subject, while more than one route key is live.
+
+    Attributes:
+        former: Its names under the other route keys; `Scripts.run` moves what lies there before the script begins.
+    """
+
+    __slots__ = ("former",)
+    former: tuple[str, ...]
+
+    def __new__(cls, name: str, former: Iterable[str]) -> Self:
+        self = super().__new__(cls, name)
+        self.former = tuple(former)
+        return self
+
+
 def _tag(bucket: int) -> str:
     return f"{_P}{{{bucket:02x}}}:"
+
+
+def _of_subject(address: SubjectAddress, before: str, after: str = "") -> str:
+    name, *former = (
+        f"{_tag(address.bucket)}{before}:{tag}{after}" for tag in (address.tag, *address.former)
+    )
+    return Movable(name, former) if former else name
+
+
+def subject_in(name: str) -> tuple[int, str] | None:
+    """Return bucket and tag in the name of a key of a subject, or None for any other."""
+    match = _SUBJECTS.fullmatch(name)
+    return (int(match[1], 16), match[3]) if match else None
+
+
+def for_subject(name: str, address: SubjectAddress) -> str:
+    """Return the name that such a key has under the active route key, with the given one as its former."""
+    return Movable(_SUBJECTS.sub(rf"otp:{{\1}}:\g<kind>:{address.tag}\g<after>", name), [name])
 
 
 def challenge(address: ChallengeAddress) -> str:
@@ -65,15 +105,15 @@ def secret(address: ChallengeAddress) -> str:
 
 
 def subject(address: SubjectAddress) -> str:
-    return f"{_tag(address.bucket)}subject:{address.tag}"
+    return _of_subject(address, "subject")
 
 
 def guard(address: SubjectAddress, factor: str) -> str:
-    return f"{_tag(address.bucket)}guard:{address.tag}:{factor}"
+    return _of_subject(address, "guard", f":{factor}")
 
 
 def timeline(address: SubjectAddress) -> str:
-    return f"{_tag(address.bucket)}timeline:{address.tag}"
+    return _of_subject(address, "timeline")
 
 
 def queue(bucket: int) -> str:
@@ -113,15 +153,15 @@ def idempotent(digest: str) -> str:
 
 
 def factors(address: SubjectAddress) -> str:
-    return f"{_tag(address.bucket)}factors:{address.tag}"
+    return _of_subject(address, "factors")
 
 
 def recovery(address: SubjectAddress) -> str:
-    return f"{_tag(address.bucket)}recovery:{address.tag}"
+    return _of_subject(address, "recovery")
 
 
 def devices(address: SubjectAddress) -> str:
-    return f"{_tag(address.bucket)}devices:{address.tag}"
+    return _of_subject(address, "devices")
 
 
 def opt_in_seen(what: str) -> str:
@@ -129,7 +169,7 @@ def opt_in_seen(what: str) -> str:
 
 
 def opt_in(address: SubjectAddress) -> str:
-    return f"{_tag(address.bucket)}opt-in:{address.tag}"
+    return _of_subject(address, "opt-in")
 
 
 def activation(handle: str) -> str:
@@ -164,6 +204,8 @@ def turn(what: str) -> str:
     return f"{_P}turn:{what}"
 
 
+ALL = f"{_P}*"
+OFF = ":off"  # after an endpoint's id: the field that says why nothing is sent to it
 CALLERS = f"{_P}caller:*"
 FACTORS = f"{_P}{{*}}:factors:*"
 WEBHOOKS = f"{_P}webhooks:*"

@@ -1,6 +1,6 @@
 """Recovery codes in Redis: digests by index, each burned by its use."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from otp_service.core.challenge import SubjectAddress
@@ -17,12 +17,11 @@ FACTOR = "recovery"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedCode:
     """
-    One try is spent; the candidate's index and PHC string, or None when there is none.
+    One try is spent; the candidate's PHC string, or None when there is none.
 
     `blocks`: unless this try succeeds, the subject is blocked.
     """
 
-    index: str | None
     phc: str | None
     attempts_left: int
     blocks: bool = False
@@ -79,9 +78,10 @@ class RecoveryCodes:
 
     async def remaining(self, subject: SubjectAddress) -> int:
         """Return how many are left. Raises Unavailable."""
-        return await self._scripts.length(keys.recovery(subject))
+        answer = await self._scripts.run("count_recovery_codes", [keys.recovery(subject)], {})
+        return int(answer["remaining"])
 
-    async def reserve(self, subject: SubjectAddress, indexes: Sequence[str]) -> TriedCode:
+    async def reserve(self, subject: SubjectAddress, index: str) -> TriedCode:
         """
         Spend a try and return the one candidate.
 
@@ -92,13 +92,12 @@ class RecoveryCodes:
         answer = await self._scripts.run(
             "reserve_recovery_code",
             [keys.recovery(subject), keys.guard(subject, FACTOR), keys.timeline(subject)],
-            {"indexes": list(indexes), "budget": self._budget, "life_ms": self._history_ms},
+            {"index": index, "budget": self._budget, "life_ms": self._history_ms},
             durable=True,
         )
         match answer["verdict"]:
             case "reserved":
                 return TriedCode(
-                    index=answer.get("index"),
                     phc=answer.get("phc"),
                     attempts_left=int(answer["attempts_left"]),
                     blocks=bool(answer.get("blocks")),

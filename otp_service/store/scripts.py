@@ -21,12 +21,14 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from otp_service.errors import Unavailable
 from otp_service.store.cluster import Cluster
 from otp_service.store.connection import FAULTS, Connection
+from otp_service.store.keys import Movable
 
 log = structlog.get_logger()
 
 _PROBE = "redis.call('SET', KEYS[1], 1, 'PX', 1000) return 1"
 _REDIRECTIONS = 3
 _INCLUDE = "--- include: "
+_MOVING = "moving "  # before a script's name: with _moving.lua before the script
 
 
 class Durability(StrEnum):
@@ -87,6 +89,8 @@ class Scripts:
         self.durability = durability
         self.offset_ms = offset_ms
         self._sources = {name: source(name) for name in names()}
+        moving = source("_moving")
+        self._sources |= {_MOVING + n: f"{moving}\n{text}" for n, text in self._sources.items()}
         self._shas = {
             name: sha1(text.encode(), usedforsecurity=False).hexdigest()
             for name, text in self._sources.items()
@@ -100,7 +104,7 @@ class Scripts:
 
         Args:
             name: A file of lua/, without its ending.
-            keys: As its header says.
+            keys: As its header says. While route keys are rotated, what lies under a former name of one is moved first.
             args: The fields of ARGV[1]; `offset` is added.
             durable: Whether the answer counts only when it is as durable as configured.
 
@@ -108,9 +112,17 @@ class Scripts:
             Unavailable: Redis is away, late, read-only or full, answers nonsense, or is not durable enough. The script
                 may have run all the same: what it counted stays counted.
         """
-        answer = await self.evaluate(
-            name, keys, json.dumps({**args, "offset": self.offset_ms}), durable=durable
-        )
+        fields = {**args, "offset": self.offset_ms}
+        former = [
+            (number, key)
+            for number, own in enumerate(keys, 1)
+            if isinstance(own, Movable)
+            for key in own.former
+        ]
+        if former:
+            fields["former"] = [number for number, _ in former]
+            name, keys = _MOVING + name, [*keys, *(key for _, key in former)]
+        answer = await self.evaluate(name, keys, json.dumps(fields), durable=durable)
         try:
             decoded = json.loads(answer)
             decoded["verdict"]
@@ -121,7 +133,7 @@ class Scripts:
     async def evaluate(
         self, name: str, keys: Sequence[str], arg: str, *, durable: bool = False
     ) -> Any:  # noqa: ANN401
-        """As `run`, with ARGV[1] and the answer as they are."""
+        """As `run`, with ARGV[1] and the answer as they are, and no key of a subject."""
         wait = _WAITS.get(self.durability) if durable else None
         try:
             try:
@@ -153,14 +165,6 @@ class Scripts:
         client: Any = self.connection.client
         try:
             return bool(await client.exists(key))
-        except FAULTS as error:
-            raise Unavailable(f"redis: {type(error).__name__}") from error
-
-    async def length(self, key: str) -> int:
-        """Return how many fields a hash has. Raises Unavailable."""
-        client: Any = self.connection.client
-        try:
-            return int(await client.hlen(key))
         except FAULTS as error:
             raise Unavailable(f"redis: {type(error).__name__}") from error
 

@@ -13,7 +13,6 @@ from otp_service.store import keys
 from otp_service.store.connection import FAULTS, Connection
 
 UNREADABLE = "unreadable"
-_OFF = ":off"  # beside an endpoint's own field: why nothing is sent to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +59,9 @@ class Webhooks:
         found = await self._command("HGETALL", keys.webhooks(caller))
         fields = dict(found) if isinstance(found, dict) else _pairs(found)
         endpoints = [
-            _read(keyring, caller, name, text, fields.get(name + _OFF, ""))
+            _read(keyring, caller, name, text, fields.get(name + keys.OFF, ""))
             for name, text in fields.items()
-            if not name.endswith(_OFF)
+            if not name.endswith(keys.OFF)
         ]
         return sorted(endpoints, key=lambda endpoint: (endpoint.created_at, endpoint.id))
 
@@ -97,16 +96,16 @@ class Webhooks:
 
     async def switch_off(self, endpoint: Endpoint, reason: str) -> None:
         """Send nothing to it any more until it is enabled. Raises Unavailable."""
-        await self._command("HSET", keys.webhooks(endpoint.caller), endpoint.id + _OFF, reason)
+        await self._command("HSET", keys.webhooks(endpoint.caller), endpoint.id + keys.OFF, reason)
 
     async def switch_on(self, endpoint: Endpoint) -> None:
         """Send to it again. Raises Unavailable."""
-        await self._command("HDEL", keys.webhooks(endpoint.caller), endpoint.id + _OFF)
+        await self._command("HDEL", keys.webhooks(endpoint.caller), endpoint.id + keys.OFF)
 
     async def remove(self, endpoint: Endpoint) -> None:
         """Forget it. Raises Unavailable."""
         name = keys.webhooks(endpoint.caller)
-        await self._command("HDEL", name, endpoint.id, endpoint.id + _OFF)
+        await self._command("HDEL", name, endpoint.id, endpoint.id + keys.OFF)
 
     async def _command(self, *command: str) -> Any:  # noqa: ANN401
         client: Any = self._connection.client

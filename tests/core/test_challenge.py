@@ -27,7 +27,7 @@ OTHER_RING = Keyring.from_json(keyring.generate(created_at="2026-11-23T00:00:00Z
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_an_id_leads_back_to_its_subject(caller: str, subject: str) -> None:
     where = subject_address(RING, caller, subject)
-    challenge_id = challenge_id_for(RING, where, new_handle())
+    challenge_id = challenge_id_for(RING, where, new_handle(RING))
     found = address_of(RING, challenge_id)
 
     assert found is not None
@@ -42,8 +42,8 @@ def test_an_id_leads_back_to_its_subject(caller: str, subject: str) -> None:
 @example("00" + "A" * 31)
 @example("00" + "A" * 33)
 @example("00" + "A" * 31 + "=")
-@example("40" + "A" * 32)
-@example("ff" + "A" * 32)
+@example("g0" + "A" * 32)
+@example("0g" + "A" * 32)
 @example("0A" + "A" * 32)
 @example("00" + "A" * 31 + "\n")
 @example("٠٠" + "A" * 32)
@@ -54,19 +54,19 @@ def test_what_can_be_no_id_leads_nowhere(text: str) -> None:
 
 
 def test_the_same_handle_opens_the_same_challenge_and_another_one_another() -> None:
-    where, handle = subject_address(RING, "shop", "u-1"), new_handle()
+    where, handle = subject_address(RING, "shop", "u-1"), new_handle(RING)
 
     assert challenge_id_for(RING, where, handle) == challenge_id_for(RING, where, handle)
-    assert challenge_id_for(RING, where, handle) != challenge_id_for(RING, where, new_handle())
+    assert challenge_id_for(RING, where, handle) != challenge_id_for(RING, where, new_handle(RING))
 
 
 def test_ids_hold_128_random_bits_and_no_order() -> None:
     """K03, N-043: the first half of each is drawn; none comes twice, none shows when it was made."""
     where = subject_address(RING, "shop", "u-1")
-    made = [challenge_id_for(RING, where, new_handle()) for _ in range(20_000)]
+    made = [challenge_id_for(RING, where, new_handle(RING)) for _ in range(20_000)]
 
     assert len(set(made)) == len(made)
-    assert len(new_handle()) == 32
+    assert len(new_handle(RING)) == 33
     for place in range(2, 34):
         found = Counter(one[place] for one in made)
         assert len(found) == 64
@@ -88,11 +88,13 @@ def test_ids_of_one_subject_are_not_alike() -> None:
         return sum(a == b for a, b in zip(first[2:], second[2:], strict=True))
 
     same = [
-        alike(*(challenge_id_for(RING, one, new_handle()) for _ in range(2))) for _ in range(3000)
+        alike(*(challenge_id_for(RING, one, new_handle(RING)) for _ in range(2)))
+        for _ in range(3000)
     ]
     different = [
         alike(
-            challenge_id_for(RING, one, new_handle()), challenge_id_for(RING, other, new_handle())
+            challenge_id_for(RING, one, new_handle(RING)),
+            challenge_id_for(RING, other, new_handle(RING)),
         )
         for _ in range(3000)
     ]
@@ -100,19 +102,18 @@ def test_ids_of_one_subject_are_not_alike() -> None:
 
 
 def test_without_the_route_key_an_id_leads_to_nobody() -> None:
-    """K08, E17: another ring reads another subject out of it, and finds another place for the same person."""
+    """K08, E17: another ring reads another subject out of it, or none, and the same person lies elsewhere."""
     where = subject_address(RING, "shop", "u-1")
-    read = address_of(OTHER_RING, challenge_id_for(RING, where, new_handle()))
+    read = address_of(OTHER_RING, challenge_id_for(RING, where, new_handle(RING)))
 
-    assert read is not None
-    assert read.subject.tag != where.tag
+    assert read is None or read.subject.tag != where.tag
     assert subject_address(OTHER_RING, "shop", "u-1").tag != where.tag
 
 
 def test_a_changed_id_leads_to_another_subject() -> None:
     """E05: one can't be turned into that of a neighbour."""
     where = subject_address(RING, "shop", "u-1")
-    challenge_id = challenge_id_for(RING, where, new_handle())
+    challenge_id = challenge_id_for(RING, where, new_handle(RING))
     for place in (2, 10, 20):
         letter = "A" if challenge_id[place] != "A" else "B"
         found = address_of(RING, challenge_id[:place] + letter + challenge_id[place + 1 :])

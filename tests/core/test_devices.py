@@ -21,7 +21,7 @@ BOB = subject_address(RING, "shop", "subject:bob")
 
 
 def device(subject: SubjectAddress = ANN) -> ChallengeAddress:
-    return ChallengeAddress(challenge_id_for(RING, subject, new_handle()), subject)
+    return ChallengeAddress(challenge_id_for(RING, subject, new_handle(RING)), subject)
 
 
 @pytest.mark.parametrize("generation", [0, 1, 255, 0xFFFFFFFF])

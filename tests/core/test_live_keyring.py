@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from otp_service.cli.keys import app
 from otp_service.core import proofs
-from otp_service.core.keyring import Keyring, Kind, generate
+from otp_service.core.keyring import Key, Keyring, KeyringError, Kind, State, generate, new_entry
 from otp_service.core.proofs import Success
 from otp_service.core.signing import CACHE_SECONDS, Algorithm, key_set
 from otp_service.flows.live_keyring import LiveKeyring
@@ -82,15 +82,27 @@ def test_a_fresh_key_is_not_promoted_before_every_process_knows_it(ring_file: Pa
     assert "wait until it is 30" in result.output
 
 
-@pytest.mark.parametrize("kind", ["route", "phone"])
-def test_keys_by_which_limits_are_found_are_not_rotated(ring_file: Path, kind: str) -> None:
-    result = CliRunner().invoke(app, ["add", kind, "--file", str(ring_file)])
+def test_the_key_by_which_everybody_is_found_is_not_rotated(ring_file: Path) -> None:
+    result = CliRunner().invoke(app, ["add", "name", "--file", str(ring_file)])
 
     assert result.exit_code == 1
-    assert "would be lost" in result.output
+    assert "not rotated" in result.output
 
 
-@pytest.mark.parametrize("kind", ["device", "route"])
+def test_keys_that_ids_could_not_tell_apart_are_neither_drawn_nor_taken(ring_file: Path) -> None:
+    """An id tells by a mark which route key masked it."""
+    ring = json.loads(ring_file.read_text())
+    [own] = [e for e in ring["keys"] if e["kind"] == "route"]
+    drawn = (new_entry(Kind.ROUTE, State.VERIFY, created_at="2026-01-01") for _ in range(10_000))
+    twin = next(e for e in drawn if Key(e["kid"], b"").mark == Key(own["kid"], b"").mark)
+    with pytest.raises(KeyringError, match="one mark"):
+        Keyring.from_json(json.dumps({"keys": [*ring["keys"], twin]}))
+
+    kids = [own["kid"], *(keys("add", "route", file=ring_file).split()[0] for _ in range(9))]
+    assert len({Key(kid, b"").mark for kid in kids}) == 10
+
+
+@pytest.mark.parametrize("kind", ["device", "name"])
 def test_a_kind_that_an_older_ring_lacks_is_listed_as_nothing_and_added_at_once(
     ring_file: Path, kind: str
 ) -> None:
@@ -143,7 +155,7 @@ async def test_codes_sent_before_a_rotation_verify_after_it(
     rotated = await start_service(OTP_KEYRING=ring_file.read_text())
     assert (await rotated.verify(first, codes[0])).status_code == 200
 
-    keys("retire", old, file=ring_file)
+    keys("retire", old, "--force", file=ring_file)
     emptied = await start_service(OTP_KEYRING=ring_file.read_text())
     assert (await emptied.verify(second, codes[1])).json()["code"] == "invalid_code"
 
@@ -224,7 +236,7 @@ def test_k07_a_rotation_under_load_is_seen_by_nobody(
         aged(ring_file, added, 330)
         keys("promote", added, file=ring_file)
         found += load(600)
-        keys("retire", old, file=ring_file)
+        keys("retire", old, "--force", file=ring_file)
         found += load(310)
     assert found.count(False) == 0
     assert len(found) > 10_000
@@ -271,7 +283,7 @@ async def test_a_key_is_published_from_the_moment_it_is_added_until_it_is_retire
     assert {first, added} <= await published()
     keys("promote", added, "--now", file=ring_file)
     assert {first, added} <= await published()
-    keys("retire", first, file=ring_file)
+    keys("retire", first, "--force", file=ring_file)
     assert first not in await published()
 
 

@@ -42,7 +42,7 @@ async def test_a_seed_has_160_bits_and_lies_sealed_beside_whose_it_is(
 
 
 async def test_a_sealed_seed_opens_nowhere_else(service: Service, valkey_url: str) -> None:
-    """Who can write to Redis moves a seed it knows to another subject, or to another factor of the same: 503."""
+    """Who can write to Redis moves a seed it knows to another subject, or to another factor of the same: it is void."""
     mine, app = await confirmed(service, "mallory")
     theirs, _ = await confirmed(service)
     before = records(valkey_url)
@@ -51,7 +51,7 @@ async def test_a_sealed_seed_opens_nowhere_else(service: Service, valkey_url: st
 
     answer = await verify(service, app.at(await now(service)))
 
-    assert answer.status_code == 503
+    assert answer.json()["code"] == "invalid_code"
     assert (await verify(service, app.at(await now(service)), "mallory")).status_code == 200
 
 

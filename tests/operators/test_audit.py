@@ -76,7 +76,7 @@ async def test_acts_on_webhooks_and_keys_are_told(
     kid = (await run("keys", "add", "pepper", "--file", str(file))).stdout.split()[0]
     await run("keys", "promote", kid, "--now", "--file", str(file))
     old = next(e["kid"] for e in json.loads(ring)["keys"] if e["kind"] == "pepper")
-    await run("keys", "retire", old, "--file", str(file))
+    await run("keys", "retire", old, "--force", "--file", str(file))
 
     told = await audited(run)
 

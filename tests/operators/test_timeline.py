@@ -324,9 +324,9 @@ async def test_every_look_is_audited_before_it_is_answered(
 
     told = await audited(run, "--act", "timeline.read")
 
-    tag = subject_address(service.settings.ring(), "shop", "subject:user-1").tag
+    person = subject_address(service.settings.ring(), "shop", "subject:user-1").pseudonym
     assert {entry["by"] for entry in told} == {"caller:shop"}
-    assert [entry["subject"] for entry in told][::2] == [tag, tag]
+    assert [entry["subject"] for entry in told][::2] == [person, person]
     assert [entry["details"] for entry in told] == [
         {"sought_by": "subject"},
         {"sought_by": "number"},

@@ -53,7 +53,11 @@ async def test_a_freed_person_can_log_in_and_it_is_audited_and_told(
     assert (await strict.verify(challenge, strict.code())).status_code == 200
     (entry,) = await audited(run, "--act", "subject.unblocked")
     address = subject_address(strict.settings.ring(), "shop", "subject:user-1")
-    assert (entry["by"], entry["caller"], entry["subject"]) == ("caller:shop", "shop", address.tag)
+    assert (entry["by"], entry["caller"], entry["subject"]) == (
+        "caller:shop",
+        "shop",
+        address.pseudonym,
+    )
     assert (entry["reason"], entry["details"]) == (REASON, {"factor": "sms"})
     assert "user-1" not in json.dumps(entry)
     (found,) = (await strict.post("/timeline", subject="user-1")).json()["timelines"]

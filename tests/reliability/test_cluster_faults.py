@@ -50,7 +50,7 @@ async def cluster(tmp_path: Path) -> Any:
 
 def slot_of(challenge: dict[str, Any]) -> int:
     """The hash slot of a challenge's keys."""
-    return key_slot(f"{{{challenge['challenge_id'][:2]}}}".encode())
+    return key_slot(f"{{0{challenge['challenge_id'][1]}}}".encode())
 
 
 def owners(cluster: Cluster) -> dict[int, int]:
@@ -122,7 +122,7 @@ def caller_without_a_node(service: Service, cluster: Cluster) -> tuple[str, int]
     recipient = parse_recipient(number(0), regions=None)
     for name in (f"shop-{i}" for i in range(100)):
         limits = send_limits(
-            settings.policy(), settings.ring().active(Kind.PHONE), caller=name,
+            settings.policy(), settings.ring().in_order(Kind.PHONE), caller=name,
             recipient=recipient, client_ip=None,
         )  # fmt: skip
         [budget] = [limit.key for limit in limits if limit.windows[0][0] == "caller_budget"]

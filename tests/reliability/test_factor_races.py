@@ -22,11 +22,11 @@ from otp_service.flows.factor_proofs import Shown
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.recovery import Recovery
 from otp_service.store import keys, scripts
-from otp_service.store.recovery_codes import RecoveryCodes
 from tests.conftest import Service, Starter
 from tests.factors.test_totp import now
 
 ROUNDS, AT_ONCE = 200, 50
+NOTHING = Shown(proof=None, required=False)
 # Every round counts 49 wrong ones, and its winner clears them.
 WIDE = {
     "OTP_FAILURES": "1000/30m",
@@ -43,9 +43,6 @@ def without(service: Service, script: str, guard: str, instead: str) -> None:
     assert guard in text, guard
     service.rooms.scripts._sources[script] = text.replace(guard, instead)
     service.rooms.scripts._shas[script] = "0" * 40
-
-
-NONE = Shown(proof=None, required=False)
 
 
 async def outcomes(calls: Sequence[Any]) -> Counter[str]:
@@ -69,7 +66,7 @@ async def race_a_step(service: Service, rounds: int) -> list[Counter[str]]:
     apps, subject = service.rooms.service.apps, "user-1"
     made = await apps.enroll(
         "shop", subject, account_name="ann", issuer=None, name="Phone", algorithm=Algorithm.SHA1,
-        digits=6, policy=service.settings.policy(), shown=NONE, handle="00" * 16,
+        digits=6, policy=service.settings.policy(), shown=NOTHING, handle="00" * 16,
     )  # fmt: skip
     app = pyotp.TOTP(made.secret)
     await apps.confirm("shop", made.factor_id, app.at(await now(service)), proof_required=False)
@@ -110,12 +107,10 @@ async def test_without_the_memory_of_steps_all_win(service: Service) -> None:
 @pytest.fixture
 async def recovery(service: Service) -> Any:
     pool = HashPool(CHEAP, threads=2, queue=AT_ONCE)
-    rooms, made = service.rooms, service.rooms.service.recovery
+    made = service.rooms.service.recovery
     yield Recovery(
         keyring=made._keyring,
-        codes=RecoveryCodes(
-            rooms.scripts, budget=service.settings.policy().failures, history_ms=60_000
-        ),
+        codes=made._codes,
         hashes=pool,
         proofs=made._proofs,
         factor_proofs=made._factor_proofs,
@@ -135,7 +130,7 @@ def redemptions(recovery: Recovery, codes: Sequence[str], subject: str) -> list[
 
 
 async def issued(recovery: Recovery, subject: str) -> list[str]:
-    codes, _ = await recovery.issue("shop", subject, shown=NONE)
+    codes, _ = await recovery.issue("shop", subject, shown=NOTHING)
     return list(codes)
 
 
@@ -247,18 +242,14 @@ async def test_what_was_reserved_of_the_old_set_is_not_redeemed_after_the_new_on
     service: Service, recovery: Recovery
 ) -> None:
     """B21: between the two scripts of a redemption, while it hashes."""
-    codes = RecoveryCodes(
-        service.rooms.scripts, budget=service.settings.policy().failures, history_ms=60_000
-    )
+    codes = service.rooms.service.recovery._codes
     address = subject_address(service.settings.ring(), "shop", "subject:user-1")
     await issued(recovery, "user-1")
-    tried = await codes.reserve(address, sorted(await left(service, "user-1"))[:1])
-    assert tried.index is not None
+    index = min(await left(service, "user-1"))
+    tried = await codes.reserve(address, index)
     assert tried.phc is not None
     await issued(recovery, "user-1")
 
-    redeemed = await codes.redeem(
-        address, index=tried.index, phc=tried.phc, proof=None, event=None,
-    )  # fmt: skip
+    redeemed = await codes.redeem(address, index=index, phc=tried.phc, proof=None, event=None)
 
     assert redeemed is None

@@ -254,7 +254,7 @@ class ChallengeLife(RuleBasedStateMachine):
     def request(self, who: str, binding: str, purpose: str, grace: int, dies: bool = False) -> None:
         """The process may die when the challenge is open and the one it replaces not yet tidied up."""
         subject = subject_address(RING, "shop", who)
-        address = ChallengeAddress(challenge_id_for(RING, subject, new_handle()), subject)
+        address = ChallengeAddress(challenge_id_for(RING, subject, new_handle(RING)), subject)
         new = NewChallenge(
             address=address, caller="shop", purpose=purpose, binding=binding, about="about",
             sealed="sealed", locale="en", digits=6, max_attempts=MAX_ATTEMPTS,
@@ -301,7 +301,7 @@ class ChallengeLife(RuleBasedStateMachine):
     def do_resend(self, life: Life) -> None:
         answer = self.try_to(
             self.challenges.resend(
-                life.address, self.limits(life.who), caller="shop", resend_id=new_handle()
+                life.address, self.limits(life.who), caller="shop", resend_id=new_handle(RING)
             )
         )
         if over := self.ending(life):
@@ -389,7 +389,7 @@ class ChallengeLife(RuleBasedStateMachine):
                 self.attempts.append(attempt)
 
     def do_reserve(self, life: Life, typed: str) -> Attempt | None:
-        handle = new_handle()
+        handle = new_handle(RING)
         answer = self.try_to(
             self.challenges.reserve(
                 life.address,
@@ -456,7 +456,11 @@ class ChallengeLife(RuleBasedStateMachine):
         record = ProofRecord(key=proof_key, fields={"audience": "shop"}, ttl_ms=PROOF * 1000)
         answer = self.try_to(
             self.challenges.consume(
-                life.address, generation=generation, attempt_id=attempt.handle, proof=record
+                life.address,
+                generation=generation,
+                attempt_id=attempt.handle,
+                proof_kid="p",
+                proof=record,
             )
         )
         graced = life.old and life.old[1] == generation and life.old[2] > self.now

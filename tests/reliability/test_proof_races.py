@@ -58,14 +58,14 @@ async def lines(valkey_url: str) -> AsyncIterator[list[Line]]:
 async def proven(line: Line, *, binding: str = "") -> str:
     """Burn a recovery code; return the proof."""
     making = ProofMaking(lambda: RING, ttl=120, issuer="otp", algorithm=Algorithm.ES256)
-    handle = new_handle()
+    handle = new_handle(RING)
     success = Success(
         caller="shop", id=f"{SUBJECT.bucket:02x}{handle}", attempt_id=handle, challenge_id=None,
         method="recovery_code", amr=(), purpose="login", binding=binding, subject="ann",
     )  # fmt: skip
     pending = making.begin(success, ProofWish())
     codes = RecoveryCodes(line.scripts, budget=FailureBudget(), history_ms=60_000)
-    await codes.replace(SUBJECT, {"index": handle}, proof=FactorProof(), event=None)
+    await codes.replace(SUBJECT, {"index": handle}, event=None, proof=FactorProof())
     redeemed = await codes.redeem(
         SUBJECT, index="index", phc=handle, proof=pending.record, event=None
     )

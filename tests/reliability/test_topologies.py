@@ -17,10 +17,12 @@ import redis
 
 from otp_service.cli import valkey
 from otp_service.cli.valkey import Valkey
+from otp_service.core.keyring import generate
 from tests.conftest import Sandbox, Service, base_environment, running_service
 from tests.devices.conftest import People
 from tests.reliability.harness import count, eventually, generations, number
 from tests.reliability.test_redis_faults import end
+from tests.rotation.conftest import RingFile
 
 PASSWORD = "loopback-only"
 SLOTS = 16384
@@ -113,6 +115,49 @@ async def on(url: str, sandbox: Sandbox, ring: str, **changes: str) -> AsyncIter
         {**base_environment(url, sandbox.url, ring), **changes}, sandbox
     ) as s:
         yield s
+
+
+async def test_keys_are_rotated_on_a_cluster(
+    cluster: Cluster, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """K05, H08: names move within their slot, and limits in other slots are counted under both keys."""
+    file = tmp_path / "keyring.json"
+    file.write_text(generate(created_at="2026-01-01T00:00:00+00:00"))
+    wide = {"OTP_REDIS_TIMEOUT": "5", "OTP_LIMIT_RECIPIENT": "2/1d", "OTP_COOLDOWN": "1"}
+    ring_file = RingFile(
+        file,
+        {**base_environment(cluster.url, sandbox.url, ""), **wide, "OTP_KEYRING_FILE": str(file)},
+    )
+    del ring_file.environment["OTP_KEYRING"]
+    people = [f"user-{i}" for i in range(6)]
+    async with on(cluster.url, sandbox, ring_file.text, **wide) as before:
+        opened = [await before.request(to=number(i), subject=who) for i, who in enumerate(people)]
+        codes = [before.code(number(i)) for i in range(len(people))]
+        for challenge, i in zip(opened, range(len(people)), strict=True):
+            wrong = await before.verify(challenge, before.wrong_code(number(i)))
+            assert wrong.json()["attempts_remaining"] == 4
+        for who in people:
+            assert (await before.post("/recovery-codes", subject=who)).status_code == 201
+    old, _ = ring_file.rotate("route")
+    ring_file.rotate("phone")
+    async with on(cluster.url, sandbox, ring_file.text, **wide) as during:
+        for challenge, i in zip(opened[:3], range(3), strict=True):
+            wrong = await during.verify(challenge, during.wrong_code(number(i)))
+            assert wrong.json()["attempts_remaining"] == 3
+            assert (await during.verify(challenge, codes[i])).status_code == 200
+        during.advance(2)
+        for i in range(3):
+            asked = [
+                await during.post("/otp/request", to=number(i), purpose="login") for _ in range(2)
+            ]
+            assert [answer.status_code for answer in asked] == [202, 429]
+        assert "6 × recovery" in ring_file.do("reseal")
+    ring_file.age(old, days=2)
+    ring_file.do("retire", old)
+    async with on(cluster.url, sandbox, ring_file.text, **wide) as after:
+        for who in people:
+            found = await after.http.get("/factors", params={"subject": who})
+            assert found.json()["recovery_codes_remaining"] == 10
 
 
 async def test_the_whole_flow_works_on_a_cluster(

@@ -20,6 +20,7 @@ FRESH = {
     "expires_at",
     "created_at",
     "confirmed_at",
+    "qr_terminal",
     "secret",
     "provisioning_uri",
     "qr_svg",
@@ -38,6 +39,8 @@ class Things:
     app_code: str
     recovery_code: str
     proof: str
+    device_id: str
+    device_token: str
     to: str
 
 
@@ -75,6 +78,20 @@ PROBES: dict[str, Probe] = {
         "/recovery-codes/verify",
         {"subject": t.subject, "code": t.recovery_code, "purpose": "login"},
     ),
+    "removeFactorWithProof": lambda t: (f"/factors/{t.factor_id}/remove", {"proof": t.proof}),
+    "rememberDevice": lambda t: ("/devices", {"subject": t.subject, "proof": t.proof}),
+    "verifyDevice": lambda t: (
+        "/devices/verify",
+        {"subject": t.subject, "token": t.device_token, "purpose": "login"},
+    ),
+    "listDevices": lambda t: (f"/devices?subject={t.subject}", None),
+    "forgetDevice": lambda t: (f"/devices/{t.device_id}", None),
+    "forgetDevices": lambda t: (f"/devices?subject={t.subject}", None),
+    "readTimeline": lambda t: ("/timeline", {"challenge_id": t.challenge_id}),
+    "unblockSubject": lambda t: (
+        "/subjects/unblock",
+        {"subject": t.subject, "reason": "called the help desk"},
+    ),
     "introspectProof": lambda t: ("/proofs/introspect", {"proof": t.proof}),
 }
 # The site has one list, whichever caller asks; what it answers of a number is the site's own.
@@ -90,6 +107,11 @@ async def of_shop(service: Service) -> Things:
     path = f"/factors/totp/{enrolled['factor_id']}/confirm"
     assert (await service.post(path, code=code)).status_code == 200
     codes = (await service.post("/recovery-codes", subject="user-a")).json()["codes"]
+    challenge = await service.request(subject="user-a")
+    login = await service.verify(challenge, service.code())
+    device = await service.post("/devices", subject="user-a", proof=login.json()["proof"])
+    assert device.status_code == 201, device.text
+    service.advance(121)
     proven = await service.post(
         "/recovery-codes/verify", subject="user-a", code=codes[0], purpose="login"
     )
@@ -102,6 +124,8 @@ async def of_shop(service: Service) -> Things:
         app_code=code,
         recovery_code=codes[1],
         proof=proven.json()["proof"],
+        device_id=device.json()["device_id"],
+        device_token=device.json()["token"],
         to=TO,
     )
 
@@ -111,13 +135,15 @@ def of_nobody(service: Service) -> Things:
     ring = service.settings.ring()
     address = subject_address(ring, "nobody", "subject:nobody")
     return Things(
-        challenge_id=challenge_id_for(ring, address, new_handle()),
-        factor_id=challenge_id_for(ring, address, new_handle()),
+        challenge_id=challenge_id_for(ring, address, new_handle(ring)),
+        factor_id=challenge_id_for(ring, address, new_handle(ring)),
         subject="user-b",
         code="000000",
         app_code="000000",
         recovery_code="ABCD-EFGH-JKMN-PQRS",
         proof="p" * 43,
+        device_id=challenge_id_for(ring, address, new_handle(ring)),
+        device_token="otpd_" + "d" * 85,
         to=OTHER_TO,
     )
 
@@ -180,6 +206,10 @@ async def test_nothing_that_a_stranger_tries_changes_or_counts_anything(service:
         "/recovery-codes/verify", subject="user-a", code=theirs.recovery_code, purpose="login"
     )
     assert redeemed.status_code == 200
+    remembered = await service.post(
+        "/devices/verify", subject="user-a", token=theirs.device_token, purpose="login"
+    )
+    assert remembered.status_code == 200
     known = (await service.post("/proofs/introspect", proof=theirs.proof)).json()
     assert known["active"] is True
 

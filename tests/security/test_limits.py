@@ -309,7 +309,7 @@ async def test_in_no_window_are_more_guesses_evaluated_than_the_budget_says(
         answer = await service.verify(challenge, WRONG)
         if told(answer) == (400, "invalid_code"):
             found = await redis(service).hget(
-                f"otp:{{{challenge['challenge_id'][:2]}}}:challenge:{challenge['challenge_id']}",
+                f"otp:{{0{challenge['challenge_id'][1]}}}:challenge:{challenge['challenge_id']}",
                 "attempted_at",
             )
             times.append(int(found))
@@ -467,7 +467,7 @@ async def test_in_no_window_are_more_codes_sent_than_the_limits_say(
 
 
 async def opened_at(service: Service, challenge_id: str) -> str:
-    where = f"otp:{{{challenge_id[:2]}}}:challenge:{challenge_id}"
+    where = f"otp:{{0{challenge_id[1]}}}:challenge:{challenge_id}"
     return str(await redis(service).hget(where, "opened_at"))
 
 

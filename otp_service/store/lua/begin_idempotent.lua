@@ -1,8 +1,8 @@
 -- Claim an idempotency key for one run of a call.
 --
 -- KEYS[1]    record      hash: fingerprint, handle, busy_until, answer
--- ARGV[1]    JSON: offset, fingerprint, handle (what makes the run repeatable, such as the id it will create),
---            lease_ms, memory_ms
+-- ARGV[1]    JSON: offset, fingerprints (of the body, under each key that may have made the record's; the first is
+--            kept), handle (what makes the run repeatable, such as the id it will create), lease_ms, memory_ms
 --
 -- Returns JSON {verdict, …}
 --   run           handle: ours, or that of a run that died, which must be taken up and not begun anew
@@ -14,12 +14,14 @@
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 local r = hash(KEYS[1])
-if r.fingerprint and r.fingerprint ~= a.fingerprint then return cjson.encode({verdict = 'reused'}) end
+local same = not r.fingerprint
+for _, fingerprint in ipairs(a.fingerprints) do same = same or r.fingerprint == fingerprint end
+if not same then return cjson.encode({verdict = 'reused'}) end
 if r.answer then return cjson.encode({verdict = 'done', answer = r.answer}) end
 if r.busy_until and tonumber(r.busy_until) > now then
   return cjson.encode({verdict = 'running', wait_ms = r.busy_until - now})
 end
 local handle = r.handle or a.handle
-redis.call('HSET', KEYS[1], 'fingerprint', a.fingerprint, 'handle', handle, 'busy_until', now + a.lease_ms)
+redis.call('HSET', KEYS[1], 'fingerprint', a.fingerprints[1], 'handle', handle, 'busy_until', now + a.lease_ms)
 redis.call('PEXPIRE', KEYS[1], a.memory_ms)
 return cjson.encode({verdict = 'run', handle = handle})

@@ -8,7 +8,8 @@
 -- KEYS[5]    timeline    see _timeline.lua
 -- KEYS[6]    events      stream, see _event.lua
 -- KEYS[7]    proof       hash, born here with its own end; absent when the proof is not recorded
--- ARGV[1]    JSON: offset, id, caller, factor_id, step, attempt_id, proof (flat list of fields), proof_ttl_ms
+-- ARGV[1]    JSON: offset, id, caller, factor_id, step, attempt_id, proof_kid, proof (flat list of fields),
+--            proof_ttl_ms
 --
 -- Returns JSON {verdict, …}
 --   approved      ended_at
@@ -38,7 +39,8 @@ if a.step <= factor.last_step then return cjson.encode({verdict = 'replayed'}) e
 factor.last_step = a.step
 redis.call('HSET', KEYS[3], a.factor_id, cjson.encode(factor))
 
-redis.call('HSET', KEYS[1], 'status', 'approved', 'ended_at', now, 'approved_by', a.attempt_id)
+redis.call('HSET', KEYS[1], 'status', 'approved', 'ended_at', now, 'approved_by', a.attempt_id,
+  'proof_kid', a.proof_kid)
 redis.call('HDEL', KEYS[2], own)
 redis.call('DEL', KEYS[4])
 write_proof(KEYS[7], a, now)

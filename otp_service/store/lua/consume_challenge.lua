@@ -7,8 +7,8 @@
 -- KEYS[5]    events      stream, see _event.lua
 -- KEYS[6]    timeline    see _timeline.lua
 -- KEYS[7]    proof       hash, born here with its own end; absent for a proof that is not recorded
--- ARGV[1]    JSON: offset, id, generation (of the digest that matched), attempt_id, proof (flat list of fields),
---            proof_ttl_ms
+-- ARGV[1]    JSON: offset, id, generation (of the digest that matched), attempt_id, proof_kid (the proof key's), proof
+--            (flat list of fields), proof_ttl_ms
 --
 -- Returns JSON {verdict, …}
 --   approved      ended_at
@@ -35,7 +35,8 @@ if a.generation ~= tonumber(c.generation) then
   end
 end
 
-redis.call('HSET', KEYS[1], 'status', 'approved', 'ended_at', now, 'approved_by', a.attempt_id)
+redis.call('HSET', KEYS[1], 'status', 'approved', 'ended_at', now, 'approved_by', a.attempt_id,
+  'proof_kid', a.proof_kid)
 redis.call('DEL', KEYS[2], KEYS[4])
 if a.generation == tonumber(c.generation) and (c.delivery == 'unknown' or c.delivery == 'failed') then
   -- Who has the code got the message, whatever the provider said of it.

@@ -10,7 +10,7 @@
 -- Returns JSON {verdict, …}
 --   reserved      digest, kid, generation, attempts_left, about; old_digest, old_kid, old_generation within the grace;
 --                 blocks: unless this try succeeds, the subject is blocked
---   approved      about, ended_at: this very attempt has succeeded before (a retried call)
+--   approved      about, ended_at, proof_kid: this very attempt has succeeded before (a retried call)
 --   not_found     no such challenge of this caller
 --   app           an authenticator app answers it: see reserve_step.lua; nothing counted
 --   mismatch      purpose or binding differ; nothing counted
@@ -32,7 +32,7 @@ if c.purpose ~= a.purpose or c.binding ~= a.binding then return cjson.encode({ve
 
 local status, ended_at = ending(c, redis.call('HGET', KEYS[3], pointer(c.purpose, c.binding)), a.id, now)
 if status == 'approved' and c.approved_by == a.attempt_id then
-  return cjson.encode({verdict = 'approved', about = c.about, ended_at = ended_at})
+  return cjson.encode({verdict = 'approved', about = c.about, ended_at = ended_at, proof_kid = c.proof_kid})
 end
 if status then return cjson.encode({verdict = 'ended', status = status, ended_at = ended_at}) end
 if tonumber(c.attempts) >= tonumber(c.max_attempts) then

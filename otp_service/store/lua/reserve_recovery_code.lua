@@ -3,10 +3,10 @@
 -- KEYS[1]    recovery    hash of index to PHC string
 -- KEYS[2]    guard       see _guard.lua
 -- KEYS[3]    timeline    see _timeline.lua
--- ARGV[1]    JSON: offset, indexes (one for each pepper in use), budget, life_ms
+-- ARGV[1]    JSON: offset, index, budget, life_ms
 --
 -- Returns JSON {verdict, …}
---   reserved      index and phc of the candidate (absent when there is none), attempts_left,
+--   reserved      phc of the candidate (absent when there is none), attempts_left,
 --                 blocks: unless this try succeeds, the subject is blocked
 --   not_found     the subject has no codes; nothing counted
 --   blocked       until_ms, now; nothing counted
@@ -23,12 +23,6 @@ if blocked then
   return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
 end
 local left = count_failure(KEYS[2], a.budget, now)
-local blocks = blocked_until(KEYS[2], a.budget, now) ~= nil
 begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=recovery'))
-for _, index in ipairs(a.indexes) do
-  local phc = redis.call('HGET', KEYS[1], index)
-  if phc then
-    return cjson.encode({verdict = 'reserved', index = index, phc = phc, attempts_left = left, blocks = blocks})
-  end
-end
-return cjson.encode({verdict = 'reserved', attempts_left = left, blocks = blocks})
+return cjson.encode({verdict = 'reserved', phc = redis.call('HGET', KEYS[1], a.index) or nil, attempts_left = left,
+  blocks = blocked_until(KEYS[2], a.budget, now) ~= nil})

@@ -10,7 +10,7 @@
 -- Returns JSON {verdict, …}
 --   reserved      now, factors (id to fields: the confirmed ones with so many digits), attempts_left, about,
 --                 blocks: unless this try succeeds, the subject is blocked
---   approved      about, ended_at: this very attempt has succeeded before (a retried call)
+--   approved      about, ended_at, proof_kid: this very attempt has succeeded before (a retried call)
 --   not_found, mismatch, ended, blocked, digits   as reserve_attempt.lua; nothing counted
 --   no_factor     the subject's last authenticator is gone; nothing counted
 --- include: _clock.lua
@@ -27,7 +27,8 @@ if c.purpose ~= a.purpose or c.binding ~= a.binding then return cjson.encode({ve
 
 local status, ended_at = ending(c, redis.call('HGET', KEYS[2], pointer(c.purpose, c.binding)), a.id, now)
 if status == 'approved' and c.approved_by == a.attempt_id then
-  return cjson.encode({verdict = 'approved', about = c.about, ended_at = ended_at})
+  return cjson.encode({verdict = 'approved', about = c.about, ended_at = ended_at,
+    proof_kid = c.proof_kid})
 end
 if status then return cjson.encode({verdict = 'ended', status = status, ended_at = ended_at}) end
 if tonumber(c.attempts) >= tonumber(c.max_attempts) then
