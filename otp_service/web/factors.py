@@ -4,13 +4,12 @@ from otp_service.core.totp import Algorithm
 from otp_service.flows import factors, recovery
 from otp_service.flows.factor_proofs import Shown
 from otp_service.store.factors import Factor
-from otp_service.web.models import (
+from otp_service.web.factor_models import (
     ConfirmBody,
     FactorList,
     FactorsQuery,
     FactorVerification,
     FactorView,
-    NoContent,
     ProofBody,
     RecoveryCodesBody,
     RecoveryCodesIssued,
@@ -23,6 +22,7 @@ from otp_service.web.models import (
     TotpEnrolled,
     TotpVerifyBody,
 )
+from otp_service.web.models import NoContent
 from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
 from otp_service.web.proofs import wished

@@ -2,7 +2,8 @@
 
 from otp_service.core.receipts import Consent, text_sha256
 from otp_service.flows.opt_in import Wish
-from otp_service.web.models import (
+from otp_service.web.operations import Answer, Call
+from otp_service.web.optin_models import (
     OptInAsked,
     OptInRequestBody,
     OptInSubscribed,
@@ -10,7 +11,6 @@ from otp_service.web.models import (
     OptInUnsubscribed,
     OptInVerifyBody,
 )
-from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
 
 

@@ -6,7 +6,8 @@ from otp_service.errors import FieldError, InvalidRequest
 from otp_service.flows.one_time_code import CodeRequest, Issued
 from otp_service.store.challenges import ended
 from otp_service.web.factors import DIAGNOSE
-from otp_service.web.models import (
+from otp_service.web.operations import Answer, Call
+from otp_service.web.otp_models import (
     Canceled,
     Challenge,
     ChallengeBody,
@@ -16,7 +17,6 @@ from otp_service.web.models import (
     Verification,
     VerifyBody,
 )
-from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import policy_name, rfc3339
 from otp_service.web.proofs import wished
 

@@ -5,8 +5,9 @@ from starlette.responses import JSONResponse, Response
 
 from otp_service.core.proofs import ProofFormat, ProofWish
 from otp_service.core.signing import CACHE_SECONDS
-from otp_service.web.models import IntrospectBody, Introspection, VerifiesBody
+from otp_service.web.models import VerifiesBody
 from otp_service.web.operations import Answer, Call
+from otp_service.web.proof_models import IntrospectBody, Introspection
 from otp_service.web.service import Service
 
 VOUCH = "proof:vouch"

@@ -21,7 +21,7 @@ from otp_service.errors import (
 )
 from otp_service.store import keys
 from otp_service.web import body
-from otp_service.web.models import CodeRequestBody, VerifyBody
+from otp_service.web.otp_models import CodeRequestBody, VerifyBody
 from otp_service.web.protocol import DeadlineProtocol
 from tests.conftest import TO, Service
 from tests.web.conftest import Live, LiveStarter

@@ -1,0 +1,205 @@
+"""What callers send and get about authenticator apps and recovery codes."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from otp_service.core import recovery_codes
+from otp_service.web.models import (
+    EXAMPLE_ID,
+    Code,
+    Given,
+    Label,
+    Moment,
+    ProofBinding,
+    Seconds,
+    Sent,
+    Subject,
+    VerifiesBody,
+)
+
+FactorProof = Annotated[
+    str,
+    Field(
+        pattern="^[A-Za-z0-9_-]{1,128}$",
+        description="Of a verification of an authenticator or a recovery code of the same subject; spent by this call. "
+        "Needed where the operator asks for it and the subject has a confirmed authenticator.",
+        examples=["otpp_1f9b2c…".replace("…", "x" * 40)],
+    ),
+]
+
+
+class ShowsProof(Sent):
+    """What a change of a person's factors may come with."""
+
+    proof: FactorProof | None = None
+    proof_binding: ProofBinding | None = None
+
+
+class ProofBody(Sent):
+    proof: FactorProof
+    proof_binding: ProofBinding | None = None
+
+
+def _account(value: str) -> str:
+    if ":" in value or not value.isprintable() or not value.strip():
+        raise ValueError("must be printable and hold no colon")
+    return value
+
+
+Account = Annotated[str, AfterValidator(_account), Field(min_length=1, max_length=64)]
+
+
+class TotpBody(ShowsProof):
+    subject: Subject
+    account_name: Annotated[
+        Account, Field(description="What the app shows as account.", examples=["ann@example.com"])
+    ]
+    issuer: Annotated[
+        Account | None,
+        Field(
+            description="What the app shows as service; the brand by default.", examples=["Acme"]
+        ),
+    ] = None
+    name: Label | None = None
+    algorithm: Annotated[
+        Literal["SHA1", "SHA256", "SHA512"], Field(description="SHA1 is what every app knows.")
+    ] = "SHA1"
+    digits: Annotated[Literal[6, 8], Field(description="Of a code.")] = 6
+
+
+class TotpEnrolled(Given):
+    factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    status: Literal["pending"]
+    secret: Annotated[
+        str, Field(description="base32, shown once.", examples=["GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"])
+    ]
+    provisioning_uri: Annotated[
+        str,
+        Field(
+            description="Shown once.",
+            examples=[
+                "otpauth://totp/Acme:ann?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Acme"
+            ],
+        ),
+    ]
+    qr_svg: Annotated[
+        str, Field(description="The URI as an SVG image, shown once.", examples=["<svg/>"])
+    ]
+    qr_terminal: Annotated[
+        str,
+        Field(
+            description="The same for a terminal, lines of half blocks, light on dark; shown once.",
+            examples=["█▀▀▀█\n"],
+        ),
+    ]
+    expires_at: Moment
+
+
+class ConfirmBody(Sent):
+    code: Code
+
+
+class TotpConfirmed(Given):
+    factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    status: Literal["confirmed"]
+    confirmed_at: Moment
+
+
+class TotpVerifyBody(VerifiesBody):
+    subject: Subject
+    code: Code
+
+
+class FactorVerification(Given):
+    verified: Literal[True]
+    method: Literal["totp"]
+    factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    purpose: Annotated[str, Field(examples=["login"])]
+    subject: Annotated[str, Field(examples=["user-4711"])]
+    amr: Annotated[list[str], Field(description="RFC 8176.", examples=[["otp"]])]
+    verified_at: Moment
+    proof: Annotated[str, Field(examples=["otpp_1f" + "x" * 43])]
+    proof_expires_in: Seconds
+
+
+class FactorsQuery(Sent):
+    subject: Subject
+
+
+class RenameBody(Sent):
+    name: Label
+
+
+class FactorView(Given):
+    factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    type: Literal["totp"]
+    name: Annotated[str, Field(examples=["Phone"])]
+    status: Literal["pending", "confirmed"]
+    algorithm: Annotated[str, Field(examples=["SHA1"])]
+    digits: Annotated[int, Field(examples=[6])]
+    created_at: Moment
+    confirmed_at: Moment | None
+
+
+class FactorList(Given):
+    subject: Annotated[str, Field(examples=["user-4711"])]
+    factors: list[FactorView]
+    ways: Annotated[
+        list[str],
+        Field(
+            description="How the person can show who they are, in the order in which `channel: auto` picks: `totp` "
+            "with a confirmed authenticator app, `sms` if you have a number, then `recovery_code` while some are left.",
+            examples=[["totp", "sms", "recovery_code"]],
+        ),
+    ]
+    recovery_codes_remaining: Annotated[int, Field(ge=0, examples=[10])]
+
+
+class RecoveryCodesBody(ShowsProof):
+    subject: Subject
+
+
+class RecoveryCodesIssued(Given):
+    codes: Annotated[
+        list[str],
+        Field(
+            description="Ten, shown once; older ones are void.", examples=[["7K3M-0Q9X-W2ZT-VB5N"]]
+        ),
+    ]
+    created_at: Moment
+
+
+def _recovery_code(value: str) -> str:
+    code = recovery_codes.normalise(value) if len(value) <= 64 else None
+    if code is None:
+        raise ValueError("must be the 16 characters of a recovery code")
+    return code
+
+
+class RecoveryVerifyBody(VerifiesBody):
+    subject: Subject
+    code: Annotated[
+        str,
+        AfterValidator(_recovery_code),
+        Field(
+            min_length=1,
+            max_length=64,
+            description="As the person typed it: case, dashes, O for 0, I and L for 1 do not matter.",
+            examples=["7k3m 0q9x w2zt vb5n"],
+        ),
+    ]
+
+
+class RecoveryVerification(Given):
+    verified: Literal[True]
+    method: Literal["recovery_code"]
+    purpose: Annotated[str, Field(examples=["recovery"])]
+    subject: Annotated[str, Field(examples=["user-4711"])]
+    amr: Annotated[
+        list[str], Field(description="Empty: RFC 8176 has no value for it.", examples=[[]])
+    ]
+    remaining: Annotated[int, Field(ge=0, examples=[9])]
+    verified_at: Moment
+    proof: Annotated[str, Field(examples=["otpp_1f" + "x" * 43])]
+    proof_expires_in: Seconds

@@ -1,0 +1,142 @@
+"""What callers send and get about double opt-in."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from otp_service.web.models import Given, Moment, Sent, _code
+from otp_service.web.otp_models import _address, _locale
+
+
+def _person_name(value: str) -> str:
+    if not value.strip() or value.strip() == "0" or not value.isprintable():
+        raise ValueError("must be a name: not blank, not 0, no control characters")
+    return value
+
+
+GroupId = Annotated[
+    int | None,
+    Field(ge=1, le=2_147_483_647, description="One group of the site, or none.", examples=[3]),
+]
+PersonName = Annotated[
+    str,
+    AfterValidator(_person_name),
+    Field(min_length=1, max_length=250, description="The subscriber's name.", examples=["Ann Lee"]),
+]
+Mobile = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=40,
+        description="A number in international form, in any usual spelling.",
+        examples=["+14155550123"],
+    ),
+]
+
+
+class OptInRequestBody(Sent):
+    name: PersonName
+    mobile: Mobile
+    group_id: GroupId = None
+    custom_fields: Annotated[
+        dict[str, str | int | bool] | None,
+        Field(
+            max_length=32,
+            description="As the site's form defines them.",
+            examples=[{"city": "Berlin"}],
+        ),
+    ] = None
+    consent_text: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=4000,
+            description="The text that the person agreed to; only its SHA-256 is kept, for the receipt.",
+            examples=["Yes, send me the newsletter."],
+        ),
+    ] = None
+    consent_version: Annotated[
+        str | None,
+        Field(
+            pattern="^[\\x21-\\x7e]{1,64}$",
+            description="Your name for that text, for the receipt.",
+            examples=["newsletter-2026-11"],
+        ),
+    ] = None
+    locale: Annotated[
+        Annotated[str, Field(max_length=35), AfterValidator(_locale)] | None,
+        Field(
+            description="The language of the text and of our message.",
+            examples=["en"],
+        ),
+    ] = None
+    client_ip: Annotated[
+        Annotated[str, Field(max_length=45), AfterValidator(_address)] | None,
+        Field(
+            description="The end user's address, to limit sends.",
+            examples=["203.0.113.7"],
+        ),
+    ] = None
+
+
+class OptInVerifyBody(Sent):
+    name: PersonName
+    mobile: Mobile
+    activation: Annotated[
+        str,
+        AfterValidator(_code),
+        Field(
+            min_length=1,
+            max_length=64,
+            description="The code as the person typed it, a string: 4 digits of the site, or as many as ours has.",
+            examples=["5678"],
+        ),
+    ]
+    group_id: GroupId = None
+
+
+class OptInUnsubscribeBody(Sent):
+    name: PersonName
+    mobile: Mobile
+    group_id: GroupId = None
+
+
+class OptInAsked(Given):
+    status: Annotated[
+        Literal["pending", "subscribed"],
+        Field(
+            description="`subscribed`: the site asked for no confirmation, or had the number already."
+        ),
+    ]
+    mobile: Annotated[str, Field(description="Masked.", examples=["+1•••••23"])]
+    expires_in: Annotated[
+        int | None, Field(description="Seconds; null when subscribed.", examples=[1800])
+    ]
+    resend_in: Annotated[
+        int | None,
+        Field(
+            description="Seconds until asking again may pass; null when it can't.", examples=[30]
+        ),
+    ]
+
+
+class OptInSubscribed(Given):
+    status: Literal["subscribed"]
+    mobile: Annotated[str, Field(description="Masked.", examples=["+1•••••23"])]
+    group_id: Annotated[int | None, Field(examples=[3])]
+    confirmed_at: Moment
+    receipt: Annotated[
+        str,
+        Field(
+            description="Proof of consent: a JWS (ES256, typ consent-receipt+jws) to keep; its key is in "
+            "/.well-known/jwks.json.",
+            examples=[
+                "eyJhbGciOiJFUzI1NiIsImtpZCI6InNpZ25pbmctMSIsInR5cCI6ImNvbnNlbnQtcmVjZWlwdCtqd3MifQ.e30.c2ln"
+            ],
+        ),
+    ]
+
+
+class OptInUnsubscribed(Given):
+    status: Literal["unsubscribed"]
+    mobile: Annotated[str, Field(description="Masked.", examples=["+1•••••23"])]

@@ -1,0 +1,190 @@
+"""What callers send and get about one-time codes."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from otp_service.core.challenge import DeliveryStatus, Status
+from otp_service.core.limits import network
+from otp_service.core.messages import is_locale_tag
+from otp_service.web.models import (
+    EXAMPLE_ID,
+    Binding,
+    ChallengeId,
+    Code,
+    Given,
+    Moment,
+    Purpose,
+    Seconds,
+    Sent,
+    VerifiesBody,
+)
+
+
+def _address(value: str) -> str:
+    try:
+        network(value)
+    except ValueError:
+        raise ValueError("must be an IPv4 or IPv6 address") from None
+    return value
+
+
+def _locale(value: str) -> str:
+    if not is_locale_tag(value):
+        raise ValueError("must be a language tag such as en or pt-BR")
+    return value
+
+
+class CodeRequestBody(Sent):
+    to: Annotated[
+        Annotated[str, Field(min_length=1, max_length=40)] | None,
+        Field(
+            description="Where the code goes: a number in international form. Spaces, dashes, dots and parentheses are "
+            "layout. Required wherever an SMS is sent.",
+            examples=["+14155550123"],
+        ),
+    ] = None
+    purpose: Purpose
+    channel: Annotated[
+        Literal["sms", "auto"],
+        Field(
+            description="How it goes there. `auto` needs `subject`, and picks by the operator's order: where the "
+            "person has a confirmed authenticator app, nothing is sent, and /otp/verify takes the app's code. What has "
+            "a `context` goes by SMS, which can show it."
+        ),
+    ] = "sms"
+    subject: Annotated[
+        str | None,
+        Field(
+            pattern="^[\\x21-\\x7e]{1,128}$",
+            description="The caller's own opaque id of the person, exactly as given: wrong codes are counted for it. "
+            "Without it the number stands for the person.",
+            examples=["user-4711"],
+        ),
+    ] = None
+    binding: Binding | None = None
+    locale: Annotated[
+        Annotated[str, Field(max_length=35), AfterValidator(_locale)] | None,
+        Field(
+            description="The language of the message; the nearest there is serves.",
+            examples=["pt-BR"],
+        ),
+    ] = None
+    client_ip: Annotated[
+        Annotated[str, Field(max_length=45), AfterValidator(_address)] | None,
+        Field(
+            description="The end user's address as the caller knows it: sends are limited for it (/32, /64).",
+            examples=["203.0.113.7"],
+        ),
+    ] = None
+    client_ref: Annotated[
+        str | None,
+        Field(
+            pattern="^[A-Za-z0-9._:-]{1,64}$",
+            description="The caller's own mark, handed back by GET /otp/{challenge_id}.",
+            examples=["checkout-17"],
+        ),
+    ] = None
+    context: Annotated[
+        dict[str, str] | None,
+        Field(
+            max_length=8,
+            description="What the message shows besides: `amount` and `payee` for the purpose payment, nothing for "
+            "others.",
+            examples=[{"amount": "19.90 EUR", "payee": "Acme Books"}],
+        ),
+    ] = None
+
+
+class VerifyBody(VerifiesBody):
+    challenge_id: ChallengeId
+    code: Code
+
+
+class ChallengeBody(Sent):
+    challenge_id: ChallengeId
+
+
+class Delivery(Given):
+    status: Annotated[
+        DeliveryStatus,
+        Field(
+            description="`none`: an authenticator app has the code, nothing is sent. "
+            "`accepted`: the site took it, which is no receipt of the phone, or the person had the code. "
+            "`failed`: it provably never left, or (reason `reported_by_site`) the site says later that its gateway "
+            "failed; resend. `unknown`: it may or may not have gone out; nothing is sent again by itself, and the "
+            "site's outbox may still tell."
+        ),
+    ]
+    reason: Annotated[str | None, Field(description="Why, where known.", examples=["timeout"])] = (
+        None
+    )
+
+
+class Challenge(Given):
+    challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    status: Literal["pending"]
+    purpose: Annotated[str, Field(examples=["login"])]
+    channel: Annotated[
+        str,
+        Field(
+            description="`sms`, or `totp`: the person reads the code off an app.", examples=["sms"]
+        ),
+    ]
+    to: Annotated[str | None, Field(description="Masked; null for `totp`.", examples=["+1•••••23"])]
+    expires_at: Moment
+    expires_in: Seconds
+    resend_in: Annotated[
+        int | None,
+        Field(
+            description="Seconds until a resend may pass; null when it can't any more.",
+            examples=[30],
+        ),
+    ]
+    sends_remaining: Annotated[int, Field(ge=0, examples=[4])]
+    attempts_remaining: Annotated[int, Field(ge=0, examples=[5])]
+    delivery: Delivery
+
+
+class Verification(Given):
+    verified: Literal[True]
+    challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    purpose: Annotated[str, Field(examples=["login"])]
+    subject: Annotated[str | None, Field(examples=["user-4711"])]
+    method: Annotated[str, Field(description="`sms` or `totp`.", examples=["sms"])]
+    amr: Annotated[
+        list[str],
+        Field(
+            description="RFC 8176: `sms`, or `otp` for an authenticator app.", examples=[["sms"]]
+        ),
+    ]
+    verified_at: Moment
+    proof: Annotated[
+        str,
+        Field(
+            description="As wished by proof_format: opaque and redeemed once at /proofs/introspect, or a signed JWT.",
+            examples=["otpp_1f" + "x" * 43],
+        ),
+    ]
+    proof_expires_in: Seconds
+
+
+class Canceled(Given):
+    challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    status: Literal["canceled"]
+    ended_at: Moment
+
+
+class ChallengeStanding(Given):
+    challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
+    status: Status
+    purpose: Annotated[str, Field(examples=["login"])]
+    channel: Annotated[str, Field(examples=["sms"])]
+    client_ref: Annotated[str | None, Field(examples=["checkout-17"])]
+    created_at: Moment
+    expires_at: Moment
+    expires_in: Seconds
+    ended_at: Moment | None
+    attempts_remaining: Annotated[int, Field(ge=0, examples=[5])]
+    sends_remaining: Annotated[int, Field(ge=0, examples=[4])]
+    delivery: Delivery

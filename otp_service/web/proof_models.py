@@ -1,0 +1,78 @@
+"""What callers send and get about proofs."""
+
+from typing import Annotated
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from otp_service.web.models import EXAMPLE_ID, Binding, Given, Purpose, Sent
+
+
+class IntrospectBody(Sent):
+    proof: Annotated[
+        str,
+        Field(
+            pattern="^[A-Za-z0-9._-]{1,4096}$",
+            description="As given by a verification. One of format jwt is not recorded, so never active here.",
+            examples=["otpp_1f9b2c…".replace("…", "x" * 40)],
+        ),
+    ]
+    purpose: Annotated[
+        Purpose | None, Field(description="What it must be for; anything by default.")
+    ] = None
+    binding: Annotated[
+        Binding | None,
+        Field(
+            description="What it must be bound to: as given at the verification, and nothing where nothing was given."
+        ),
+    ] = None
+
+
+class Introspection(Given):
+    @model_serializer(mode="wrap")
+    def _only_what_is_known(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """An inactive proof answers `{"active": false}` and nothing else (RFC 7662 section 2.2)."""
+        return {name: value for name, value in dump(self).items() if value is not None}
+
+    active: Annotated[
+        bool,
+        Field(
+            description="False for unknown, spent, expired, foreign and wrongly purposed or bound proofs alike."
+        ),
+    ]
+    iss: Annotated[
+        str | None, Field(description="OTP_ISSUER.", examples=["https://otp.example.com"])
+    ] = None
+    aud: Annotated[
+        str | None, Field(description="The caller that may redeem it.", examples=["payments"])
+    ] = None
+    jti: Annotated[
+        str | None, Field(description="Of this proof alone.", examples=["5d41402abc4b2a76b9719d91"])
+    ] = None
+    client_id: Annotated[
+        str | None,
+        Field(
+            description="The caller that verified: `sub` is its name of the person. Compare it where others may vouch.",
+            examples=["shop"],
+        ),
+    ] = None
+    sub: Annotated[
+        str | None, Field(description="The subject, if one was given.", examples=["user-4711"])
+    ] = None
+    purpose: Annotated[str | None, Field(examples=["login"])] = None
+    binding: Annotated[
+        str | None,
+        Field(
+            description="base64url(SHA-256(binding)), if it is bound.",
+            examples=["LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ"],
+        ),
+    ] = None
+    challenge_id: Annotated[str | None, Field(examples=[EXAMPLE_ID])] = None
+    method: Annotated[
+        str | None, Field(description="sms, totp, recovery_code or device.", examples=["sms"])
+    ] = None
+    amr: Annotated[list[str] | None, Field(examples=[["sms"]])] = None
+    auth_time: Annotated[int | None, Field(description="Unix seconds.", examples=[1795435200])] = (
+        None
+    )
+    iat: Annotated[int | None, Field(description="Unix seconds.", examples=[1795435200])] = None
+    exp: Annotated[int | None, Field(description="Unix seconds.", examples=[1795435320])] = None
