@@ -226,6 +226,7 @@ async def test_the_same_key_gives_the_same_challenge_and_the_same_proof(service:
 
 
 async def test_an_app_removed_in_between_is_told_and_costs_nothing(service: Service) -> None:
+    """B10: what was bound to the challenge is gone, and its code with it."""
     factor_id, app = await confirmed(service)
     challenge = await challenged(service)
     await service.http.delete(f"/factors/{factor_id}")

@@ -536,3 +536,27 @@ async def test_with_durability_fsync_the_whole_flow_works(
             client.config_set("appendonly", "no")
         other = await service.post("/otp/request", to=number(1), purpose="login")
         are_unavailable([other])
+
+
+# --- Clocks ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_clock_that_is_set_forward_ends_codes_early(service: Service) -> None:
+    """X21: the safe side."""
+    challenge = await service.request()
+    code = service.code()
+    service.advance(3600)
+    assert (await service.verify(challenge, code)).json()["code"] == "challenge_expired"
+
+
+async def test_a_clock_that_is_set_back_gives_no_code_a_longer_life(service: Service) -> None:
+    """X22: a challenge of the future is over, also when the clock has come near its beginning again."""
+    challenge = await service.request()
+    code = service.code()
+    service.advance(-3600)
+    assert (await service.look(challenge))["status"] == "expired"
+    assert (await service.verify(challenge, code)).json()["code"] == "challenge_expired"
+    service.advance(3500)
+    assert (await service.verify(challenge, code)).json()["code"] == "challenge_expired"
+    service.advance(101)  # and who set it right again within the code's life has lost nothing
+    assert (await service.verify(challenge, code)).status_code == 200

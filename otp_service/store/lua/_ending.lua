@@ -2,8 +2,13 @@
 --
 -- `live` is the subject's pointer for the challenge's purpose and binding, "<id>|<opened_at>|<expires_at>": a newer
 -- request moves it, and in that moment the older challenge is over, whatever its own hash still says.
+--
+-- A challenge of the future is over too: then Redis' clock was set back, and its life would be longer than it was given.
+local SET_BACK_MS = 5 * 1000
+
 local function ending(challenge, live, id, now)
   if challenge.status ~= 'pending' then return challenge.status, tonumber(challenge.ended_at) end
+  if now < challenge.opened_at - SET_BACK_MS then return 'expired', now end
   if now >= tonumber(challenge.expires_at) then return 'expired', tonumber(challenge.expires_at) end
   local newest, opened_at = string.match(live or '', '^([^|]*)|(%d+)|')
   if newest ~= id then return 'replaced', tonumber(opened_at or now) end
