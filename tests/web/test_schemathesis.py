@@ -27,7 +27,7 @@ CONFIGURATION = """
 expected-statuses = ["2xx", "400", "404", "409", "410", "422", "429"]
 
 [[operations]]
-include-operation-id = ["cancelChallenge", "getChallenge", "introspectProof"]
+include-operation-id = ["cancelChallenge", "getChallenge"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "410", "429"]
 """
 
