@@ -7,6 +7,7 @@ DATA_DIR     ?= .dev
 BIN  := .venv/bin
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 DEV  := .venv/.installed-dev
 TEST := .venv/.installed-test
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -35,9 +36,9 @@ lint: $(TEST)  ## format, lint, types, import rules, messages, container files
 unit: $(TEST)  ## the tests
 ifeq ($(CHROMIUM),)
 	@echo "No chromium here: the tests of pages are left out. Install it to run them, as .ci/run does."
-	$(BIN)/python -m pytest -m "not browser"
+	$(PYTEST) -m "not browser"
 else
-	$(BIN)/python -m pytest
+	$(PYTEST)
 endif
 
 bench: $(TEST)  ## measure, print ratios, write bench/results/

@@ -34,12 +34,12 @@ from otp_service.cli import valkey
 from otp_service.cli.ports import listen
 from otp_service.core.challenge import (
     ChallengeAddress,
-    challenge_id_for,
+    lasting_id_for,
     new_handle,
     subject_address,
 )
+from otp_service.core.envelopes import seed_of
 from otp_service.core.seal import seal
-from otp_service.flows.factors import seed_place
 from otp_service.settings import load
 from otp_service.store.factors import Factors, NewFactor
 from otp_service.store.scripts import Scripts
@@ -77,13 +77,13 @@ class Apps:
 
         async def one(subject: str, seed: bytes) -> None:
             address = subject_address(ring, machine.CALLER, f"subject:{subject}")
-            factor_id = challenge_id_for(ring, address, new_handle())
+            factor_id = lasting_id_for(ring, address, new_handle(ring))
             text = b32encode(seed).decode()
             await factors.bring(
                 ChallengeAddress(factor_id, address),
                 NewFactor(
                     caller=machine.CALLER, name="bench", about="", algorithm="SHA1", digits=6,
-                    seed=seal(ring, text, belongs_to=seed_place(machine.CALLER, address, factor_id)),
+                    seed=seal(ring, text, belongs_to=seed_of(address, factor_id)),
                 ),
                 step_ms=10**12,
             )  # fmt: skip

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -23,7 +23,6 @@ from otp_service.core.audit import Act, Detail, checked_reason
 from otp_service.core.challenge import ChallengeAddress, subject_address
 from otp_service.core.seeds import Seed, SeedRefused
 from otp_service.errors import TooManyFactors, Unavailable
-from otp_service.flows.seed_transfer import LeftBehind, SeedTransfer
 from otp_service.settings import Settings
 from otp_service.store.callers import Callers
 from otp_service.store.factors import Factors
@@ -31,6 +30,11 @@ from otp_service.store.proofs import FactorProof
 from otp_service.store.scripts import Scripts
 
 app = typer.Typer(no_args_is_help=True, help="Authenticators: bring, take along, take away.")
+if (
+    TYPE_CHECKING
+):  # flows count in metrics, which must not be there before `serve` says where they are kept
+    from otp_service.flows.seed_transfer import LeftBehind
+
 T = TypeVar("T")
 
 AT_ONCE = 16
@@ -103,7 +107,7 @@ def export_seeds(
         handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
-    left = [each for each in found if isinstance(each, LeftBehind)]
+    left = [each for each in found if not isinstance(each, Seed)]
     for each in left:
         typer.echo(f"left behind {each.factor_id}: {each.reason}", err=True)
     typer.echo(f"{len(seeds)} written, {len(left)} left behind", err=True)
@@ -145,6 +149,8 @@ async def _bring(
     settings: Settings, factors: Factors, caller: str, rows: list[tuple[int, Seed]]
 ) -> tuple[int, list[tuple[int, SeedRefused]]]:
     """Return how many are new, and which rows had no room."""
+    from otp_service.flows.seed_transfer import SeedTransfer
+
     ring = settings.ring()
     transfer = SeedTransfer(keyring=lambda: ring, factors=factors)
     full: list[tuple[int, SeedRefused]] = []
@@ -167,7 +173,9 @@ async def _bring(
     return brought, full
 
 
-async def _collect(settings: Settings, factors: Factors, caller: str) -> list[Seed | LeftBehind]:
+async def _collect(settings: Settings, factors: Factors, caller: str) -> "list[Seed | LeftBehind]":
+    from otp_service.flows.seed_transfer import SeedTransfer
+
     ring = settings.ring()
     transfer = SeedTransfer(keyring=lambda: ring, factors=factors)
     return [found async for found in transfer.all_of(caller)]

@@ -32,7 +32,6 @@ from otp_service.core.keyring import (
 )
 from otp_service.errors import Unavailable
 from otp_service.flows import resealing
-from otp_service.flows.rotation import needed_seconds, promotable_seconds
 from otp_service.settings import Settings
 from otp_service.store.callers import Callers
 from otp_service.store.lasting import Lasting
@@ -82,6 +81,8 @@ def add(kind: Annotated[Kind, typer.Argument(help="What the key is for.")], file
 
     The first of its kind, in a ring of an earlier version, is active at once: nothing else can be.
     """
+    from otp_service.flows.rotation import promotable_seconds
+
     ring = ring_file.read(file, incomplete=True)
     kids = [entry["kid"] for entry in ring["keys"] if entry["kind"] == kind]
     if kind is Kind.NAME and kids:
@@ -116,6 +117,8 @@ def promote(
     A key that was added too recently is refused: what it makes would be refused by processes that have not read it, and
     what it signs by consumers whose copy of /.well-known/jwks.json is older than the key.
     """
+    from otp_service.flows.rotation import promotable_seconds
+
     ring = ring_file.read(file)
     entry = ring_file.find(ring, kid)
     if entry["state"] != State.VERIFY:
@@ -185,6 +188,8 @@ def _record(act: Act, entry: dict[str, str]) -> None:
 
 
 def _reasons_to_stay(ring: dict[str, Any], entry: dict[str, str]) -> list[str]:
+    from otp_service.flows.rotation import needed_seconds
+
     kind, kid = Kind(entry["kind"]), entry["kid"]
     if "replaced_at" not in entry:
         return []  # it has never made anything

@@ -1,6 +1,8 @@
 """The service starts with what the operator meant, or it says which setting it can't."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -382,3 +384,10 @@ def test_every_setting_has_a_description_and_every_text_a_bound() -> None:
         if field.annotation in (int, float):
             assert {Ge, Le} <= {type(bound) for bound in field.metadata}, name
     assert MaxLen in {type(bound) for bound in FIELDS["wsms_sender"].metadata}
+
+
+def test_the_command_line_brings_no_metrics_before_serve_has_said_where_they_are_kept() -> None:
+    """Else /metrics stays empty: prometheus_client looks at PROMETHEUS_MULTIPROC_DIR once, when it is imported."""
+    look = "import sys, otp_service.cli; print('prometheus_client' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -196,7 +196,7 @@ def live(talk: Talk, sandbox: Sandbox, trail: Trail, credential: str) -> None:
     for _ in range(2):
         proof = talk.post("/otp/verify", {"Idempotency-Key": KEY}, **check, code=typed)["proof"]
     talk.post("/otp/verify", **check, code=code)
-    assert talk.post("/proofs/introspect", proof=proof)["sub"] == SUBJECT
+    assert talk.post("/proofs/introspect", proof=proof, binding=BINDING)["sub"] == SUBJECT
     talk.post("/proofs/introspect", proof=proof)
     # Alive at the end, with a code that is still good; one exhausted; one canceled; one resent and looked at
     request(1, **personal | {"binding": "another"})
