@@ -5,7 +5,8 @@ Each entry carries an HMAC, under a key that Redis never has, over itself and ov
 changed, removed or made by somebody without the key breaks the chain; entries that retention has taken from its
 beginning do not, since the oldest one left says how old the one before it was.
 
-People are in it as the keyed fingerprint by which Redis knows them, never by number or name.
+People are in it as a keyed fingerprint of its own (`person`), which no rotation changes and no name of a key in Redis
+leads to; never by number or name.
 """
 
 import hmac
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
+from otp_service.core.challenge import SubjectAddress, fingerprint
 from otp_service.core.keyring import Key, Keyring, Kind
 
 MAX_REASON = 200
@@ -78,7 +80,7 @@ class Entry:
         number: 1 for the first ever written.
         by: `operator:<user>@<host>` or `caller:<name>`.
         caller: Whom it concerns, or "".
-        subject: The pseudonym of the person it concerns, or "".
+        subject: The fingerprint of the person it concerns, or "".
         reason: In the words of who did it, or "".
         after: Id and HMAC of the entry before, separated by a space; "" for the first.
         kid: Of the key that made `mac`.
@@ -220,6 +222,11 @@ def moment(entry_id: str) -> int:
     """Return the Unix milliseconds in an entry's id; 0 where there is none."""
     ms = entry_id.partition("-")[0]
     return int(ms) if ms.isascii() and ms.isdigit() else 0
+
+
+def person(keyring: Keyring, subject: SubjectAddress) -> str:
+    """Return 32 hex digits by which the log knows a person, also after every rotation."""
+    return fingerprint(keyring.active(Kind.NAME), "audit-person/v1", subject.pseudonym)
 
 
 def checked_reason(text: str, *, not_naming: str | None = None) -> str:

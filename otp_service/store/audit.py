@@ -5,7 +5,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from otp_service.core.audit import Act, Detail, Entry, Tip, next_entry
+from otp_service.core.audit import Act, Detail, Entry, Tip, next_entry, person
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.keyring import Keyring
 from otp_service.errors import Unavailable
@@ -57,7 +57,7 @@ class Audit:
             act: What is about to be done.
             by: `operator:<user>@<host>` or `caller:<name>`.
             caller: Whom it concerns.
-            subject: The person it concerns; only the pseudonym is kept.
+            subject: The person it concerns; only a fingerprint is kept.
             reason: As `core.audit.checked_reason` gives it.
             details: What else; see `core.audit.Detail`.
 
@@ -74,7 +74,7 @@ class Audit:
                 act=act,
                 by=by,
                 caller=caller,
-                subject=subject.pseudonym if subject else "",
+                subject=person(self._keyring(), subject) if subject else "",
                 reason=reason,
                 details=named,
             )

@@ -30,7 +30,9 @@ Number = Annotated[
 
 
 def _one_of(*names: str, example: JsonDict) -> ConfigDict:
-    one: list[JsonValue] = [{"required": [name]} for name in names]
+    one: list[JsonValue] = [
+        {"required": [name], "properties": {name: {"type": "string"}}} for name in names
+    ]
     return ConfigDict(json_schema_extra={"oneOf": one, "examples": [example]})
 
 

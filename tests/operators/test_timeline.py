@@ -7,6 +7,7 @@ import pyotp
 import pytest
 import redis
 
+from otp_service.core.audit import person
 from otp_service.core.challenge import subject_address
 from otp_service.core.timeline import Happening
 from otp_service.store import keys
@@ -324,9 +325,10 @@ async def test_every_look_is_audited_before_it_is_answered(
 
     told = await audited(run, "--act", "timeline.read")
 
-    person = subject_address(service.settings.ring(), "shop", "subject:user-1").pseudonym
+    ring = service.settings.ring()
+    known_as = person(ring, subject_address(ring, "shop", "subject:user-1"))
     assert {entry["by"] for entry in told} == {"caller:shop"}
-    assert [entry["subject"] for entry in told][::2] == [person, person]
+    assert [entry["subject"] for entry in told][::2] == [known_as, known_as]
     assert [entry["details"] for entry in told] == [
         {"sought_by": "subject"},
         {"sought_by": "number"},

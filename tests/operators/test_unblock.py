@@ -7,6 +7,7 @@ import pyotp
 import pytest
 import redis
 
+from otp_service.core.audit import person
 from otp_service.core.challenge import subject_address
 from otp_service.store import keys
 from tests.conftest import TO, Service, Starter
@@ -56,7 +57,7 @@ async def test_a_freed_person_can_log_in_and_it_is_audited_and_told(
     assert (entry["by"], entry["caller"], entry["subject"]) == (
         "caller:shop",
         "shop",
-        address.pseudonym,
+        person(strict.settings.ring(), address),
     )
     assert (entry["reason"], entry["details"]) == (REASON, {"factor": "sms"})
     assert "user-1" not in json.dumps(entry)
