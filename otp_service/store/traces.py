@@ -11,6 +11,7 @@ from typing import Any
 
 from otp_service.core.challenge import BUCKETS, ChallengeAddress, DeliveryStatus, address_of
 from otp_service.core.keyring import Keyring
+from otp_service.errors import Unavailable
 from otp_service.store import keys
 from otp_service.store.scripts import Scripts
 
@@ -73,18 +74,30 @@ class Traces:
         self._scripts = scripts
 
     async def claim(self, keyring: Keyring, *, lease_ms: int) -> AsyncIterator[Trace]:
-        """Yield what is due; whatever is not put off or forgotten within the lease is due again. Raises Unavailable."""
+        """
+        Yield what is due; whatever is not put off or forgotten within the lease is due again.
+
+        Raises:
+            Unavailable: nothing could be looked at. A node that is away hides only its own.
+        """
+        faults = []
         for bucket in range(BUCKETS):
-            answer = await self._scripts.run(
-                "claim_due",
-                [keys.traces(bucket)],
-                {"lease_ms": lease_ms, "count": CLAIMED_AT_ONCE},
-            )
+            try:
+                answer = await self._scripts.run(
+                    "claim_due",
+                    [keys.traces(bucket)],
+                    {"lease_ms": lease_ms, "count": CLAIMED_AT_ONCE},
+                )
+            except Unavailable as error:
+                faults.append(error)
+                continue
             for member in answer["members"]:
                 challenge_id, _, generation = str(member).rpartition(":")
                 address = address_of(keyring, challenge_id)
                 if address is not None:  # else of another ring; it ends with its list
                     yield Trace(address, int(generation))
+        if len(faults) == BUCKETS:
+            raise faults[0]
 
     async def open(self, trace: Trace) -> OpenTrace | Sending | None:
         """Return what a trace says, or None when it is gone. Raises Unavailable."""
