@@ -170,7 +170,7 @@ async def test_only_keyed_digests_of_credentials_are_stored(quiet: Service) -> N
     """N-042, E11: who reads Redis can call nothing; who writes to it can forge nothing without the key."""
     own = quiet.http.headers["authorization"].removeprefix("Bearer ")
     stored = json.loads(await redis(quiet).get("otp:caller:shop"))
-    secret = own.rpartition("_")[2]
+    secret = own.split("_", 3)[3]
 
     assert secret not in json.dumps(stored)
     (entry,) = stored["credentials"]

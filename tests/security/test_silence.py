@@ -306,7 +306,7 @@ def secrets_of(
     raw = [entry["secret"] for entry in json.loads(environment["OTP_KEYRING"])["keys"]]
     return {
         "the credential": credential.encode(),
-        "the credential's secret": credential.rpartition("_")[2].encode(),
+        "the credential's secret": credential.split("_", 3)[3].encode(),
         "the application password": PASSWORD.encode(),
         "the application password without spaces": PASSWORD.replace(" ", "").encode(),
         "the Basic credentials": f"otp:{PASSWORD}".encode(),
