@@ -10,6 +10,7 @@ Nothing is ever retried here: a script whose answer was late has run, and runnin
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -74,12 +75,12 @@ class Connection:
         return groups
 
     async def aclose(self) -> None:
+        """Close what is open. A server that does not answer to that is left alone: it never fails."""
         for client in (self.client, *self._sentinels):
-            await client.aclose()
-            if isinstance(client, Redis):
-                await (
-                    client.connection_pool.disconnect()
-                )  # redis-py leaves a pool open that it was given
+            with suppress(*FAULTS):
+                await client.aclose()
+                if isinstance(client, Redis):  # redis-py leaves a pool open that it was given
+                    await client.connection_pool.disconnect()
 
 
 def connect(
