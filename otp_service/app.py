@@ -218,6 +218,15 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             issuer=settings.issuer,
             algorithm=Algorithm(settings.proof_jwt_algorithm),
         )
+        worker = DeliveryWorker(
+            keyring=keyring,
+            deliveries=Deliveries(scripts, blocking, consumer=consumer),
+            hashes=hashes,
+            catalogue=catalogue,
+            channel=channel,
+            tracing=tracing,
+            concurrency=settings.delivery_concurrency,
+        )
         codes = OneTimeCodes(
             policy=policy,
             keyring=keyring,
@@ -225,6 +234,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             hashes=hashes,
             catalogue=catalogue,
             channel=channel,
+            hands=worker,
             proofs=proofs,
             wanted=events.wanted,
         )
@@ -308,15 +318,6 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
             is_hook_token=lambda token: is_hook_token(keyring(), token),
             readiness=readiness,
-        )
-        worker = DeliveryWorker(
-            keyring=keyring,
-            deliveries=Deliveries(scripts, blocking, consumer=consumer),
-            hashes=hashes,
-            catalogue=catalogue,
-            channel=channel,
-            tracing=tracing,
-            concurrency=settings.delivery_concurrency,
         )
         relay = EventRelay(
             keyring=keyring,

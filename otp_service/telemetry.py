@@ -87,8 +87,17 @@ BREAKER_OPEN = Gauge(
 )
 
 
-def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send every log of the process, ours and the libraries', to one stream as JSON lines."""
+def configure_logging(
+    level: str = "INFO", stream: TextIO | None = None, *, lasting: bool = True
+) -> None:
+    """
+    Send every log of the process, ours and the libraries', to one stream as JSON lines.
+
+    Args:
+        level: The lowest that is written.
+        stream: Standard output unless given.
+        lasting: Whether this holds until the process ends: a logger then asks only once how it is to write.
+    """
     out = stream or sys.stdout
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -105,7 +114,7 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(out),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=lasting,
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(

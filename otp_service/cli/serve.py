@@ -1,6 +1,7 @@
 """`otp-service serve`, `worker`, `healthcheck` and `openapi`: what containers and service managers run."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -35,6 +36,7 @@ def serve(
         # Before prometheus_client is imported: it reads this once. Every process writes there, the admin port sums up.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
         _check(settings)
+        _take_turns()
         _serve_metrics(settings)
         _run_uvicorn(settings, fd)
 
@@ -45,6 +47,7 @@ def worker() -> None:
     with tempfile.TemporaryDirectory(prefix="otp-metrics-") as directory:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
         _check(settings)
+        _take_turns()
         _serve_metrics(settings)
         from otp_service.telemetry import configure_logging
 
@@ -80,7 +83,7 @@ def _check(settings: Settings) -> None:
     from otp_service.app import check
     from otp_service.telemetry import configure_logging
 
-    configure_logging("ERROR")
+    configure_logging("ERROR", lasting=False)
     try:
         asyncio.run(check(settings))
     except SettingsError as error:
@@ -137,6 +140,19 @@ def _run_uvicorn(settings: Settings, fd: int | None) -> None:
     server.run(sockets=sockets)
     if not server.started:
         raise typer.Exit(1)
+
+
+def _take_turns() -> None:
+    """
+    Let a thread that wakes wait until the one that runs has used up its turn of a few milliseconds (sched(7)).
+
+    A hash that is interrupted goes on with a cold cache, and so does whoever interrupted it. On busy cores the answers
+    that hash nothing wait a little, come several at a time, and all of it together costs a tenth less (`make bench`).
+    What the service starts from here on inherits it.
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _inherited(fd: int) -> socket.socket:

@@ -4,12 +4,16 @@ The delivery worker: take a job, draw the code now, store its digest, hand it ov
 A code exists in clear only inside `_send`, between drawing and handing over. The queue holds ids, so a job that was
 never begun can be taken by anybody; begin_send.lua lets exactly one worker pass for each generation, so whatever dies
 afterwards leaves `unknown` behind and never a second SMS.
+
+A process that opens a challenge takes the queue's next job along when its own worker has a hand free (`Hands`): that is
+the same job in the same queue, held as if it had been read, without asking Redis twice more.
 """
 
 import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import structlog
 
@@ -35,6 +39,17 @@ BLOCK_MS = 1000
 IDLE_MS = 15_000  # a job left for so long belonged to a worker that died
 SWEEP_SECONDS = 5.0
 MARGIN_SECONDS = 5.0  # between the channel's deadline and taking a send for lost
+
+
+class Hands(Protocol):
+    """Who can begin with a job at once."""
+
+    @property
+    def free(self) -> str:
+        """The name of a consumer that can; "" when none can."""
+
+    def take_along(self, job: Job, send: Send | None) -> None:
+        """Begin with a job that this consumer holds; `send` is what it needs where that is known."""
 
 
 class DeliveryWorker:
@@ -70,6 +85,7 @@ class DeliveryWorker:
 
     async def start(self) -> None:
         """Begin to read the queues."""
+        self._stopping.clear()
         groups = self._deliveries.reading_groups
         self._loops = [asyncio.create_task(self._read(group)) for group in groups]
         self._loops.append(asyncio.create_task(self._sweep()))
@@ -110,21 +126,33 @@ class DeliveryWorker:
                 async with asyncio.timeout(SWEEP_SECONDS):
                     await self._stopping.wait()
 
+    @property
+    def free(self) -> str:
+        idle = bool(self._loops) and not self._stopping.is_set() and not self._free.locked()
+        return self._deliveries.consumer if idle else ""
+
+    def take_along(self, job: Job, send: Send | None) -> None:
+        if not self._stopping.is_set():  # else somebody's sweep finds it
+            self._begin(job, send)
+
     def _take(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            name = f"{job.queue}/{job.message_id}"
-            if name in self._unbegun or any(task.get_name() == name for task in self._sends):
-                continue  # a sweep found what this very worker is still sending
-            self._unbegun[name] = job
-            task = asyncio.create_task(self._handle(name, job), name=name)
-            self._sends.add(task)
-            task.add_done_callback(self._sends.discard)
+            self._begin(job)
 
-    async def _handle(self, name: str, job: Job) -> None:
+    def _begin(self, job: Job, send: Send | None = None) -> None:
+        name = f"{job.queue}/{job.message_id}"
+        if name in self._unbegun or any(task.get_name() == name for task in self._sends):
+            return  # a sweep found what this very worker is still sending
+        self._unbegun[name] = job
+        task = asyncio.create_task(self._handle(name, job, send), name=name)
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
+
+    async def _handle(self, name: str, job: Job, send: Send | None) -> None:
         async with self._free:
             self._unbegun.pop(name, None)
             try:
-                await self.deliver(job)
+                await self.deliver(job, send)
             except Unavailable as error:
                 # The job stays pending; whoever sweeps next finds it, or finds `sending` and calls it unknown.
                 log.warning(
@@ -133,9 +161,13 @@ class DeliveryWorker:
             except Exception:
                 log.exception("delivery.fault", challenge_id=job.challenge_id)
 
-    async def deliver(self, job: Job) -> None:
+    async def deliver(self, job: Job, send: Send | None = None) -> None:
         """
         Do one job.
+
+        Args:
+            job: Held by this worker.
+            send: What it needs, if that is known; else Redis is asked. What has changed since, the fence sees.
 
         Raises:
             Unavailable: Redis; nothing was sent, or what was sent will be called unknown.
@@ -146,7 +178,7 @@ class DeliveryWorker:
                 raise Unavailable("of a key that this process does not know; it may be behind")
             await self._deliveries.discard(job)
             return
-        taken = await self._deliveries.take(job, address)
+        taken = send or await self._deliveries.take(job, address)
         match taken:
             case Dropped(reason):
                 DROPPED_JOBS.labels(reason).inc()
@@ -154,9 +186,11 @@ class DeliveryWorker:
             case InProgress():
                 pass
             case Send():
-                await self._send(job, address, taken)
+                begun = await self._send(job, address, taken)
+                if not begun and send:
+                    await self.deliver(job)  # to learn what became of it, and settle that
 
-    async def _send(self, job: Job, address: ChallengeAddress, send: Send) -> None:
+    async def _send(self, job: Job, address: ChallengeAddress, send: Send) -> bool:
         keyring = self._keyring()
         try:
             destination = Destination.open(keyring, send.sealed, job.challenge_id)
@@ -187,7 +221,7 @@ class DeliveryWorker:
             trace=self._trace(keyring, job, destination.to),
         ):
             DROPPED_JOBS.labels("lost_race").inc()
-            return
+            return False
         outcome = Outcome(DeliveryStatus.UNKNOWN, "internal")
         try:
             outcome = await self._channel.deliver(
@@ -207,6 +241,7 @@ class DeliveryWorker:
         )
         look_ms = self._tracing.look_ms(outcome.status)
         await self._deliveries.settle(job, address, outcome.status, outcome.reason, look_ms=look_ms)
+        return True
 
     def _trace(self, keyring: Keyring, job: Job, to: str) -> NewTrace | None:
         if not self._tracing.on:

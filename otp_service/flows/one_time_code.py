@@ -44,6 +44,7 @@ from otp_service.errors import (
     Refusal,
     Unavailable,
 )
+from otp_service.flows.delivery import Hands
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.proofs import PendingProof, ProofMaking
 from otp_service.flows.send_limits import send_limits, served_recipient
@@ -55,6 +56,7 @@ from otp_service.store.challenges import (
     View,
     ended,
 )
+from otp_service.store.deliveries import Send
 from otp_service.store.limits import ChargedLimit, WindowState
 from otp_service.telemetry import CHALLENGES
 
@@ -145,6 +147,7 @@ class OneTimeCodes:
     The story of a one-time code.
 
     Args:
+        hands: Who delivers in this process, if anybody does.
         wanted: Whether a caller's webhooks are told of challenges.
         clock: Any steady clock, for the ceiling of this process.
     """
@@ -158,6 +161,7 @@ class OneTimeCodes:
         hashes: HashPool,
         catalogue: Catalogue,
         channel: Channel,
+        hands: Hands,
         proofs: ProofMaking,
         wanted: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,
@@ -168,6 +172,7 @@ class OneTimeCodes:
         self._hashes = hashes
         self._catalogue = catalogue
         self._channel = channel
+        self._hands = hands
         self._proofs = proofs
         self._ceiling = Ceiling(policy.per_process)
         self._wanted = wanted
@@ -220,9 +225,11 @@ class OneTimeCodes:
         )
         limits = self._limits(policy, caller, recipient, ask.client_ip)
         with self._headroom():
-            opened = await self._challenges.open(new, limits)
+            opened = await self._challenges.open(new, limits, taker=self._hands.free)
         if opened is None:
             return await self._issued_before(address, caller, recipient)
+        if opened.job is not None:
+            self._hands.take_along(opened.job, _send(new, opened))
         CHALLENGES.labels(ask.purpose, "opened").inc()
         log.info("challenge.opened", caller=caller, challenge_id=challenge_id, purpose=ask.purpose)
         return self._issued(address, recipient.masked, opened)
@@ -472,6 +479,22 @@ def _address(keyring: Keyring, challenge_id: str) -> ChallengeAddress:
     if address is None:
         raise ChallengeNotFound
     return address
+
+
+def _send(new: NewChallenge, opened: Opened) -> Send | None:
+    """Return what the send of a new challenge's job needs; None when the job taken along is another's."""
+    if opened.job is None or opened.job.challenge_id != new.address.challenge_id:
+        return None
+    return Send(
+        caller=new.caller,
+        purpose=new.purpose,
+        binding=new.binding,
+        locale=new.locale,
+        digits=new.digits,
+        sealed=new.sealed,
+        expires_at=opened.expires_at,
+        now=opened.now,
+    )
 
 
 def _about(keyring: Keyring, sealed: str, challenge_id: str) -> About:

@@ -22,6 +22,7 @@ from otp_service.errors import (
     Unavailable,
 )
 from otp_service.store import keys
+from otp_service.store.deliveries import GROUP, Job
 from otp_service.store.guards import blocked, budget_fields
 from otp_service.store.limits import ChargedLimit, Limits, WindowState, limited
 from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
@@ -81,6 +82,7 @@ class Opened:
     attempts_left: int
     windows: Sequence[WindowState]
     next_ms: int
+    job: Job | None = None  # what was taken along off the queue: this challenge's, or an older one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +153,16 @@ class Challenges:
         self._queue_limit = queue_limit
         self._budget = budget_fields(budget)
 
-    async def open(self, new: NewChallenge, limits: Sequence[ChargedLimit]) -> Opened | None:
+    async def open(
+        self, new: NewChallenge, limits: Sequence[ChargedLimit], *, taker: str = ""
+    ) -> Opened | None:
         """
         Open a challenge if every limit passes, or return None if its id is there already.
+
+        Args:
+            new: The challenge.
+            limits: To be charged.
+            taker: The consumer of the delivery queue that takes its next job along; "": nobody does.
 
         Raises:
             RateLimited, SubjectBlocked, QuotaExceeded: and nothing was counted.
@@ -185,6 +194,8 @@ class Challenges:
                 "retention_ms": new.retention_ms,
                 "max_bindings": self._max_bindings,
                 "events": new.events,
+                "group": GROUP,
+                "taker": taker,
             },
         )
         if answer["verdict"] == "exists":
@@ -196,7 +207,7 @@ class Challenges:
                 caller=new.caller,
                 status=Status.REPLACED,
             )
-        return _opened(answer, purpose=new.purpose, attempts_left=new.max_attempts)
+        return _opened(answer, address, purpose=new.purpose, attempts_left=new.max_attempts)
 
     async def resend(
         self,
@@ -220,9 +231,8 @@ class Challenges:
             factor=FACTOR,
             args={"id": address.challenge_id, "caller": caller, "resend_id": resend_id},
         )
-        return _opened(
-            answer, purpose=answer["purpose"], attempts_left=int(answer["attempts_left"])
-        )
+        attempts_left = int(answer["attempts_left"])
+        return _opened(answer, address, purpose=answer["purpose"], attempts_left=attempts_left)
 
     async def reserve(
         self,
@@ -440,7 +450,10 @@ def _base(address: ChallengeAddress) -> list[str]:
     return [keys.challenge(address), keys.secret(address), keys.subject(address.subject)]
 
 
-def _opened(answer: Mapping[str, Any], *, purpose: str, attempts_left: int) -> Opened:
+def _opened(
+    answer: Mapping[str, Any], address: ChallengeAddress, *, purpose: str, attempts_left: int
+) -> Opened:
+    job = answer.get("job")
     return Opened(
         now=int(answer["now"]),
         purpose=purpose,
@@ -449,6 +462,7 @@ def _opened(answer: Mapping[str, Any], *, purpose: str, attempts_left: int) -> O
         attempts_left=attempts_left,
         windows=[WindowState.of(window) for window in answer["windows"] or []],
         next_ms=int(answer["next_ms"]),
+        job=Job.of(keys.queue(address.subject.bucket), job["message_id"], job) if job else None,
     )
 
 

@@ -1,7 +1,8 @@
 """Delivery jobs: a stream of ids in each bucket, one consumer group, and a fence before each send."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from otp_service.core.challenge import ChallengeAddress, DeliveryStatus
 from otp_service.store import keys
@@ -20,6 +21,11 @@ class Job:
     message_id: str
     challenge_id: str
     generation: int
+
+    @classmethod
+    def of(cls, queue: str, message_id: str, fields: Mapping[str, Any]) -> "Job":
+        """Return what an entry says: `id` and `generation`."""
+        return cls(queue, message_id, str(fields.get("id")), int(fields.get("generation", 0)))
 
     def age_ms(self, now: float) -> float:
         """How long it has been waiting. `now` in Unix seconds."""
@@ -60,9 +66,15 @@ class InProgress:
 
 
 class Deliveries:
-    """The queue as its workers see it."""
+    """
+    The queue as its workers see it.
+
+    Attributes:
+        consumer: This worker's name in the queue's group, nobody else's.
+    """
 
     def __init__(self, scripts: Scripts, blocking: Connection, *, consumer: str) -> None:
+        self.consumer = consumer
         self._scripts = scripts
         self._streams = Streams(
             scripts, blocking, names=keys.queues(), group=GROUP, consumer=consumer
@@ -229,12 +241,4 @@ def _trace_keys(job: Job, address: ChallengeAddress) -> list[str]:
 
 
 def _jobs(entries: Sequence[Entry]) -> list[Job]:
-    return [
-        Job(
-            entry.stream,
-            entry.entry_id,
-            str(entry.fields.get("id")),
-            int(entry.fields.get("generation", 0)),
-        )
-        for entry in entries
-    ]
+    return [Job.of(entry.stream, entry.entry_id, entry.fields) for entry in entries]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
@@ -478,12 +477,22 @@ def routes() -> list[BaseRoute]:
     ]
 
 
+class _Endpoint:
+    """The operations of one path, as plain ASGI: `Operation` answers what goes wrong, and the outer layers the rest."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._by_method = {operation.method: operation for operation in operations}
+        self.methods = list(self._by_method)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        operation = self._by_method["GET" if method == "HEAD" else method]
+        response = await operation(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
 def _route(path: str, operations: Sequence[Operation]) -> Route:
     """One route for a path, so that a 405 tells of all its methods."""
-    by_method = {operation.method: operation for operation in operations}
-
-    async def answer(request: Request) -> Response:
-        return await by_method["GET" if request.method == "HEAD" else request.method](request)
-
+    endpoint = _Endpoint(operations)
     kind = Pattern if "{" in path else Route
-    return kind(path, answer, methods=list(by_method), name=operations[0].name)
+    return kind(path, endpoint, methods=endpoint.methods, name=operations[0].name)

@@ -192,6 +192,18 @@ def test_the_worker_container_delivers_what_the_service_container_does_not(
     assert "delivery.settled" in output
 
 
+def test_a_thread_that_wakes_does_not_interrupt_a_hash(
+    stack: Stack, compose: dict[str, Any]
+) -> None:
+    """Every thread of the service takes its turn (SCHED_BATCH); `make bench` shows what it is worth."""
+    service = stack.start(compose["services"]["service"]["command"])
+    stack.until_healthy(service)
+
+    threads = [int(entry.name) for entry in Path(f"/proc/{service.pid}/task").iterdir()]
+
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
+
+
 def test_the_doctor_finds_nothing_to_refuse_in_the_composed_stack(stack: Stack) -> None:
     found = stack.run("doctor")
 

@@ -1,0 +1,156 @@
+"""
+The process that opens a challenge takes the queue's next job along, when its worker has a hand free.
+
+A gate before Redis keeps that process from reading the queue: what it sends then, it has taken along.
+"""
+
+import httpx
+import redis
+
+from otp_service.store import keys
+from tests.conftest import TO, Service, Starter
+from tests.reliability.conftest import Spawn
+from tests.reliability.harness import (
+    Gate,
+    Rule,
+    credential,
+    script,
+)
+from tests.reliability.test_crashes import (
+    asked,
+    delivery_of,
+    reads_jobs,
+    take_over,
+    the_person_can_go_on,
+    until,
+)
+
+Door = tuple[Gate, dict[str, str]]
+
+
+def let_nobody_read(door: Gate) -> Rule:
+    """No read of the queue reaches Redis. The first makes the group, so it may."""
+    return door.add(reads_jobs, "hold_before", skip=1, times=0)
+
+
+def waiting_jobs(valkey_url: str) -> int:
+    with redis.Redis.from_url(valkey_url) as client:
+        return sum(client.xlen(queue) for queue in keys.queues())
+
+
+async def test_a_code_leaves_without_a_read_of_the_queue(
+    start_service: Starter, gate: Door, valkey_url: str
+) -> None:
+    door, behind = gate
+    held = let_nobody_read(door)
+    service = await start_service(**behind)
+    await held.is_reached()
+
+    challenge = await service.request()
+
+    assert challenge["delivery"]["status"] == "accepted"
+    assert (await service.verify(challenge, service.code())).status_code == 200
+    assert waiting_jobs(valkey_url) == 0
+
+
+async def test_who_delivers_nothing_takes_nothing_along(
+    start_service: Starter, valkey_url: str
+) -> None:
+    """The control: the job stays for who does."""
+    service = await start_service(OTP_DELIVER="false")
+
+    challenge = await asked(service)
+
+    assert await delivery_of(service, challenge) == ("queued", None)
+    assert waiting_jobs(valkey_url) == 1
+    await service.rooms.worker.start()
+    assert await until(service, challenge, "accepted", "failed") == ("accepted", None)
+    await service.rooms.worker.stop()
+
+
+async def test_an_older_job_goes_first(start_service: Starter, gate: Door, valkey_url: str) -> None:
+    """One that came while nobody delivered; the newer one is left to who reads."""
+    door, behind = gate
+    held = let_nobody_read(door)
+    service = await start_service(**behind)
+    await held.is_reached()
+    front = await start_service(OTP_DELIVER="false")
+    service.http.headers.update(front.http.headers)
+    one = await asked(front, subject="ann", binding="one")
+
+    two = await asked(service, "+14155670123", subject="ann", binding="two")
+
+    assert await until(service, one, "accepted", "failed") == ("accepted", None)
+    assert await delivery_of(service, two) == ("queued", None)
+    door.release()
+    assert await until(service, two, "accepted", "failed") == ("accepted", None)
+    assert [len(service.sandbox.messages(to)) for to in (TO, "+14155670123")] == [1, 1]
+
+
+async def test_what_was_taken_along_by_a_process_that_died_is_sent_by_another(
+    start_service: Starter,
+    environment: dict[str, str],
+    gate: Door,
+    valkey_url: str,
+    spawn_server: Spawn,
+) -> None:
+    """X33: killed when the challenge is open and the job its own, before it knows."""
+    service = await start_service(OTP_DELIVER="false")
+    door, behind = gate
+    other = spawn_server(behind)
+    headers = await credential(environment)
+    service.http.headers.update(headers)
+    async with httpx.AsyncClient(base_url=other.url, headers=headers, timeout=30) as client:
+        first = await client.post(
+            "/otp/request",
+            json={"to": "+14155670123", "purpose": "login"},
+            headers={"Prefer": "wait=20"},
+        )
+        assert first.json()["delivery"]["status"] == "accepted", "the group is there"
+        held = door.add(script("begin_send"), "hold_before")
+        answer = await client.post("/otp/request", json={"to": TO, "purpose": "login"})
+        challenge = answer.json()
+        await held.is_reached()
+    other.kill()
+    await door.drop()
+
+    await take_over(service, valkey_url)
+
+    assert await until(service, challenge, "accepted", "failed", "unknown") == ("accepted", None)
+    assert len(service.sandbox.messages()) == 1
+    await the_person_can_go_on(service, challenge)
+    await service.rooms.worker.stop()
+
+
+async def test_a_challenge_canceled_on_the_way_is_not_sent_and_its_job_is_done(
+    start_service: Starter, gate: Door, valkey_url: str
+) -> None:
+    """The fence sees what has changed since the job was taken along, and says so at once."""
+    door, behind = gate
+    held = let_nobody_read(door)
+    service = await start_service(**behind | {"OTP_REDIS_TIMEOUT": "10"})
+    await held.is_reached()
+    front = await start_service(OTP_DELIVER="false")
+    service.http.headers.update(front.http.headers)
+    fence = door.add(script("begin_send"), "hold_before")
+    challenge = await asked(service)
+    await fence.is_reached()
+
+    await front.post("/otp/cancel", challenge_id=challenge["challenge_id"])
+    fence.released.set()
+
+    assert await until(front, challenge, "failed") == ("failed", "ended_before_sending")
+    assert waiting_jobs(valkey_url) == 0
+    assert service.sandbox.messages() == []
+
+
+async def test_a_queue_lost_under_our_feet_stops_no_code(service: Service, valkey_url: str) -> None:
+    """X07: with no group to take the job for, it is left to who reads, and makes the group."""
+    await service.request(to="+14155670123")
+    with redis.Redis.from_url(valkey_url) as client:
+        client.delete(*keys.queues())
+
+    challenge = await asked(service)
+
+    assert await until(service, challenge, "accepted", "failed") == ("accepted", None)
+    assert (await service.verify(challenge, service.code())).status_code == 200
