@@ -118,6 +118,8 @@ class DeliveryWorker:
         while not self._stopping.is_set():
             try:
                 self._take(await self._deliveries.claim_idle(idle_ms=IDLE_MS))
+                # Also what was taken along, or read, by a call whose answer got lost.
+                self._take(await self._deliveries.held())
             except Exception as error:
                 log.warning(
                     "delivery.sweep_failed", error=type(error).__name__, detail=_detail(error)

@@ -89,6 +89,10 @@ class Deliveries:
         """Return new jobs, at most one of each queue, waiting up to `block_ms` for the first. Raises Unavailable."""
         return _jobs(await self._streams.read(queues, count=1, block_ms=block_ms))
 
+    async def held(self) -> list[Job]:
+        """Return jobs that are this worker's, also those it never heard of. Raises Unavailable."""
+        return _jobs(await self._streams.held())
+
     async def claim_idle(self, *, idle_ms: int) -> list[Job]:
         """Return jobs that another worker took and left for `idle_ms`. Raises Unavailable."""
         return _jobs(await self._streams.claim_idle(idle_ms=idle_ms))

@@ -78,13 +78,22 @@ class Streams:
                     raise
                 await self._make_group(names)
                 return []
-        streams = answer.items() if isinstance(answer, dict) else answer or []
-        return [
-            entry
-            for name, batches in streams
-            for batch in batches
-            for entry in _entries(name, batch)
-        ]
+        return _read(answer)
+
+    async def held(self) -> list[Entry]:
+        """
+        Return what is pending for this worker, oldest first, at most 16 of each stream.
+
+        Raises:
+            Unavailable: no stream could be looked at. A node that is away hides only its own.
+        """
+        answers = await self._looked_at(
+            "held",
+            lambda calls, name: calls.xreadgroup(
+                self._group, self._consumer, {name: "0"}, count=16
+            ),
+        )
+        return [entry for _, answer in answers for entry in _read(answer)]
 
     async def claim_idle(self, *, idle_ms: int) -> list[Entry]:
         """
@@ -93,21 +102,13 @@ class Streams:
         Raises:
             Unavailable: no stream could be looked at. A node that is away hides only its own.
         """
-        async with _faults("claim"):
-            answers = await self._each(
-                lambda calls, name: calls.xautoclaim(
-                    name, self._group, self._consumer, idle_ms, start_id="0", count=16
-                )
-            )
-            faults = [a for a in answers if isinstance(a, Exception) and not _no_group(a)]
-            if len(faults) == len(answers):
-                raise faults[0]
-        return [
-            entry
-            for name, answer in zip(self._names, answers, strict=True)
-            if not isinstance(answer, Exception)
-            for entry in _entries(name, answer[1])
-        ]
+        answers = await self._looked_at(
+            "claim",
+            lambda calls, name: calls.xautoclaim(
+                name, self._group, self._consumer, idle_ms, start_id="0", count=16
+            ),
+        )
+        return [entry for name, answer in answers for entry in _entries(name, answer[1])]
 
     async def give_back(self, entries: Sequence[tuple[str, str]]) -> None:
         """Leave entries (stream and id) that were not begun for the next sweep, at once. Raises Unavailable."""
@@ -147,6 +148,16 @@ class Streams:
             if isinstance(answer, Exception) and "BUSYGROUP" not in str(answer):
                 raise answer
 
+    async def _looked_at(self, what: str, call: Callable[[Any, str], Any]) -> list[tuple[str, Any]]:
+        """Do one command on every stream; return those that answered. Raises Unavailable when all are away."""
+        async with _faults(what):
+            answers = await self._each(call)
+            faults = [a for a in answers if isinstance(a, Exception) and not _no_group(a)]
+            if len(faults) == len(answers):
+                raise faults[0]
+        told = zip(self._names, answers, strict=True)
+        return [(name, answer) for name, answer in told if not isinstance(answer, Exception)]
+
     async def _each(
         self, call: Callable[[Any, str], Any], names: Sequence[str] | None = None
     ) -> list[Any]:
@@ -175,6 +186,14 @@ async def _faults(what: str) -> AsyncIterator[None]:
 
 def _no_group(error: Exception) -> bool:
     return isinstance(error, ResponseError) and "NOGROUP" in str(error)
+
+
+def _read(answer: Any) -> list[Entry]:  # noqa: ANN401
+    """Entries as XREADGROUP gives them in RESP2 and RESP3."""
+    streams = answer.items() if isinstance(answer, dict) else answer or []
+    return [
+        entry for name, batches in streams for batch in batches for entry in _entries(name, batch)
+    ]
 
 
 def _entries(stream: str, entries: Any) -> list[Entry]:  # noqa: ANN401

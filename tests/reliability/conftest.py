@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+import redis
 
+from otp_service.store.scripts import names, source
 from tests.conftest import Sandbox
 from tests.reliability.harness import (
     Gate,
@@ -23,7 +25,10 @@ Spawn = Callable[..., Process]
 async def gate(
     valkey_url: str, environment: dict[str, str]
 ) -> AsyncIterator[tuple[Gate, dict[str, str]]]:
-    """A gate before Redis, and an environment whose Redis is behind it."""
+    """A gate before Redis, which knows all scripts: what is held runs. And an environment whose Redis is behind it."""
+    with redis.Redis.from_url(valkey_url) as client:
+        for name in names():
+            client.script_load(source(name))
     async with gate_before(valkey_url) as (found, url):
         yield found, {**environment, "OTP_REDIS_URL": url}
 

@@ -90,8 +90,8 @@ class Step:
 
 
 def reads_jobs(found: Command) -> bool:
-    """Whether it is the delivery worker's read, and not that of the events beside it."""
-    return command("XREADGROUP")(found) and GROUP.encode() in found
+    """Whether the delivery worker waits for jobs: not the events beside it, nor a look at what it holds."""
+    return command("XREADGROUP")(found) and GROUP.encode() in found and b"BLOCK" in found
 
 
 STEPS = [
