@@ -40,7 +40,7 @@ from otp_service.core.challenge import (
 )
 from otp_service.core.envelopes import seed_of
 from otp_service.core.seal import seal
-from otp_service.settings import load
+from otp_service.settings.environment import load
 from otp_service.store.factors import Factors, NewFactor
 from otp_service.store.scripts import Scripts
 

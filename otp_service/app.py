@@ -13,7 +13,6 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from otp_service import settings as configuration
 from otp_service.channels.key_set import KeySetSource
 from otp_service.channels.outbox import WsmsOutbox
 from otp_service.channels.webhooks import WebhookChannel
@@ -49,7 +48,8 @@ from otp_service.flows.support import Support
 from otp_service.flows.tracing import Tracing
 from otp_service.flows.ways import Ways
 from otp_service.flows.webhooks import WebhookWorker
-from otp_service.settings import Settings, SettingsError
+from otp_service.settings.environment import SettingsError, load
+from otp_service.settings.table import Settings
 from otp_service.store import keys
 from otp_service.store.activations import ActivationTraces
 from otp_service.store.app_challenges import AppChallenges
@@ -398,7 +398,7 @@ def create_app(settings: Settings, *, offset_ms: int = 0, freeze: bool = False) 
 
 def from_environment() -> Starlette:
     """Return the application that the environment describes; what uvicorn's processes call."""
-    settings = configuration.load(os.environ)
+    settings = load(os.environ)
     configure_logging(settings.log_level)
     return create_app(settings, freeze=True)
 

@@ -15,7 +15,7 @@ from otp_service.core.message_lint import lint
 from otp_service.core.messages import Catalogue
 from otp_service.errors import Unavailable
 from otp_service.flows.argon2_build import argon2_build
-from otp_service.settings import Settings
+from otp_service.settings.table import Settings
 from otp_service.store.connection import Connection
 from otp_service.store.facts import RedisFacts, ask
 from otp_service.store.opt_ins import SUBSCRIBES_AT_ONCE, VERIFIES_TOO, OptIns

@@ -16,13 +16,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from otp_service import settings as configuration
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core.audit import Act, Chain, Detail, Entry
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.events import rfc3339
 from otp_service.errors import Unavailable
-from otp_service.settings import Settings, SettingsError
+from otp_service.settings.environment import SettingsError, load
+from otp_service.settings.table import Settings
 from otp_service.store.audit import Audit
 
 app = typer.Typer(help="Who did what: a log that can only be added to.")
@@ -112,7 +112,7 @@ def record(
 def record_where_configured(act: Act, details: Mapping[Detail, str | int]) -> None:
     """As `record`, for commands that work without Redis too: then it is said that nothing was written."""
     try:
-        settings = configuration.load(os.environ)
+        settings = load(os.environ)
     except SettingsError:
         typer.echo(
             "not in the audit log: this environment lacks the service's settings, or one is wrong",

@@ -8,7 +8,7 @@ import typer
 
 from otp_service.cli.configured import refuse
 from otp_service.errors import Unavailable
-from otp_service.settings import Settings
+from otp_service.settings.table import Settings
 from otp_service.store.callers import CallerRecord, Callers
 
 T = TypeVar("T")

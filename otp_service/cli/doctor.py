@@ -19,7 +19,8 @@ from otp_service.doctor import (
     inspect_redis,
     inspect_site,
 )
-from otp_service.settings import PREFIX, Settings
+from otp_service.settings.environment import PREFIX
+from otp_service.settings.table import Settings
 from otp_service.store.opt_ins import OptIns
 from otp_service.store.scripts import Scripts
 from otp_service.wsms.client import WsmsClient

@@ -23,7 +23,7 @@ from otp_service.core.audit import Act, Detail, checked_reason
 from otp_service.core.challenge import ChallengeAddress, subject_address
 from otp_service.core.seeds import Seed, SeedRefused
 from otp_service.errors import TooManyFactors, Unavailable
-from otp_service.settings import Settings
+from otp_service.settings.table import Settings
 from otp_service.store.callers import Callers
 from otp_service.store.factors import Factors
 from otp_service.store.proofs import FactorProof

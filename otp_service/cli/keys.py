@@ -32,7 +32,7 @@ from otp_service.core.keyring import (
 )
 from otp_service.errors import Unavailable
 from otp_service.flows import resealing
-from otp_service.settings import Settings
+from otp_service.settings.table import Settings
 from otp_service.store.callers import Callers
 from otp_service.store.lasting import Lasting
 from otp_service.store.scripts import Scripts

@@ -15,7 +15,8 @@ from typing import Annotated
 import typer
 
 from otp_service.cli.configured import load_settings, refuse
-from otp_service.settings import Settings, SettingsError
+from otp_service.settings.environment import SettingsError
+from otp_service.settings.table import Settings
 
 
 def serve(

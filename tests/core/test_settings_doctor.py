@@ -10,7 +10,8 @@ from redis import Redis
 from otp_service.app import check, open_redis
 from otp_service.cli import valkey
 from otp_service.doctor import Finding, inspect_redis, judge
-from otp_service.settings import Settings, SettingsError, load
+from otp_service.settings.environment import SettingsError, load
+from otp_service.settings.table import Settings
 from otp_service.store.facts import RedisFacts
 from tests.conftest import base_environment
 

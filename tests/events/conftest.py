@@ -11,7 +11,7 @@ from otp_service.core.events import Message, body, new_secret
 from otp_service.core.keyring import Keyring
 from otp_service.flows.events import Events
 from otp_service.flows.webhooks import WebhookWorker
-from otp_service.settings import load
+from otp_service.settings.environment import load
 from otp_service.store.outgoing import Outgoing
 from otp_service.store.scripts import Scripts
 from otp_service.store.webhooks import Endpoint, Webhooks

@@ -23,7 +23,7 @@ from otp_service.core.policy import Policy
 from otp_service.errors import Unauthorized
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.known_callers import MEMORY_SECONDS, KnownCallers
-from otp_service.settings import load
+from otp_service.settings.environment import load
 from otp_service.store.callers import CallerRecord, Callers
 from otp_service.web.models import EXAMPLE_ID
 from otp_service.web.routes import OPERATIONS

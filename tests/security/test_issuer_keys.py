@@ -21,7 +21,7 @@ from otp_service.flows.caller_tokens import (
     RETRY_SECONDS,
     CallerTokens,
 )
-from otp_service.settings import load
+from otp_service.settings.environment import load
 from tests.conftest import Starter
 from tests.security.conftest import Register
 from tests.security.issuer import AUDIENCE, Issuer, ec_key
