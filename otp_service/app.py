@@ -41,9 +41,11 @@ from otp_service.flows.known_callers import KnownCallers
 from otp_service.flows.live_keyring import LiveKeyring
 from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
+from otp_service.flows.opt_in_codes import OptInCodes
 from otp_service.flows.proofs import ProofMaking, ProofRedemption
 from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
+from otp_service.flows.subscribers import Subscribers
 from otp_service.flows.support import Support
 from otp_service.flows.tracing import Tracing
 from otp_service.flows.ways import Ways
@@ -244,6 +246,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             outbox=outbox,
             activations=activations,
         )
+        opt_ins = OptIns(scripts)
         redemption = ProofRedemption(Proofs(scripts), keyring, issuer=settings.issuer)
         service = Service(
             authentication=Authentication(
@@ -266,10 +269,11 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
             opt_in=OptIn(
                 policy=policy,
                 keyring=keyring,
-                opt_ins=OptIns(scripts),
-                newsletter=client.newsletter,
-                codes=codes if settings.optin_mode == "service" else None,
-                activations=activations,
+                opt_ins=opt_ins,
+                subscribers=Subscribers(
+                    newsletter=client.newsletter, opt_ins=opt_ins, activations=activations
+                ),
+                codes=OptInCodes(codes, keyring) if settings.optin_mode == "service" else None,
                 issuer=settings.issuer,
                 announce=events.announce,
             ),
