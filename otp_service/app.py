@@ -23,7 +23,8 @@ from otp_service.core.keyring import Keyring
 from otp_service.core.messages import Catalogue, MessagesInvalid
 from otp_service.core.policy import Policy
 from otp_service.core.signing import Algorithm, key_set
-from otp_service.doctor import inspect_messages, inspect_redis
+from otp_service.doctor.process import inspect_messages
+from otp_service.doctor.redis import inspect_redis
 from otp_service.flows.activations import Activations
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.caller_tokens import CallerTokens

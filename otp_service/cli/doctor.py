@@ -10,15 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from otp_service.cli.configured import load_settings
-from otp_service.doctor import (
-    Finding,
-    inspect_argon2,
-    inspect_issuer,
-    inspect_messages,
-    inspect_opt_in,
-    inspect_redis,
-    inspect_site,
-)
+from otp_service.doctor.finding import Finding
+from otp_service.doctor.issuer import inspect_issuer
+from otp_service.doctor.process import inspect_argon2, inspect_messages
+from otp_service.doctor.redis import inspect_redis
+from otp_service.doctor.site import inspect_opt_in, inspect_site
 from otp_service.settings.environment import PREFIX
 from otp_service.settings.table import Settings
 from otp_service.store.opt_ins import OptIns
