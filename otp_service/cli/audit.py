@@ -144,7 +144,7 @@ def _start(since: str | None) -> int:
 
 
 def _run(settings: Settings, work: Callable[[Audit], Any]) -> Any:  # noqa: ANN401
-    from otp_service.app import open_redis
+    from otp_service.outside import open_redis
     from otp_service.store.scripts import Scripts
 
     async def run() -> Any:  # noqa: ANN401

@@ -30,7 +30,7 @@ def policy(
 
     In force everywhere within 5 seconds.
     """
-    from otp_service.app import load_catalogue
+    from otp_service.outside import load_catalogue
 
     settings = load_settings()
     known = existing(settings, name)

@@ -32,7 +32,7 @@ def change(settings: Settings, record: CallerRecord) -> None:
 
 def with_callers(settings: Settings, work: Callable[[Callers], Awaitable[T]]) -> T:
     """Return what `work` makes of the callers; exits 1 when Redis is away."""
-    from otp_service.app import open_redis
+    from otp_service.outside import open_redis
 
     async def run() -> T:
         connection = open_redis(settings, name="otp_service_cli")

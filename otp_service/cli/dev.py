@@ -122,7 +122,7 @@ def _environment(data: Path, redis_url: str, sandbox_url: str) -> dict[str, str]
 
 async def _credential(data: Path, environment: Mapping[str, str]) -> str:
     """Return the dev caller's credential: the kept one while its caller exists, else a new one."""
-    from otp_service.app import open_redis
+    from otp_service.outside import open_redis
     from otp_service.settings.environment import SettingsError, load
     from otp_service.store.callers import CallerRecord, Callers
 

@@ -73,7 +73,7 @@ def _shown(value: object) -> str:
 
 
 async def _look(current: Settings, site: bool) -> list[Finding]:
-    from otp_service.app import load_catalogue, open_redis, site_client
+    from otp_service.outside import load_catalogue, open_redis, site_client
 
     connection = open_redis(current, name="otp_service_doctor")
     try:

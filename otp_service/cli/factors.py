@@ -201,7 +201,7 @@ def _run(settings: Settings, caller: str, work: Callable[[Factors], Awaitable[T]
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[tuple[Callers, Factors]]:
-    from otp_service.app import open_redis
+    from otp_service.outside import open_redis
 
     connection = open_redis(settings, name="otp_service_cli")
     try:

@@ -225,7 +225,7 @@ async def _credentials(callers: Callers, kid: str) -> Counter[str]:
 
 
 def _in_redis(settings: Settings, work: Callable[[Lasting, Callers], Awaitable[T]]) -> T:
-    from otp_service.app import open_redis
+    from otp_service.outside import open_redis
 
     async def run() -> T:
         connection = open_redis(settings, name="otp_service_cli")

@@ -78,7 +78,7 @@ def openapi() -> None:
 
 def _check(settings: Settings) -> None:
     """Refuse before anything listens; every process checks once more when it starts."""
-    from otp_service.app import check
+    from otp_service.doctor.start import check
     from otp_service.telemetry import configure_logging
 
     configure_logging("ERROR")
@@ -162,7 +162,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 async def _deliver(settings: Settings) -> None:
-    from otp_service.app import rooms
+    from otp_service.rooms import rooms
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -154,7 +154,8 @@ def _time(unix_ms: int) -> datetime:
 
 
 def _run(work: Callable[[Support], Awaitable[T]]) -> T:
-    from otp_service.app import make_support, open_redis
+    from otp_service.outside import open_redis
+    from otp_service.rooms import make_support
     from otp_service.store.scripts import Scripts
 
     settings = load_settings()

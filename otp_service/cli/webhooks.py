@@ -248,7 +248,7 @@ async def _check(desk: _Desk, url: str) -> None:
 
 
 def _run(work: Callable[[_Desk], Awaitable[T]]) -> T:
-    from otp_service.app import open_redis
+    from otp_service.outside import open_redis
     from otp_service.store.scripts import Scripts
 
     settings = load_settings()

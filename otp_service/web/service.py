@@ -1,4 +1,4 @@
-"""What handlers work with: built once by `otp_service.app`, reached through the request's state."""
+"""What handlers work with: built once by `otp_service.rooms`, reached through the request's state."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
