@@ -41,7 +41,8 @@ from otp_service.core.envelopes import seed_of
 from otp_service.core.seal import seal
 from otp_service.outside import open_redis
 from otp_service.settings.environment import load
-from otp_service.store.factors import Factors, NewFactor
+from otp_service.store.factor_records import NewFactor
+from otp_service.store.factors import Factors
 from otp_service.store.scripts import Scripts
 
 RESULTS = Path(__file__).parent / "results"
@@ -69,11 +70,7 @@ class Apps:
     async def enroll(self, environment: dict[str, str], count: int) -> None:
         settings = load({**environment, "OTP_REDIS_TIMEOUT": "10"})
         ring, connection = settings.ring(), open_redis(settings)
-        factors = Factors(
-            Scripts(connection),
-            budget=settings.policy().failures,
-            history_ms=settings.policy().history_ms,
-        )
+        factors = Factors(Scripts(connection), history_ms=settings.policy().history_ms)
 
         async def one(subject: str, seed: bytes) -> None:
             address = subject_address(ring, machine.CALLER, f"subject:{subject}")

@@ -19,8 +19,10 @@ from otp_service.core.keyring import Keyring
 from otp_service.core.policy import Policy
 from otp_service.core.signing import Algorithm, key_set
 from otp_service.flows.activations import Activations
+from otp_service.flows.app_codes import AppCodes
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.caller_tokens import CallerTokens
+from otp_service.flows.challenges_by_app import ChallengesByApp
 from otp_service.flows.credit import CreditWatch
 from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
 from otp_service.flows.devices import RememberedDevices
@@ -56,6 +58,7 @@ from otp_service.store.challenges import Challenges
 from otp_service.store.credit import CreditStore
 from otp_service.store.deliveries import Deliveries
 from otp_service.store.devices import Devices
+from otp_service.store.factor_tries import FactorTries
 from otp_service.store.factors import Factors
 from otp_service.store.guards import Guards
 from otp_service.store.idempotency import Idempotency
@@ -185,7 +188,8 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         )
         history_ms = policy.history_ms
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures, history_ms=history_ms)
-        factors = Factors(scripts, budget=policy.failures, history_ms=history_ms)
+        factors = Factors(scripts, history_ms=history_ms)
+        tries = FactorTries(scripts, budget=policy.failures, history_ms=history_ms)
         factor_proofs = FactorProofs(Proofs(scripts), keyring)
         outbox = WsmsOutbox(beside)
         activations = Activations(
@@ -213,11 +217,16 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 policy=policy,
                 keyring=keyring,
                 codes=codes,
-                challenges=challenges,
-                app_challenges=AppChallenges(scripts, budget=policy.failures),
+                by_app=ChallengesByApp(
+                    policy=policy,
+                    keyring=keyring,
+                    codes=codes,
+                    challenges=challenges,
+                    app_challenges=AppChallenges(scripts, budget=policy.failures),
+                    proofs=proofs,
+                    wanted=events.wanted,
+                ),
                 factors=factors,
-                proofs=proofs,
-                wanted=events.wanted,
             ),
             opt_in=OptIn(
                 policy=policy,
@@ -234,10 +243,13 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 policy=policy,
                 keyring=keyring,
                 factors=factors,
+                tries=tries,
                 recovery=recovery_codes,
-                proofs=proofs,
                 factor_proofs=factor_proofs,
                 events=events,
+            ),
+            app_codes=AppCodes(
+                policy=policy, keyring=keyring, tries=tries, proofs=proofs, events=events
             ),
             devices=RememberedDevices(
                 policy=policy,

@@ -206,10 +206,6 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[Callers, Factors]]:
     connection = open_redis(settings, name="otp_service_cli")
     try:
         scripts = Scripts(connection, durability=settings.durability)
-        policy = settings.policy()
-        yield (
-            Callers(connection),
-            Factors(scripts, budget=policy.failures, history_ms=policy.history_ms),
-        )
+        yield Callers(connection), Factors(scripts, history_ms=settings.policy().history_ms)
     finally:
         await connection.aclose()

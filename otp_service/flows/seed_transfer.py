@@ -19,8 +19,9 @@ from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.seal import SealBroken, seal
 from otp_service.core.seeds import Seed
 from otp_service.core.totp import PERIOD
-from otp_service.flows.factors import DEFAULT_NAME, open_authenticator
-from otp_service.store.factors import Factors, NewFactor
+from otp_service.flows.authenticators import DEFAULT_NAME, open_authenticator
+from otp_service.store.factor_records import NewFactor
+from otp_service.store.factors import Factors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
