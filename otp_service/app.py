@@ -16,7 +16,7 @@ from otp_service.settings.environment import load
 from otp_service.settings.table import Settings
 from otp_service.telemetry import configure_logging
 from otp_service.web.edge import Edge, http_exception
-from otp_service.web.routes import routes
+from otp_service.web.routing import routes
 from otp_service.web.service import State
 
 log = structlog.get_logger()

@@ -70,7 +70,7 @@ def healthcheck(
 
 def openapi() -> None:
     """Print openapi.json."""
-    from otp_service.web.openapi import document
+    from otp_service.web.openapi.document import document
     from otp_service.web.routes import OPERATIONS
 
     typer.echo(json.dumps(document(OPERATIONS), indent=2, ensure_ascii=False))
