@@ -355,17 +355,16 @@ async def gate_before(url: str) -> AsyncIterator[tuple[Gate, str]]:
 
 @dataclass
 class SiteGate:
-    """A TCP proxy before the site that swallows or holds what is posted."""
+    """A TCP proxy before the site that holds what is posted."""
 
     url: str = ""
     arrived: int = 0
-    swallow: bool = False
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @asynccontextmanager
 async def gate_before_site(sandbox: Sandbox) -> AsyncIterator[SiteGate]:
-    """Stand a gate before the sandbox; shut until `open` is set, and with `swallow` even then."""
+    """Stand a gate before the sandbox; shut until `open` is set."""
     target = urlsplit(sandbox.url)
     gate = SiteGate()
     running: set[asyncio.Task[None]] = set()

@@ -24,7 +24,6 @@ from tests.web.conftest import Live
 CONTRACT = document(OPERATIONS)
 CALLS = [(path, method) for path, item in CONTRACT["paths"].items() for method in item]
 PATHS = list(CONTRACT["paths"])
-GUARDED = [(operation.method, operation.path) for operation in OPERATIONS]
 GOOD_REQUEST = {"to": "+14155550123", "purpose": "login"}
 
 
