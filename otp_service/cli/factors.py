@@ -20,7 +20,7 @@ from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.in_redis import in_redis
 from otp_service.cli.seed_files import ISSUER, Format, format_of, read_file, write_file
 from otp_service.core.audit import Act, Detail, checked_reason
-from otp_service.core.challenge import ChallengeAddress, subject_address
+from otp_service.core.challenge import ChallengeAddress, person_address
 from otp_service.core.seeds import Seed, SeedRefused
 from otp_service.errors import TooManyFactors
 from otp_service.settings.table import Settings
@@ -128,7 +128,7 @@ def remove(
     except ValueError as error:
         refuse([f"--reason: {error}"])
     settings = load_settings()
-    address = subject_address(settings.ring(), caller, f"subject:{subject}")
+    address = person_address(settings.ring(), caller, subject)
     record(settings, Act.FACTORS_REMOVED, caller=caller, subject=address, reason=reason)
 
     async def work(factors: Factors) -> int:

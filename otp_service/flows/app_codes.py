@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from otp_service.core.challenge import SubjectAddress, challenge_id_for, subject_address
+from otp_service.core.challenge import SubjectAddress, challenge_id_for, person_address
 from otp_service.core.keyring import Keyring
 from otp_service.core.policy import Policy
 from otp_service.core.proofs import ProofWish, Success
@@ -78,7 +78,7 @@ class AppCodes:
             Unavailable.
         """
         keyring = self._keyring()
-        address = subject_address(keyring, caller, f"subject:{subject}")
+        address = person_address(keyring, caller, subject)
         proof_id = challenge_id_for(keyring, address, handle)
         tried = await self._tries.try_to_verify(address, caller=caller, digits=len(code))
         past = self._policy.totp_past_steps

@@ -12,10 +12,9 @@ import structlog
 from otp_service.core import totp
 from otp_service.core.challenge import (
     ChallengeAddress,
-    SubjectAddress,
     address_of,
     lasting_id_for,
-    subject_address,
+    person_address,
 )
 from otp_service.core.envelopes import About, seed_of
 from otp_service.core.keyring import Keyring
@@ -99,7 +98,7 @@ class AuthenticatorApps:
             AlreadyIssued: the call with this handle has shown its secret before.
         """
         keyring = self._keyring()
-        address = _own(keyring, caller, subject)
+        address = person_address(keyring, caller, subject)
         factor_id = lasting_id_for(keyring, address, handle)
         authenticator = Authenticator(seed=totp.new_seed(), algorithm=algorithm, digits=digits)
         expires_at = await self._factors.enroll(
@@ -163,7 +162,7 @@ class AuthenticatorApps:
 
     async def ways(self, caller: str, subject: str) -> tuple[list[Factor], int]:
         """Return a subject's authenticators, and how many recovery codes it has left. Raises Unavailable."""
-        address = _own(self._keyring(), caller, subject)
+        address = person_address(self._keyring(), caller, subject)
         return await self._factors.all(address), await self._recovery.remaining(address)
 
     async def rename(self, caller: str, factor_id: str, name: str) -> Factor:
@@ -183,10 +182,6 @@ class AuthenticatorApps:
         events = await self._events.wanted(caller)
         await self._factors.remove(address, caller=caller, events=events, proof=proof)
         log.info("factor.removed", caller=caller, factor_id=factor_id)
-
-
-def _own(keyring: Keyring, caller: str, subject: str) -> SubjectAddress:
-    return subject_address(keyring, caller, f"subject:{subject}")
 
 
 def _address(keyring: Keyring, factor_id: str) -> ChallengeAddress:

@@ -12,7 +12,7 @@ from otp_service.core.challenge import (
     address_of,
     fingerprint,
     lasting_id_for,
-    subject_address,
+    person_address,
 )
 from otp_service.core.envelopes import About, seed_of
 from otp_service.core.keyring import Keyring, Kind
@@ -47,7 +47,7 @@ class SeedTransfer:
             TooManyFactors, Unavailable.
         """
         keyring = self._keyring()
-        address = subject_address(keyring, caller, f"subject:{seed.subject}")
+        address = person_address(keyring, caller, seed.subject)
         app = seed.authenticator
         # The same for the same subject and seed, and to nobody without the key a trace of either.
         handle = fingerprint(

@@ -7,7 +7,7 @@ beside the code (an amount, a payee) goes by SMS, since an app can't show it.
 
 from collections.abc import Callable
 
-from otp_service.core.challenge import SubjectAddress, address_of, subject_address
+from otp_service.core.challenge import SubjectAddress, address_of, person_address
 from otp_service.core.keyring import Keyring
 from otp_service.core.policy import Policy
 from otp_service.core.proofs import ProofWish
@@ -64,7 +64,7 @@ class Ways:
             return await self._codes.request(caller, ask, policy=policy, handle=handle)
         if ask.subject is None:
             raise InvalidRequest(FieldError("subject", "is required with channel auto"))
-        address = subject_address(self._keyring(), caller, f"subject:{ask.subject}")
+        address = person_address(self._keyring(), caller, ask.subject)
         for way in self._policy.auto_channels:
             if way == APP and not ask.context and await self._has_app(address, caller):
                 return await self._by_app.request(caller, ask, address, policy, handle)
