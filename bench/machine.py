@@ -146,8 +146,8 @@ def running(site_port: int, *, workers: int = 1) -> Iterator[Running]:
 
 
 def _credential(environment: dict[str, str]) -> str:
-    from otp_service.app import open_redis
-    from otp_service.settings import load
+    from otp_service.outside import open_redis
+    from otp_service.settings.environment import load
     from otp_service.store.callers import CallerRecord, Callers
 
     async def store() -> str:

@@ -29,7 +29,6 @@ import uvloop
 from bench import machine
 from bench.http11 import Client, Provider
 from bench.load import percentile
-from otp_service.app import open_redis
 from otp_service.cli import valkey
 from otp_service.cli.ports import listen
 from otp_service.core.challenge import (
@@ -40,8 +39,10 @@ from otp_service.core.challenge import (
 )
 from otp_service.core.envelopes import seed_of
 from otp_service.core.seal import seal
-from otp_service.settings import load
-from otp_service.store.factors import Factors, NewFactor
+from otp_service.outside import open_redis
+from otp_service.settings.environment import load
+from otp_service.store.factor_records import NewFactor
+from otp_service.store.factors import Factors
 from otp_service.store.scripts import Scripts
 
 RESULTS = Path(__file__).parent / "results"
@@ -69,11 +70,7 @@ class Apps:
     async def enroll(self, environment: dict[str, str], count: int) -> None:
         settings = load({**environment, "OTP_REDIS_TIMEOUT": "10"})
         ring, connection = settings.ring(), open_redis(settings)
-        factors = Factors(
-            Scripts(connection),
-            budget=settings.policy().failures,
-            history_ms=settings.policy().history_ms,
-        )
+        factors = Factors(Scripts(connection), history_ms=settings.policy().history_ms)
 
         async def one(subject: str, seed: bytes) -> None:
             address = subject_address(ring, machine.CALLER, f"subject:{subject}")

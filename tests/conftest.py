@@ -22,13 +22,16 @@ import httpx
 import pytest
 import redis
 
-from otp_service.app import Rooms, create_app, open_redis
+from otp_service.app import create_app
 from otp_service.cli import valkey
 from otp_service.cli.ports import listen
 from otp_service.core import credentials, keyring
 from otp_service.core.caller_policy import CallerPolicy
 from otp_service.core.credentials import SCOPES
-from otp_service.settings import Settings, load
+from otp_service.outside import open_redis
+from otp_service.rooms import Rooms
+from otp_service.settings.environment import load
+from otp_service.settings.table import Settings
 from otp_service.store import keys
 from otp_service.store.callers import CallerRecord, Callers
 from tests.contract import check_answer

@@ -11,7 +11,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from otp_service.web.edge import HEADERS
-from otp_service.web.openapi import document
+from otp_service.web.openapi.document import document
 from otp_service.web.routes import OPERATIONS
 
 _EVERYWHERE = {name.lower() for name in HEADERS} | {

@@ -1,6 +1,5 @@
 """`otp-service audit`: who did what, for people, for a SIEM, and checked."""
 
-import asyncio
 import json
 import os
 import pwd
@@ -16,14 +15,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from otp_service import settings as configuration
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.in_redis import in_redis
 from otp_service.core.audit import Act, Chain, Detail, Entry
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.events import rfc3339
-from otp_service.errors import Unavailable
-from otp_service.settings import Settings, SettingsError
+from otp_service.settings.environment import SettingsError, load
+from otp_service.settings.table import Settings
 from otp_service.store.audit import Audit
+from otp_service.store.connection import Connection
 
 app = typer.Typer(help="Who did what: a log that can only be added to.")
 
@@ -112,7 +112,7 @@ def record(
 def record_where_configured(act: Act, details: Mapping[Detail, str | int]) -> None:
     """As `record`, for commands that work without Redis too: then it is said that nothing was written."""
     try:
-        settings = configuration.load(os.environ)
+        settings = load(os.environ)
     except SettingsError:
         typer.echo(
             "not in the audit log: this environment lacks the service's settings, or one is wrong",
@@ -144,21 +144,15 @@ def _start(since: str | None) -> int:
 
 
 def _run(settings: Settings, work: Callable[[Audit], Any]) -> Any:  # noqa: ANN401
-    from otp_service.app import open_redis
     from otp_service.store.scripts import Scripts
 
-    async def run() -> Any:  # noqa: ANN401
-        connection = open_redis(settings, name="otp_service_cli")
-        try:
-            scripts = Scripts(connection, durability=settings.durability)
-            ring = settings.ring()
-            return await work(Audit(scripts, lambda: ring, days=settings.audit_days))
-        finally:
-            await connection.aclose()
+    ring = settings.ring()
+
+    def run(connection: Connection) -> Any:  # noqa: ANN401
+        scripts = Scripts(connection, durability=settings.durability)
+        return work(Audit(scripts, lambda: ring, days=settings.audit_days))
 
     try:
-        return asyncio.run(run())
-    except Unavailable as error:
-        refuse([f"OTP_REDIS_URL: {error.detail}"])
+        return in_redis(settings, run)
     except ValueError as error:
         refuse([str(error)])

@@ -13,7 +13,7 @@ from otp_service.cli.configured import load_settings, refuse
 from otp_service.core.audit import Act, Detail
 from otp_service.core.identities import MAX_IDENTITIES, Identity, IdentityKind, bind, identity
 from otp_service.core.keyring import Keyring
-from otp_service.settings import Settings
+from otp_service.settings.table import Settings
 from otp_service.store.callers import CallerRecord, Callers
 
 JwtSubject = Annotated[

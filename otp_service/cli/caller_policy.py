@@ -9,7 +9,8 @@ from otp_service.cli.audit import record
 from otp_service.cli.caller_records import Name, change, existing
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.core.audit import Act, Detail
-from otp_service.core.caller_policy import RULES, CallerPolicy, CallerPolicyInvalid
+from otp_service.core.caller_policy import CallerPolicy, CallerPolicyInvalid
+from otp_service.core.caller_rules import RULES
 from otp_service.core.message_lint import lint
 from otp_service.core.messages import Catalogue
 from otp_service.core.policy import Policy
@@ -30,7 +31,7 @@ def policy(
 
     In force everywhere within 5 seconds.
     """
-    from otp_service.app import load_catalogue
+    from otp_service.outside import load_catalogue
 
     settings = load_settings()
     known = existing(settings, name)

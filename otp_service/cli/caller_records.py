@@ -1,14 +1,13 @@
 """Callers' records, as the commands read and write them."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
 import typer
 
 from otp_service.cli.configured import refuse
-from otp_service.errors import Unavailable
-from otp_service.settings import Settings
+from otp_service.cli.in_redis import in_redis
+from otp_service.settings.table import Settings
 from otp_service.store.callers import CallerRecord, Callers
 
 T = TypeVar("T")
@@ -32,16 +31,4 @@ def change(settings: Settings, record: CallerRecord) -> None:
 
 def with_callers(settings: Settings, work: Callable[[Callers], Awaitable[T]]) -> T:
     """Return what `work` makes of the callers; exits 1 when Redis is away."""
-    from otp_service.app import open_redis
-
-    async def run() -> T:
-        connection = open_redis(settings, name="otp_service_cli")
-        try:
-            return await work(Callers(connection))
-        finally:
-            await connection.aclose()
-
-    try:
-        return asyncio.run(run())
-    except Unavailable as error:
-        refuse([f"OTP_REDIS_URL: {error.detail}"])
+    return in_redis(settings, lambda connection: work(Callers(connection)))

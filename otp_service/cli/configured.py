@@ -6,14 +6,14 @@ from typing import NoReturn
 
 import typer
 
-from otp_service import settings as configuration
-from otp_service.settings import Settings, SettingsError
+from otp_service.settings.environment import SettingsError, load
+from otp_service.settings.table import Settings
 
 
 def load_settings() -> Settings:
     """Return the environment's settings; exit 1 naming each setting that can't be used."""
     try:
-        return configuration.load(os.environ)
+        return load(os.environ)
     except SettingsError as error:
         refuse(error.lines)
 

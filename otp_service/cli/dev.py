@@ -122,13 +122,12 @@ def _environment(data: Path, redis_url: str, sandbox_url: str) -> dict[str, str]
 
 async def _credential(data: Path, environment: Mapping[str, str]) -> str:
     """Return the dev caller's credential: the kept one while its caller exists, else a new one."""
-    from otp_service import settings
-    from otp_service.app import open_redis
-    from otp_service.settings import SettingsError
+    from otp_service.outside import open_redis
+    from otp_service.settings.environment import SettingsError, load
     from otp_service.store.callers import CallerRecord, Callers
 
     try:
-        current = settings.load(environment)
+        current = load(environment)
     except SettingsError as error:
         refuse(error.lines)
     connection = open_redis(current, name="otp_service_dev")

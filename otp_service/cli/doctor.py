@@ -10,16 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from otp_service.cli.configured import load_settings
-from otp_service.doctor import (
-    Finding,
-    inspect_argon2,
-    inspect_issuer,
-    inspect_messages,
-    inspect_opt_in,
-    inspect_redis,
-    inspect_site,
-)
-from otp_service.settings import PREFIX, Settings
+from otp_service.doctor.finding import Finding
+from otp_service.doctor.issuer import inspect_issuer
+from otp_service.doctor.process import inspect_argon2, inspect_messages
+from otp_service.doctor.redis import inspect_redis
+from otp_service.doctor.site import inspect_opt_in, inspect_site
+from otp_service.settings.environment import PREFIX
+from otp_service.settings.table import Settings
 from otp_service.store.opt_ins import OptIns
 from otp_service.store.scripts import Scripts
 from otp_service.wsms.client import WsmsClient
@@ -76,7 +73,7 @@ def _shown(value: object) -> str:
 
 
 async def _look(current: Settings, site: bool) -> list[Finding]:
-    from otp_service.app import load_catalogue, open_redis, site_client
+    from otp_service.outside import load_catalogue, open_redis, site_client
 
     connection = open_redis(current, name="otp_service_doctor")
     try:

@@ -7,8 +7,7 @@ No seed is ever printed to a terminal or named in an error.
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -18,13 +17,15 @@ from rich.progress import Progress
 
 from otp_service.cli.audit import record
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.in_redis import in_redis
 from otp_service.cli.seed_files import ISSUER, Format, format_of, read_file, write_file
 from otp_service.core.audit import Act, Detail, checked_reason
-from otp_service.core.challenge import ChallengeAddress, subject_address
+from otp_service.core.challenge import ChallengeAddress, person_address
 from otp_service.core.seeds import Seed, SeedRefused
-from otp_service.errors import TooManyFactors, Unavailable
-from otp_service.settings import Settings
+from otp_service.errors import TooManyFactors
+from otp_service.settings.table import Settings
 from otp_service.store.callers import Callers
+from otp_service.store.connection import Connection
 from otp_service.store.factors import Factors
 from otp_service.store.proofs import FactorProof
 from otp_service.store.scripts import Scripts
@@ -127,7 +128,7 @@ def remove(
     except ValueError as error:
         refuse([f"--reason: {error}"])
     settings = load_settings()
-    address = subject_address(settings.ring(), caller, f"subject:{subject}")
+    address = person_address(settings.ring(), caller, subject)
     record(settings, Act.FACTORS_REMOVED, caller=caller, subject=address, reason=reason)
 
     async def work(factors: Factors) -> int:
@@ -184,32 +185,10 @@ async def _collect(settings: Settings, factors: Factors, caller: str) -> "list[S
 def _run(settings: Settings, caller: str, work: Callable[[Factors], Awaitable[T]]) -> T:
     """Return what the work gives, with the authenticators of a caller that exists."""
 
-    async def run() -> T | None:
-        async with _opened(settings) as (callers, factors):
-            if await callers.find(caller) is None:
-                return None
-            return await work(factors)
-
-    try:
-        found = asyncio.run(run())
-    except Unavailable as error:
-        refuse([f"OTP_REDIS_URL: {error.detail}"])
-    if found is None:
-        refuse([f"--caller: there is no caller {caller}"])
-    return found
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[tuple[Callers, Factors]]:
-    from otp_service.app import open_redis
-
-    connection = open_redis(settings, name="otp_service_cli")
-    try:
+    async def run(connection: Connection) -> T:
+        if await Callers(connection).find(caller) is None:
+            refuse([f"--caller: there is no caller {caller}"])
         scripts = Scripts(connection, durability=settings.durability)
-        policy = settings.policy()
-        yield (
-            Callers(connection),
-            Factors(scripts, budget=policy.failures, history_ms=policy.history_ms),
-        )
-    finally:
-        await connection.aclose()
+        return await work(Factors(scripts, history_ms=settings.policy().history_ms))
+
+    return in_redis(settings, run)

@@ -7,7 +7,6 @@ promoted, it makes new things and the one before only checks; retired, it does n
 the new keys, and `retire` refuses while anything depends on the old one.
 """
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -22,6 +21,7 @@ from rich.table import Table
 from otp_service.cli import ring_file
 from otp_service.cli.audit import record_where_configured
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.in_redis import in_redis
 from otp_service.core.audit import Act, Detail
 from otp_service.core.keyring import (
     Keyring,
@@ -30,10 +30,10 @@ from otp_service.core.keyring import (
     generate,
     new_entry,
 )
-from otp_service.errors import Unavailable
 from otp_service.flows import resealing
-from otp_service.settings import Settings
+from otp_service.settings.table import Settings
 from otp_service.store.callers import Callers
+from otp_service.store.connection import Connection
 from otp_service.store.lasting import Lasting
 from otp_service.store.scripts import Scripts
 
@@ -225,20 +225,11 @@ async def _credentials(callers: Callers, kid: str) -> Counter[str]:
 
 
 def _in_redis(settings: Settings, work: Callable[[Lasting, Callers], Awaitable[T]]) -> T:
-    from otp_service.app import open_redis
+    def run(connection: Connection) -> Awaitable[T]:
+        scripts = Scripts(connection, durability=settings.durability)
+        return work(Lasting(scripts), Callers(connection))
 
-    async def run() -> T:
-        connection = open_redis(settings, name="otp_service_cli")
-        try:
-            scripts = Scripts(connection, durability=settings.durability)
-            return await work(Lasting(scripts), Callers(connection))
-        finally:
-            await connection.aclose()
-
-    try:
-        return asyncio.run(run())
-    except Unavailable as error:
-        refuse([f"OTP_REDIS_URL: {error.detail}"])
+    return in_redis(settings, run)
 
 
 def _counted(words: Counter[str]) -> str:

@@ -16,7 +16,8 @@ from typing import Annotated
 import typer
 
 from otp_service.cli.configured import load_settings, refuse
-from otp_service.settings import Settings, SettingsError
+from otp_service.settings.environment import SettingsError
+from otp_service.settings.table import Settings
 
 
 def serve(
@@ -72,7 +73,7 @@ def healthcheck(
 
 def openapi() -> None:
     """Print openapi.json."""
-    from otp_service.web.openapi import document
+    from otp_service.web.openapi.document import document
     from otp_service.web.routes import OPERATIONS
 
     typer.echo(json.dumps(document(OPERATIONS), indent=2, ensure_ascii=False))
@@ -80,7 +81,7 @@ def openapi() -> None:
 
 def _check(settings: Settings) -> None:
     """Refuse before anything listens; every process checks once more when it starts."""
-    from otp_service.app import check
+    from otp_service.doctor.start import check
     from otp_service.telemetry import configure_logging
 
     configure_logging("ERROR", lasting=False)
@@ -177,7 +178,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 async def _deliver(settings: Settings) -> None:
-    from otp_service.app import rooms
+    from otp_service.rooms import rooms
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

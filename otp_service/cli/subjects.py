@@ -1,6 +1,5 @@
 """`otp-service timeline` and `unblock`: how it went for a person, and freeing who is blocked."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
@@ -12,11 +11,13 @@ from rich.table import Table
 
 from otp_service.cli.audit import operator
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.in_redis import in_redis
 from otp_service.core.audit import checked_reason
 from otp_service.core.timeline import Happening, Moment
-from otp_service.errors import ChallengeNotFound, DestinationRefused, RateLimited, Unavailable
+from otp_service.errors import ChallengeNotFound, DestinationRefused, RateLimited
 from otp_service.flows.support import History, Person, Support
 from otp_service.store.audit import Audit
+from otp_service.store.connection import Connection
 from otp_service.store.guards import FACTORS
 
 T = TypeVar("T")
@@ -154,25 +155,19 @@ def _time(unix_ms: int) -> datetime:
 
 
 def _run(work: Callable[[Support], Awaitable[T]]) -> T:
-    from otp_service.app import make_support, open_redis
+    from otp_service.rooms import make_support
     from otp_service.store.scripts import Scripts
 
     settings = load_settings()
     policy, ring = settings.policy(), settings.ring()
 
-    async def run() -> T:
-        connection = open_redis(settings, name="otp_service_cli")
-        try:
-            scripts = Scripts(connection, durability=settings.durability)
-            audit = Audit(scripts, lambda: ring, days=settings.audit_days)
-            return await work(make_support(policy, lambda: ring, scripts, audit))
-        finally:
-            await connection.aclose()
+    def run(connection: Connection) -> Awaitable[T]:
+        scripts = Scripts(connection, durability=settings.durability)
+        audit = Audit(scripts, lambda: ring, days=settings.audit_days)
+        return work(make_support(policy, lambda: ring, scripts, audit))
 
     try:
-        return asyncio.run(run())
-    except Unavailable as error:
-        refuse([f"OTP_REDIS_URL: {error.detail}"])
+        return in_redis(settings, run)
     except ChallengeNotFound:
         refuse(["--challenge: never existed, of another caller, or older than a day"])
     except DestinationRefused as error:

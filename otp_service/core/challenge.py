@@ -94,6 +94,11 @@ def subject_address(keyring: Keyring, caller: str, subject: str) -> SubjectAddre
     return _address(keyring, mac[0] % BUCKETS, mac[1:9])
 
 
+def person_address(keyring: Keyring, caller: str, subject: str) -> SubjectAddress:
+    """Return where the person lies whom this caller calls `subject`, with all their factors and devices."""
+    return subject_address(keyring, caller, f"subject:{subject}")
+
+
 def subject_of(keyring: Keyring, bucket: int, tag: str) -> tuple[SubjectAddress, Key] | None:
     """Return whose tag in the name of a key that is and which route key made it, or None when no live one did."""
     for key in keyring.live(Kind.ROUTE):

@@ -1,12 +1,16 @@
-"""What is sealed: what the caller calls a challenge, where its code goes, and where a sent code went."""
+"""
+What is sealed: what the caller calls a challenge, where its code goes, where a sent code went, and what an opt-in is
+about until its code comes back.
+"""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.keyring import Keyring
+from otp_service.core.receipts import Consent
 from otp_service.core.seal import seal, unseal
 
 
@@ -51,6 +55,31 @@ class Destination:
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
         """Return it unsealed. Raises SealBroken."""
         return cls(**json.loads(unseal(keyring, sealed, belongs_to=f"destination:{challenge_id}")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptOptIn:
+    """
+    What an opt-in is about, until its code comes back.
+
+    Attributes:
+        custom_fields: For the site, where it is told of the person only then.
+        challenge_id: Of our own code; None when the site drew it.
+    """
+
+    consent: Consent
+    custom_fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    challenge_id: str | None = None
+
+    def seal(self, keyring: Keyring, subject: SubjectAddress) -> str:
+        """Return it sealed for this person and group."""
+        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"opt-in:{subject.pseudonym}")
+
+    @classmethod
+    def open(cls, keyring: Keyring, sealed: str, subject: SubjectAddress) -> Self:
+        """Return it unsealed. Raises SealBroken."""
+        told = json.loads(unseal(keyring, sealed, belongs_to=f"opt-in:{subject.pseudonym}"))
+        return cls(**{**told, "consent": Consent(**told["consent"])})
 
 
 def about_of(challenge_id: str) -> str:

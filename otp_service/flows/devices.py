@@ -21,7 +21,7 @@ from otp_service.core.challenge import (
     challenge_id_for,
     fingerprint,
     lasting_id_for,
-    subject_address,
+    person_address,
 )
 from otp_service.core.envelopes import About, device_name_of
 from otp_service.core.keyring import Keyring, Kind
@@ -143,7 +143,7 @@ class RememberedDevices:
         if proven.method not in STANDS_IN_FOR:
             raise ProofNotAccepted("method")
         keyring = self._keyring()
-        address = subject_address(keyring, caller, f"subject:{subject}")
+        address = person_address(keyring, caller, subject)
         device = ChallengeAddress(lasting_id_for(keyring, address, handle), address)
         expires_at = await self._devices.remember(
             device,
@@ -194,7 +194,7 @@ class RememberedDevices:
             Unavailable: the token may be spent.
         """
         keyring = self._keyring()
-        address = subject_address(keyring, caller, f"subject:{subject}")
+        address = person_address(keyring, caller, subject)
         genuine = devices.read(keyring, token, caller=caller, subject=address)
         if genuine is None:
             raise InvalidDevice
@@ -242,7 +242,7 @@ class RememberedDevices:
     async def all(self, caller: str, subject: str) -> Sequence[KnownDevice]:
         """Return a subject's devices, the newest first. Raises Unavailable."""
         keyring = self._keyring()
-        address = subject_address(keyring, caller, f"subject:{subject}")
+        address = person_address(keyring, caller, subject)
         found = []
         for device in await self._devices.all(address):
             named = ChallengeAddress(device.device_id, address)
@@ -261,7 +261,7 @@ class RememberedDevices:
 
     async def forget_all(self, caller: str, subject: str) -> None:
         """Forget every device of a subject, if there is any. Raises Unavailable."""
-        address = subject_address(self._keyring(), caller, f"subject:{subject}")
+        address = person_address(self._keyring(), caller, subject)
         events = await self._events.wanted(caller)
         count = await self._devices.forget_all(address, events=events)
         DEVICES.labels("forgotten").inc(count)

@@ -5,47 +5,27 @@ Two modes. In `wsms` the site draws and checks the code, and before it stand wha
 spelling of a number, one group. In `service` the code is ours, and only its confirmation adds the subscriber.
 """
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
-from otp_service.core.challenge import Status, SubjectAddress, fingerprint, subject_address
+from otp_service.core.challenge import Status, SubjectAddress, subject_address
+from otp_service.core.envelopes import KeptOptIn
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
 from otp_service.core.receipts import Confirmed, Consent, receipt
 from otp_service.core.recipients import Recipient
-from otp_service.core.seal import SealBroken, seal, unseal
-from otp_service.errors import (
-    ChallengeExhausted,
-    ChallengeNotFound,
-    DestinationRefused,
-    FieldError,
-    InvalidCode,
-    InvalidRequest,
-    OtpError,
-    Unavailable,
-)
-from otp_service.flows.activations import Activations
-from otp_service.flows.one_time_code import CodeRequest, OneTimeCodes
+from otp_service.core.seal import SealBroken
+from otp_service.errors import ChallengeNotFound, FieldError, InvalidRequest, Unavailable
+from otp_service.flows.opt_in_codes import OptInCodes
 from otp_service.flows.send_limits import send_limits, served_recipient
-from otp_service.store.opt_ins import SUBSCRIBES_AT_ONCE, VERIFIES_TOO, OptIns, ReservedTry
-from otp_service.wsms.errors import (
-    InvalidParameter,
-    NewsletterRefusal,
-    NewsletterRefused,
-    NotAWsmsAnswer,
-    SiteDown,
-    WsmsError,
-)
-from otp_service.wsms.models import SubscriptionStatus
-from otp_service.wsms.newsletter import Newsletter
+from otp_service.flows.subscribers import Subscriber, Subscribers
+from otp_service.store.opt_ins import OptIns
 
 log = structlog.get_logger()
 
-PURPOSE = "opt_in"
 _MANY = 1_000  # tries of a record whose code is ours: its challenge counts them
 
 Announce = Callable[[str, str, Mapping[str, Any]], Awaitable[None]]
@@ -90,30 +70,12 @@ class Subscribed:
     receipt: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
-    """What is sealed in a record until the code comes back."""
-
-    consent: Consent
-    custom_fields: Mapping[str, Any]
-    challenge_id: str | None
-
-    def seal(self, keyring: Keyring, address: SubjectAddress) -> str:
-        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"opt-in:{address.pseudonym}")
-
-    @classmethod
-    def open(cls, keyring: Keyring, sealed: str, address: SubjectAddress) -> Self:
-        told = json.loads(unseal(keyring, sealed, belongs_to=f"opt-in:{address.pseudonym}"))
-        return cls(**{**told, "consent": Consent(**told["consent"])})
-
-
 class OptIn:
     """
     The story of a double opt-in.
 
     Args:
         codes: None when the site draws the codes (mode `wsms`), else ours (mode `service`).
-        activations: Told of each call that may make the site send a code.
         issuer: Who signs the receipts.
         announce: Told of each confirmation: caller, event type, data.
     """
@@ -124,18 +86,16 @@ class OptIn:
         policy: Policy,
         keyring: Callable[[], Keyring],
         opt_ins: OptIns,
-        newsletter: Newsletter,
-        codes: OneTimeCodes | None,
-        activations: Activations,
+        subscribers: Subscribers,
+        codes: OptInCodes | None,
         issuer: str,
         announce: Announce,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
         self._opt_ins = opt_ins
-        self._newsletter = newsletter
+        self._subscribers = subscribers
         self._codes = codes
-        self._activations = activations
         self._issuer = issuer
         self._announce = announce
 
@@ -164,7 +124,7 @@ class OptIn:
         limits = send_limits(
             policy, phones, caller=caller, recipient=recipient, client_ip=wish.client_ip
         )
-        kept = _Kept(consent=wish.consent, custom_fields={}, challenge_id=None)
+        kept = KeptOptIn(consent=wish.consent)
         opened = await self._opt_ins.open(
             address,
             limits,
@@ -174,8 +134,14 @@ class OptIn:
             ttl_ms=self._policy.optin_ttl * 1000,
             retention_ms=self._policy.retention * 1000,
         )
-        if not opened.again and await self._ask_site(
-            replace(wish, mobile=recipient.e164), handle, pending_before=opened.pending_before
+        subscriber = Subscriber(
+            name=wish.name,
+            mobile=recipient.e164,
+            group_id=wish.group_id,
+            custom_fields=wish.custom_fields,
+        )
+        if not opened.again and await self._subscribers.ask(
+            subscriber, handle, pending_before=opened.pending_before
         ):
             await self._opt_ins.settle(address, Status.APPROVED, handle=handle)
             return Asked(subscribed=True, mobile=recipient.masked, expires_in=None, resend_in=None)
@@ -211,17 +177,17 @@ class OptIn:
             raise InvalidRequest(FieldError("activation", "must have 4 digits"))
         tried = await self._opt_ins.reserve(address)
         try:
-            kept = _Kept.open(self._keyring(), tried.consent, address)
+            kept = KeptOptIn.open(self._keyring(), tried.consent, address)
         except SealBroken:
             raise ChallengeNotFound from None  # its key was taken away
-        wish = Wish(
+        subscriber = Subscriber(
             name=name, mobile=recipient.e164, group_id=group_id, custom_fields=kept.custom_fields
         )
         if self._codes is not None and kept.challenge_id is not None:
-            await self._verify_own(self._codes, caller, kept.challenge_id, activation)
-            await self._add(wish, tried.handle)
+            await self._codes.verify(caller, kept.challenge_id, activation)
+            await self._subscribers.add(subscriber, tried.handle)
         else:
-            await self._verify_at_site(address, tried, wish, activation)
+            await self._subscribers.confirm(address, tried, subscriber, activation)
         confirmed_at = await self._opt_ins.settle(address, Status.APPROVED, handle=tried.handle)
         if confirmed_at is None:
             raise Unavailable("another request came between")
@@ -258,7 +224,7 @@ class OptIn:
             DestinationRefused, InvalidRequest, Unavailable.
         """
         recipient = served_recipient(self._policy, mobile)
-        await self._remove(name, recipient.e164, group_id)
+        await self._subscribers.remove(name, recipient.e164, group_id)
         address = self._address(caller, recipient, group_id)
         await self._opt_ins.settle(address, Status.CANCELED, handle="")
         log.info("optin.unsubscribed", caller=caller)
@@ -266,7 +232,7 @@ class OptIn:
 
     async def _request_own(
         self,
-        codes: OneTimeCodes,
+        codes: OptInCodes,
         caller: str,
         wish: Wish,
         recipient: Recipient,
@@ -274,15 +240,16 @@ class OptIn:
         policy: Policy,
         handle: str,
     ) -> Asked:
-        ask = CodeRequest(
+        issued = await codes.request(
+            caller,
+            address,
             to=recipient.e164,
-            purpose=PURPOSE,
-            subject=self._subject(address),
             locale=wish.consent.locale,
             client_ip=wish.client_ip,
+            policy=policy,
+            handle=handle,
         )
-        issued = await codes.request(caller, ask, policy=policy, handle=handle)
-        kept = _Kept(
+        kept = KeptOptIn(
             consent=wish.consent,
             custom_fields=wish.custom_fields,
             challenge_id=issued.challenge_id,
@@ -303,158 +270,5 @@ class OptIn:
             resend_in=issued.resend_in,
         )
 
-    async def _verify_own(
-        self, codes: OneTimeCodes, caller: str, challenge_id: str, activation: str
-    ) -> None:
-        """
-        Let our own challenge decide.
-
-        The handle is made of the code itself: when the site was away after the code had been accepted, the same code
-        again goes on where it broke off, until the subscriber is there; afterwards the record has ended.
-        """
-        name = self._keyring().active(Kind.NAME)
-        handle = fingerprint(name, "opt-in-try/v1", challenge_id, activation)
-        await codes.verify(
-            caller,
-            challenge_id,
-            activation,
-            purpose=PURPOSE,
-            binding="",
-            handle=handle,
-        )
-
-    async def _ask_site(self, wish: Wish, handle: str, *, pending_before: bool) -> bool:
-        """Return whether the site subscribed the person at once, or had it already."""
-        if pending_before and wish.group_id is not None:
-            # Inside a group the site would add a second row whose code does not count (contract 3.2).
-            await self._remove(wish.name, wish.mobile, wish.group_id)
-        try:
-            status = await self._subscribe(wish, handle)
-        except NewsletterRefused as error:
-            if error.reason is NewsletterRefusal.ALREADY_SUBSCRIBED:
-                return True
-            raise _refusal(error) from None
-        except SiteDown as error:
-            if error.maybe_done:
-                return False  # the code may be under way: the person finds out
-            raise _refusal(error) from None
-        except WsmsError as error:
-            raise _refusal(error) from None
-        if status is SubscriptionStatus.SUBSCRIBED:
-            log.warning("optin.site_does_not_verify")
-            await self._opt_ins.remember(SUBSCRIBES_AT_ONCE)
-        return status is SubscriptionStatus.SUBSCRIBED
-
-    async def _subscribe(self, wish: Wish, handle: str) -> SubscriptionStatus:
-        """
-        Make the site add the person, and possibly send a code of its own.
-
-        Raises:
-            WsmsError: the site's.
-            Unavailable: Redis; the site was not asked.
-        """
-        await self._activations.begin(handle, wish.mobile)
-        try:
-            subscription = await self._newsletter.subscribe(
-                name=wish.name,
-                mobile=wish.mobile,
-                group_id=wish.group_id,
-                custom_fields=wish.custom_fields or None,
-            )
-        except (SiteDown, NotAWsmsAnswer) as error:
-            if isinstance(error, SiteDown) and not error.maybe_done:
-                await self._activations.end(handle, sent=False)
-            raise  # else nobody knows: it is looked for
-        except WsmsError:
-            await self._activations.end(handle, sent=False)
-            raise
-        sent = subscription.status is not SubscriptionStatus.SUBSCRIBED
-        await self._activations.end(handle, sent=sent)
-        return subscription.status
-
-    async def _verify_at_site(
-        self, address: SubjectAddress, tried: ReservedTry, wish: Wish, activation: str
-    ) -> None:
-        try:
-            await self._newsletter.verify(
-                name=wish.name,
-                mobile=wish.mobile,
-                activation=activation,
-                group_id=wish.group_id,
-            )
-        except NewsletterRefused as error:
-            if tried.unsure and error.reason is NewsletterRefusal.NOT_FOUND:
-                return  # the try whose answer was lost had confirmed it: the site knows no pending row any more
-            if tried.attempts_left > 0:
-                raise InvalidCode(tried.attempts_left) from None
-            ended_at = await self._opt_ins.settle(address, Status.EXHAUSTED, handle=tried.handle)
-            raise ChallengeExhausted(ended_at or tried.requested_at) from None
-        except SiteDown as error:
-            if error.maybe_done:
-                await self._opt_ins.settle(address, "unsure", handle=tried.handle)
-            raise _refusal(error) from None
-        except WsmsError as error:
-            raise _refusal(error) from None
-
-    async def _add(self, wish: Wish, handle: str) -> None:
-        """Add a person that our own code has confirmed."""
-        try:
-            status = await self._subscribe(wish, handle)
-        except NewsletterRefused as error:
-            if error.reason is NewsletterRefusal.ALREADY_SUBSCRIBED:
-                return
-            raise _refusal(error) from None
-        except WsmsError as error:
-            raise _refusal(error) from None
-        if status is SubscriptionStatus.PENDING:
-            log.error(
-                "optin.site_verifies_too", hint="switch off newsletter_form_verify on the site"
-            )
-            await self._opt_ins.remember(VERIFIES_TOO)
-            raise Unavailable(
-                "the site sends an activation of its own: OTP_OPTIN_MODE=wsms fits it"
-            )
-
-    async def _remove(self, name: str, e164: str, group_id: int | None) -> None:
-        try:
-            await self._newsletter.unsubscribe(
-                name=name, mobile=e164, groups=() if group_id is None else (group_id,)
-            )
-        except NewsletterRefused as error:
-            if error.reason is NewsletterRefusal.NOT_FOUND:
-                return
-            if error.reason is NewsletterRefusal.UNRECOGNISED and await self._is_gone(e164):
-                return
-            raise _refusal(error) from None
-        except WsmsError as error:
-            raise _refusal(error) from None
-
-    async def _is_gone(self, e164: str) -> bool:
-        """Ask the list where a translated site's text tells nothing."""
-        try:
-            rows = await self._newsletter.subscribers()
-        except WsmsError as error:
-            raise _refusal(error) from None
-        return all(row.mobile != e164 for row in rows)
-
-    def _subject(self, address: SubjectAddress) -> str:
-        """What the caller's events call the person: a name of the pseudonym, which itself leaves the house nowhere."""
-        name = self._keyring().active(Kind.NAME)
-        return f"optin:{fingerprint(name, 'opt-in-subject/v1', address.pseudonym)}"
-
     def _address(self, caller: str, recipient: Recipient, group_id: int | None) -> SubjectAddress:
         return subject_address(self._keyring(), caller, f"opt-in:{recipient.e164}:{group_id or 0}")
-
-
-def _refusal(error: WsmsError) -> OtpError:
-    """Return what a caller is told of the site's no: its own mistake, or that we can't go on now."""
-    match error:
-        case NewsletterRefused(reason=NewsletterRefusal.GROUP_REQUIRED):
-            return InvalidRequest(FieldError("group_id", "is required by the site"))
-        case NewsletterRefused(reason=NewsletterRefusal.INVALID_NUMBER):
-            return DestinationRefused("site", "the site takes no such number")
-        case InvalidParameter(name=name) if name in ("name", "group_id", "custom_fields"):
-            return InvalidRequest(FieldError(name, "is refused by the site"))
-        case _:
-            log.warning("optin.site_fault", error=type(error).__name__)
-            return Unavailable("the WSMS site can't do it now", retry_after=5)

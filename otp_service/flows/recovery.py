@@ -11,7 +11,7 @@ from otp_service.core.challenge import (
     SubjectAddress,
     challenge_id_for,
     new_handle,
-    subject_address,
+    person_address,
 )
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.proofs import ProofWish, Success
@@ -74,7 +74,7 @@ class Recovery:
             FactorProofRequired, Unavailable.
         """
         keyring = self._keyring()
-        address = subject_address(keyring, caller, f"subject:{subject}")
+        address = person_address(keyring, caller, subject)
         proof = await self._factor_proofs.of(caller, address, shown)
         name, whose = keyring.active(Kind.NAME), address.pseudonym
         drawn = [recovery_codes.draw() for _ in range(recovery_codes.COUNT)]
@@ -122,7 +122,7 @@ class Recovery:
             Unavailable.
         """
         keyring = self._keyring()
-        address = subject_address(keyring, caller, f"subject:{subject}")
+        address = person_address(keyring, caller, subject)
         name, whose = keyring.active(Kind.NAME), address.pseudonym
         index = recovery_codes.index(name, pseudonym=whose, code=code)
         proof_id = challenge_id_for(keyring, address, handle)

@@ -12,15 +12,16 @@ from otp_service.core.challenge import (
     address_of,
     fingerprint,
     lasting_id_for,
-    subject_address,
+    person_address,
 )
 from otp_service.core.envelopes import About, seed_of
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.seal import SealBroken, seal
 from otp_service.core.seeds import Seed
 from otp_service.core.totp import PERIOD
-from otp_service.flows.factors import DEFAULT_NAME, open_authenticator
-from otp_service.store.factors import Factors, NewFactor
+from otp_service.flows.authenticators import DEFAULT_NAME, open_authenticator
+from otp_service.store.factor_records import NewFactor
+from otp_service.store.factors import Factors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class SeedTransfer:
             TooManyFactors, Unavailable.
         """
         keyring = self._keyring()
-        address = subject_address(keyring, caller, f"subject:{seed.subject}")
+        address = person_address(keyring, caller, seed.subject)
         app = seed.authenticator
         # The same for the same subject and seed, and to nobody without the key a trace of either.
         handle = fingerprint(

@@ -16,6 +16,7 @@ from otp_service.core.challenge import (
     address_of,
     fingerprint,
     new_handle,
+    person_address,
     subject_address,
 )
 from otp_service.core.envelopes import About
@@ -214,7 +215,7 @@ class Support:
 
     def _address(self, keyring: Keyring, caller: str, person: Person) -> SubjectAddress:
         if person.subject is not None:
-            return subject_address(keyring, caller, f"subject:{person.subject}")
+            return person_address(keyring, caller, person.subject)
         return subject_address(keyring, caller, f"recipient:{_recipient(str(person.to)).e164}")
 
 

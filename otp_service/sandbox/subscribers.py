@@ -8,7 +8,6 @@ from otp_service.sandbox.php import Value, mysql_number
 
 CAPACITY = 10_000
 NAME_LENGTH = 250
-MOBILE_LENGTH = 20
 
 
 @dataclass

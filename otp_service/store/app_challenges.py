@@ -7,7 +7,7 @@ from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound
 from otp_service.store import keys
 from otp_service.store.challenges import Approved, refusal, wrong_length
-from otp_service.store.factors import FACTOR, Factor, factors_in
+from otp_service.store.factor_records import FACTOR, Factor, factors_in
 from otp_service.store.guards import budget_fields
 from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
 from otp_service.store.scripts import Scripts

@@ -1,78 +1,19 @@
-"""Authenticators in Redis: seeds sealed, the last accepted step, and the tries."""
+"""Authenticators in Redis, by subject: enrolled, brought, listed, renamed, removed."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from otp_service.core.challenge import ChallengeAddress, SubjectAddress
-from otp_service.core.limits import FailureBudget
-from otp_service.errors import (
-    FactorNotFound,
-    FactorProofRequired,
-    FieldError,
-    InvalidRequest,
-    TooManyFactors,
-    Unavailable,
-)
+from otp_service.errors import FactorNotFound, TooManyFactors, Unavailable
 from otp_service.store import keys
 from otp_service.store.connection import FAULTS
-from otp_service.store.guards import blocked, budget_fields, tell_blocked
-from otp_service.store.proofs import FactorProof, ProofRecord, proof_args, proof_keys
+from otp_service.store.factor_records import FACTOR, Factor, NewFactor, factor_in, factors_in
+from otp_service.store.proofs import FactorProof, require_proven
 from otp_service.store.scripts import Scripts
 
-FACTOR = "totp"
 MAX_FACTORS = 10
 PENDING_MS = 900_000
-CONFIRM_ATTEMPTS = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewFactor:
-    """What is written of a new authenticator; `about` (whose it is) and `seed` are sealed."""
-
-    caller: str
-    name: str
-    about: str
-    seed: str
-    algorithm: str
-    digits: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Factor:
-    """
-    One authenticator. Times in Unix milliseconds; `seed` is sealed.
-
-    Attributes:
-        confirmed: Whether a code has proven it; until then it counts for nothing.
-    """
-
-    factor_id: str
-    caller: str
-    name: str
-    about: str  # sealed: whose it is; "" where that was not written yet
-    seed: str
-    algorithm: str
-    digits: int
-    confirmed: bool
-    created_at: int
-    confirmed_at: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriedFactors:
-    """
-    One try is spent.
-
-    Attributes:
-        now: Redis' clock in Unix seconds: the only one that counts.
-        blocks: Unless this try succeeds, the subject is blocked.
-    """
-
-    factors: tuple[Factor, ...]
-    now: int
-    attempts_left: int
-    blocks: bool = False
 
 
 class Factors:
@@ -83,9 +24,8 @@ class Factors:
         history_ms: How long its timeline is kept.
     """
 
-    def __init__(self, scripts: Scripts, *, budget: FailureBudget, history_ms: int) -> None:
+    def __init__(self, scripts: Scripts, *, history_ms: int) -> None:
         self._scripts = scripts
-        self._budget = budget_fields(budget)
         self._history_ms = history_ms
 
     async def enroll(
@@ -115,7 +55,7 @@ class Factors:
             },
             durable=True,
         )
-        _require_proven(answer)
+        require_proven(answer)
         if answer["verdict"] == "full":
             raise TooManyFactors
         return int(answer["expires_at"]) if answer["verdict"] == "enrolled" else None
@@ -191,100 +131,6 @@ class Factors:
         fields = {"caller": caller, "events": events, "proof_required": proof.required}
         return await self._change(address, fields, proof.keys)
 
-    async def try_to_confirm(
-        self, address: ChallengeAddress, *, caller: str, digits: int
-    ) -> TriedFactors:
-        """
-        Spend a try at a pending authenticator.
-
-        Raises:
-            FactorNotFound: also when its tries or its time are over.
-            InvalidRequest: its codes have another length; nothing was counted.
-            Unavailable: the try may be spent.
-        """
-        fields = {"id": address.challenge_id, "max_attempts": CONFIRM_ATTEMPTS}
-        return await self._reserve(address.subject, {"caller": caller, "digits": digits, **fields})
-
-    async def try_to_verify(
-        self, subject: SubjectAddress, *, caller: str, digits: int
-    ) -> TriedFactors:
-        """
-        Spend a try at those confirmed authenticators of a subject whose codes have so many digits.
-
-        Raises:
-            FactorNotFound, SubjectBlocked: and nothing was counted.
-            InvalidRequest: all of them have codes of another length; nothing was counted.
-            Unavailable: the try may be spent.
-        """
-        return await self._reserve(subject, {"caller": caller, "digits": digits})
-
-    async def confirm(
-        self,
-        subject: SubjectAddress,
-        factor: Factor,
-        *,
-        caller: str,
-        step: int,
-        events: bool,
-        proof_required: bool,
-    ) -> int | None:
-        """
-        Accept the first code; return when. `events`: whether webhooks are told.
-
-        Raises:
-            FactorNotFound, Unavailable.
-            FactorProofRequired: it was enrolled without, and the subject has confirmed another since.
-        """
-        answer = await self._scripts.run(
-            "accept_step",
-            _accepting(subject),
-            {
-                "id": factor.factor_id,
-                "caller": caller,
-                "step": step,
-                "confirm": True,
-                "proof_required": proof_required,
-                "events": events,
-            },
-            durable=True,
-        )
-        return _accepted(answer)
-
-    async def accept(
-        self,
-        subject: SubjectAddress,
-        factor: Factor,
-        *,
-        caller: str,
-        step: int,
-        proof: ProofRecord | None,
-    ) -> int | None:
-        """
-        Accept a step and write the proof; return when, or None if this step or a later one was accepted before.
-
-        Raises:
-            FactorNotFound, Unavailable.
-        """
-        answer = await self._scripts.run(
-            "accept_step",
-            [*_accepting(subject), *proof_keys(proof)],
-            {
-                "id": factor.factor_id,
-                "caller": caller,
-                "step": step,
-                "confirm": False,
-                **proof_args(proof),
-            },
-            durable=True,
-        )
-        return _accepted(answer)
-
-    async def tell_blocked(
-        self, subject: SubjectAddress, *, event: Mapping[str, str] | None
-    ) -> None:
-        """Tell that wrong codes have blocked the subject's authenticators, if they have. Raises Unavailable."""
-        await tell_blocked(self._scripts, subject, factor=FACTOR, budget=self._budget, event=event)
-
     async def _change(
         self, address: ChallengeAddress, fields: Mapping[str, Any], proof: Sequence[str] = ()
     ) -> Factor:
@@ -300,78 +146,7 @@ class Factors:
             {"id": address.challenge_id, "life_ms": self._history_ms, **fields},
             durable=True,
         )
-        _require_proven(answer)
+        require_proven(answer)
         if answer["verdict"] != "changed":
             raise FactorNotFound
-        return _factor(address.challenge_id, answer["factor"])
-
-    async def _reserve(self, subject: SubjectAddress, fields: Mapping[str, Any]) -> TriedFactors:
-        answer = await self._scripts.run(
-            "reserve_factor",
-            [keys.factors(subject), keys.guard(subject, FACTOR), keys.timeline(subject)],
-            {"budget": self._budget, "life_ms": self._history_ms, **fields},
-            durable=True,
-        )
-        match answer["verdict"]:
-            case "reserved":
-                return TriedFactors(
-                    factors=tuple(factors_in(answer)),
-                    now=int(answer["now"]) // 1000,
-                    attempts_left=int(answer["attempts_left"]),
-                    blocks=bool(answer.get("blocks")),
-                )
-            case "blocked":
-                raise blocked(answer)
-            case "digits":
-                wanted = int(answer["digits"])
-                raise InvalidRequest(FieldError("code", f"must have {wanted} digits"))
-            case _:
-                raise FactorNotFound
-
-
-def _require_proven(answer: Mapping[str, Any]) -> None:
-    if answer["verdict"] == "unproven":
-        raise FactorProofRequired
-
-
-def _accepting(subject: SubjectAddress) -> list[str]:
-    return [
-        keys.factors(subject),
-        keys.guard(subject, FACTOR),
-        keys.timeline(subject),
-        keys.events(subject.bucket),
-    ]
-
-
-def _accepted(answer: Mapping[str, Any]) -> int | None:
-    _require_proven(answer)
-    match answer["verdict"]:
-        case "accepted":
-            return int(answer["at"])
-        case "replayed":
-            return None
-        case _:
-            raise FactorNotFound
-
-
-def factors_in(answer: Mapping[str, Any]) -> list[Factor]:
-    """Return the authenticators that a script hands out, id to fields."""
-    return [
-        _factor(factor_id, fields) for factor_id, fields in dict(answer["factors"] or {}).items()
-    ]
-
-
-def _factor(factor_id: str, fields: Mapping[str, Any]) -> Factor:
-    confirmed_at = fields.get("confirmed_at")
-    return Factor(
-        factor_id=factor_id,
-        caller=str(fields["caller"]),
-        name=str(fields["name"]),
-        about=str(fields.get("about", "")),
-        seed=str(fields["seed"]),
-        algorithm=str(fields["algorithm"]),
-        digits=int(fields["digits"]),
-        confirmed=fields["status"] == "confirmed",
-        created_at=int(fields["created_at"]),
-        confirmed_at=int(confirmed_at) if confirmed_at is not None else None,
-    )
+        return factor_in(address.challenge_id, answer["factor"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from otp_service.core import proofs
-from otp_service.errors import Unavailable
+from otp_service.errors import FactorProofRequired, Unavailable
 from otp_service.store import keys
 from otp_service.store.scripts import Scripts
 
@@ -55,6 +55,12 @@ class FactorProof:
     def keys(self) -> list[str]:
         """The last of the script's KEYS."""
         return [] if self.key is None else [self.key]
+
+
+def require_proven(answer: Mapping[str, Any]) -> None:
+    """Raise FactorProofRequired where a script that changes factors says that the proof is missing or no good."""
+    if answer["verdict"] == "unproven":
+        raise FactorProofRequired
 
 
 class ProofMisplaced(Exception):

@@ -5,10 +5,16 @@ from dataclasses import dataclass
 
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.limits import FailureBudget
-from otp_service.errors import FactorNotFound, FactorProofRequired, Unavailable
+from otp_service.errors import FactorNotFound, Unavailable
 from otp_service.store import keys
 from otp_service.store.guards import blocked, budget_fields, tell_blocked
-from otp_service.store.proofs import FactorProof, ProofRecord, proof_args, proof_keys
+from otp_service.store.proofs import (
+    FactorProof,
+    ProofRecord,
+    proof_args,
+    proof_keys,
+    require_proven,
+)
 from otp_service.store.scripts import Scripts
 
 FACTOR = "recovery"
@@ -72,8 +78,7 @@ class RecoveryCodes:
             },
             durable=True,
         )
-        if answer["verdict"] == "unproven":
-            raise FactorProofRequired
+        require_proven(answer)
         return int(answer["at"])
 
     async def remaining(self, subject: SubjectAddress) -> int:

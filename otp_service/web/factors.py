@@ -1,9 +1,9 @@
 """Authenticator apps and recovery codes over HTTP."""
 
 from otp_service.core.totp import Algorithm
-from otp_service.flows import factors, recovery
+from otp_service.flows import authenticators, recovery
 from otp_service.flows.factor_proofs import Shown
-from otp_service.store.factors import Factor
+from otp_service.store.factor_records import Factor
 from otp_service.web.factor_models import (
     ConfirmBody,
     FactorList,
@@ -37,7 +37,7 @@ async def enroll_totp(call: Call) -> Answer:
         sent.subject,
         account_name=sent.account_name,
         issuer=sent.issuer,
-        name=sent.name or factors.DEFAULT_NAME,
+        name=sent.name or authenticators.DEFAULT_NAME,
         algorithm=Algorithm(sent.algorithm),
         digits=sent.digits,
         policy=call.caller.policy,
@@ -72,7 +72,7 @@ async def confirm_totp(call: Call) -> Answer:
 async def verify_totp(call: Call) -> Answer:
     sent: TotpVerifyBody = call.body
     call.require_purpose(sent.purpose)
-    verified = await call.service.apps.verify(
+    verified = await call.service.app_codes.verify(
         call.caller.name,
         sent.subject,
         sent.code,
@@ -89,7 +89,7 @@ async def verify_totp(call: Call) -> Answer:
             factor_id=verified.factor_id,
             purpose=sent.purpose,
             subject=sent.subject,
-            amr=list(factors.AMR),
+            amr=list(authenticators.AMR),
             verified_at=rfc3339(verified.verified_at),
             proof=verified.proof,
             proof_expires_in=verified.proof_expires_in,

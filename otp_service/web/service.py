@@ -1,9 +1,10 @@
-"""What handlers work with: built once by `otp_service.app`, reached through the request's state."""
+"""What handlers work with: built once by `otp_service.rooms`, reached through the request's state."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from otp_service.flows.app_codes import AppCodes
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.devices import RememberedDevices
 from otp_service.flows.factors import AuthenticatorApps
@@ -36,6 +37,7 @@ class Service:
     proofs: ProofRedemption
     opt_in: OptIn
     apps: AuthenticatorApps
+    app_codes: AppCodes
     recovery: Recovery
     devices: RememberedDevices
     support: Support

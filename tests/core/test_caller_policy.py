@@ -4,7 +4,8 @@ from dataclasses import fields, replace
 
 import pytest
 
-from otp_service.core.caller_policy import RULES, CallerPolicy, CallerPolicyInvalid
+from otp_service.core.caller_policy import CallerPolicy, CallerPolicyInvalid
+from otp_service.core.caller_rules import RULES
 from otp_service.core.limits import Window
 from otp_service.core.policy import Policy
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from otp_service.core.message_lint import promised_host
 from otp_service.core.message_values import (
-    amount_problem,
     name_problem,
 )
 from otp_service.core.messages import (
@@ -16,6 +15,7 @@ from otp_service.core.messages import (
     Catalogue,
 )
 from otp_service.core.segments import segments
+from tests.core.drawn import amounts, names
 
 steady = settings(derandomize=True, deadline=None)
 
@@ -155,22 +155,6 @@ def test_a_payee_is_cut_visibly_and_never_within_a_letter():
             assert unicodedata.category(payee[len(kept) :].lstrip()[0])[0] != "M"
             cut.add(kept)
     assert len(cut) > 2
-
-
-words = st.text(st.sampled_from("aZéÖłśßçñسکहि中あЖ𝒳") | st.characters(), min_size=1, max_size=6)
-breaks = st.sampled_from([" ", " & ", "-", "'", ". ", ", ", " 12", "۴۵ ", "\u200c"])
-names = st.builds(
-    lambda first, middle, last: f"{first}{middle}{last}"[:20].strip(), words, breaks, words
-).map(lambda name: name if name_problem(name) is None else "Księgarnia Łódź 1 12")
-amounts = st.builds(
-    lambda number, decimals, currency, first: (
-        f"{currency} {number}{decimals}" if first else f"{number}{decimals} {currency}"
-    ),
-    st.integers(0, 999_999_999),
-    st.sampled_from(["", ".5", ",75", ".00"]),
-    st.sampled_from(["EUR", "IRR", "JPY"]),
-    st.booleans(),
-).map(lambda amount: amount if amount_problem(amount) is None else "9999999.99 EUR")
 
 
 @steady

@@ -10,7 +10,8 @@ import pytest
 from annotated_types import Ge, Le, MaxLen
 
 from otp_service.core import keyring
-from otp_service.settings import PREFIX, Settings, SettingsError, load
+from otp_service.settings.environment import PREFIX, SettingsError, load
+from otp_service.settings.table import Settings
 
 RING = keyring.generate(created_at="2026-11-23T00:00:00Z")
 REQUIRED = {

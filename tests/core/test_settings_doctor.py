@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from otp_service.app import check, open_redis
 from otp_service.cli import valkey
-from otp_service.doctor import Finding, inspect_redis, judge
-from otp_service.settings import Settings, SettingsError, load
+from otp_service.doctor.finding import Finding
+from otp_service.doctor.redis import inspect_redis, judge
+from otp_service.doctor.start import check
+from otp_service.outside import open_redis
+from otp_service.settings.environment import SettingsError, load
+from otp_service.settings.table import Settings
 from otp_service.store.facts import RedisFacts
 from tests.conftest import base_environment
 

@@ -29,7 +29,6 @@ class Stack:
     root: Path
     secrets: Path
     environment: dict[str, str]
-    redis_port: int
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -102,7 +101,7 @@ def stack(root: Path, compose: dict[str, Any], sandbox: Sandbox, tmp_path: Path)
         "OTP_PORT": str(valkey.free_port()),
         "OTP_ADMIN_PORT": str(valkey.free_port()),
     }
-    found = Stack(root, secrets, environment, port)
+    found = Stack(root, secrets, environment)
     try:
         _until_it_pings(port)
         (secrets / "keyring").write_text(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from otp_service.settings import Settings
+from otp_service.settings.table import Settings
 from otp_service.store import scripts
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))

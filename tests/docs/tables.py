@@ -12,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from otp_service import telemetry
 from otp_service.cli.doctor import setting_rows
-from otp_service.core.caller_policy import RULES
+from otp_service.core.caller_rules import RULES
 from otp_service.core.credentials import SCOPES
 from otp_service.store import keys
 from otp_service.web.problems import INTERNAL, TABLE

@@ -9,7 +9,7 @@ import pytest
 
 from otp_service.cli import app as command_line
 from otp_service.errors import OtpError
-from otp_service.settings import Settings
+from otp_service.settings.table import Settings
 from otp_service.web.problems import leaves
 from otp_service.web.routes import OPERATIONS
 from otp_service.wsms.outcome import RefusedReason, UnknownReason

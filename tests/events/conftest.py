@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from otp_service.app import open_redis
 from otp_service.channels.webhooks import WebhookChannel
 from otp_service.core.events import Message, body, new_secret
 from otp_service.core.keyring import Keyring
 from otp_service.flows.events import Events
 from otp_service.flows.webhooks import WebhookWorker
-from otp_service.settings import load
+from otp_service.outside import open_redis
+from otp_service.settings.environment import load
 from otp_service.store.outgoing import Outgoing
 from otp_service.store.scripts import Scripts
 from otp_service.store.webhooks import Endpoint, Webhooks

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from otp_service.channels.webhooks import MAX_ANSWER_BYTES, WebhookChannel
 from otp_service.core.targets import TargetRefused, is_public, parse
-from otp_service.settings import SettingsError, load
+from otp_service.settings.environment import SettingsError, load
 from tests.events.conftest import Receivers
 
 PUBLIC = "93.184.215.14"

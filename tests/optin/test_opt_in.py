@@ -10,7 +10,7 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import KeySet
 
-from otp_service.doctor import inspect_opt_in
+from otp_service.doctor.site import inspect_opt_in
 from otp_service.store.opt_ins import OptIns
 from tests.conftest import TO, Sandbox, Service, Starter
 

@@ -155,7 +155,7 @@ def test_subscribe_here_registers_this_service_for_both_events(
 async def test_a_public_url_that_cannot_be_called_is_refused(
     start_traced: Traced, url: str
 ) -> None:
-    from otp_service.settings import SettingsError
+    from otp_service.settings.environment import SettingsError
 
     with pytest.raises(SettingsError, match="OTP_PUBLIC_URL"):
         await start_traced(OTP_PUBLIC_URL=url)

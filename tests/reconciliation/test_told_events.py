@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 import redis
 
-from otp_service.app import open_redis
 from otp_service.core.events import new_secret
-from otp_service.settings import load
+from otp_service.outside import open_redis
+from otp_service.settings.environment import load
 from otp_service.store.webhooks import Endpoint, Webhooks
 from tests.conftest import Sandbox
 from tests.reconciliation.conftest import Traced, look

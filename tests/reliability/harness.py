@@ -25,12 +25,12 @@ from urllib.parse import urlsplit
 import httpx
 import redis
 
-from otp_service.app import open_redis
 from otp_service.cli import valkey
 from otp_service.cli.ports import listen
 from otp_service.core import credentials
 from otp_service.core.credentials import SCOPES
-from otp_service.settings import load
+from otp_service.outside import open_redis
+from otp_service.settings.environment import load
 from otp_service.store import keys
 from otp_service.store.callers import CallerRecord, Callers
 from otp_service.store.deliveries import GROUP
@@ -355,17 +355,16 @@ async def gate_before(url: str) -> AsyncIterator[tuple[Gate, str]]:
 
 @dataclass
 class SiteGate:
-    """A TCP proxy before the site that swallows or holds what is posted."""
+    """A TCP proxy before the site that holds what is posted."""
 
     url: str = ""
     arrived: int = 0
-    swallow: bool = False
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @asynccontextmanager
 async def gate_before_site(sandbox: Sandbox) -> AsyncIterator[SiteGate]:
-    """Stand a gate before the sandbox; shut until `open` is set, and with `swallow` even then."""
+    """Stand a gate before the sandbox; shut until `open` is set."""
     target = urlsplit(sandbox.url)
     gate = SiteGate()
     running: set[asyncio.Task[None]] = set()

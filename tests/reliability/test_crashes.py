@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from otp_service.app import open_redis
 from otp_service.core.challenge import address_of
 from otp_service.errors import Unavailable
+from otp_service.outside import open_redis
 from otp_service.store import keys
 from otp_service.store.deliveries import GROUP, Deliveries, Job
 from otp_service.store.scripts import Scripts

@@ -77,7 +77,7 @@ async def race_a_step(service: Service, rounds: int) -> list[Counter[str]]:
         seen.append(
             await outcomes(
                 [
-                    apps.verify(
+                    service.rooms.service.app_codes.verify(
                         "shop", subject, code, purpose="login", binding="", diagnose=False, wish=ProofWish(),
                         handle=f"{number:016x}{i:016x}",
                     )

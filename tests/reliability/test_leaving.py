@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import redis
 
-from otp_service.app import open_redis
-from otp_service.settings import load
+from otp_service.outside import open_redis
+from otp_service.settings.environment import load
 from otp_service.store import keys
 from otp_service.store.deliveries import GROUP, Deliveries
 from otp_service.store.scripts import Scripts

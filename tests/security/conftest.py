@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import pytest
 
-from otp_service.app import open_redis
 from otp_service.core.credentials import SCOPES
 from otp_service.core.identities import Identity, bind
-from otp_service.settings import load
+from otp_service.outside import open_redis
+from otp_service.settings.environment import load
 from otp_service.store.callers import CallerRecord, Callers
 from tests.conftest import Service, Starter
 from tests.security.issuer import Issuer, running_issuer

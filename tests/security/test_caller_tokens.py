@@ -15,7 +15,7 @@ from otp_service.core.credentials import SCOPES
 from otp_service.core.identities import Identity, IdentityKind
 from otp_service.core.receipts import TYPE as RECEIPT
 from otp_service.core.signing import key_set, sign
-from otp_service.settings import SettingsError, load
+from otp_service.settings.environment import SettingsError, load
 from otp_service.web.models import EXAMPLE_ID
 from tests.conftest import TO, Service, Starter
 from tests.security.conftest import Register

@@ -14,7 +14,6 @@ import pytest
 from redis import Redis as SyncRedis
 from typer.testing import CliRunner, Result
 
-from otp_service.app import open_redis
 from otp_service.cli import app
 from otp_service.core import credentials
 from otp_service.core.credentials import SCOPES
@@ -23,7 +22,8 @@ from otp_service.core.policy import Policy
 from otp_service.errors import Unauthorized
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.known_callers import MEMORY_SECONDS, KnownCallers
-from otp_service.settings import load
+from otp_service.outside import open_redis
+from otp_service.settings.environment import load
 from otp_service.store.callers import CallerRecord, Callers
 from otp_service.web.models import EXAMPLE_ID
 from otp_service.web.routes import OPERATIONS

@@ -12,7 +12,7 @@ from otp_service.channels.key_set import KeySetSource
 from otp_service.core.caller_tokens import TokenRefused, TokenRules
 from otp_service.core.identities import Identity, IdentityKind
 from otp_service.core.issuer_keys import MAX_BYTES
-from otp_service.doctor import inspect_issuer
+from otp_service.doctor.issuer import inspect_issuer
 from otp_service.errors import Unavailable
 from otp_service.flows.caller_tokens import (
     KEPT_SECONDS,
@@ -21,7 +21,7 @@ from otp_service.flows.caller_tokens import (
     RETRY_SECONDS,
     CallerTokens,
 )
-from otp_service.settings import load
+from otp_service.settings.environment import load
 from tests.conftest import Starter
 from tests.security.conftest import Register
 from tests.security.issuer import AUDIENCE, Issuer, ec_key

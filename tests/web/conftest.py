@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from otp_service.app import create_app
-from otp_service.settings import load
+from otp_service.settings.environment import load
 from otp_service.web.protocol import DeadlineProtocol
 from tests.conftest import Sandbox, Service, Starter
 

@@ -16,7 +16,7 @@ from otp_service.cli import app
 from otp_service.web import problems
 from otp_service.web.edge import HEADERS
 from otp_service.web.models import EXAMPLE_ID
-from otp_service.web.openapi import document
+from otp_service.web.openapi.document import document
 from otp_service.web.routes import OPERATIONS
 from tests.conftest import Service
 from tests.web.conftest import Live
@@ -24,7 +24,6 @@ from tests.web.conftest import Live
 CONTRACT = document(OPERATIONS)
 CALLS = [(path, method) for path, item in CONTRACT["paths"].items() for method in item]
 PATHS = list(CONTRACT["paths"])
-GUARDED = [(operation.method, operation.path) for operation in OPERATIONS]
 GOOD_REQUEST = {"to": "+14155550123", "purpose": "login"}
 
 

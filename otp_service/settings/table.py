@@ -1,103 +1,41 @@
 """
-Every setting, with its unit, default and range.
+The table of settings: each with its unit, default and range, and what the rooms are handed of them.
 
-Settings come from the environment: `OTP_<NAME>`, or `OTP_<NAME>_FILE` naming a file that holds the value (its last line
-break is dropped). A name that is no setting, a value out of range and an unsafe combination refuse to start, and the
-message names the setting. Values never show in a repr or an error.
+Values never show in a repr or an error.
 """
 
-import difflib
-import ipaddress
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PrivateAttr,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from otp_service.core.caller_tokens import TokenRules
 from otp_service.core.codes import HashCost
-from otp_service.core.issuer_keys import ALGORITHMS
-from otp_service.core.keyring import Keyring, KeyringError
-from otp_service.core.limits import FailureBudget, Window, read_cooldown, read_windows
-from otp_service.core.message_values import host_problem, name_problem
+from otp_service.core.keyring import Keyring
+from otp_service.core.limits import FailureBudget, Window
 from otp_service.core.policy import BUILT_IN_PURPOSES, Policy
-from otp_service.core.recipients import REGIONS
-from otp_service.store.connection import SCHEMES
+from otp_service.settings.addresses import KeySetUrl, Proxies, PublicUrl, RedisUrl, SiteUrl
+from otp_service.settings.values import (
+    Algorithms,
+    Brand,
+    KeyringText,
+    OneWindow,
+    Origin,
+    Purposes,
+    Steps,
+    Ways,
+    Windows,
+    Words,
+)
 from otp_service.store.scripts import Durability
-from otp_service.wsms.address import SiteAddress
-from otp_service.wsms.errors import WsmsConfigurationError
-
-PREFIX = "OTP_"
-# Of the sandbox and of scripts, not of the service: allowed to stand in the same environment.
-_NEIGHBOURS = re.compile(r"OTP_SANDBOX_.*|OTP_CREDENTIAL")
-_PURPOSE = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
-
-
-class SettingsError(ValueError):
-    """The configuration can't be used. Each line names a setting and says why, never its value."""
-
-    def __init__(self, *lines: str) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
-
-
-def _windows(value: object) -> object:
-    return read_windows(value) if isinstance(value, str) else value
-
-
-def _words(value: object) -> object:
-    return (
-        frozenset(word for word in value.replace(" ", "").split(",") if word)
-        if isinstance(value, str)
-        else value
-    )
-
-
-def _steps(value: object) -> object:
-    return read_cooldown(value) if isinstance(value, str) else value
-
-
-def _in_order(value: object) -> object:
-    return (
-        tuple(word for word in value.replace(" ", "").split(",") if word)
-        if isinstance(value, str)
-        else value
-    )
-
-
-def _window(value: object) -> object:
-    return Window.parse(value) if isinstance(value, str) else value
-
-
-def _listed(value: Any) -> str:  # noqa: ANN401
-    return ",".join(
-        str(part) for part in (sorted(value) if isinstance(value, frozenset) else value)
-    )
-
-
-_as_text = PlainSerializer(_listed, return_type=str)
-Windows = Annotated[tuple[Window, ...], BeforeValidator(_windows), _as_text]
-OneWindow = Annotated[Window, BeforeValidator(_window), PlainSerializer(str, return_type=str)]
-Words = Annotated[frozenset[str], BeforeValidator(_words), _as_text]
-Steps = Annotated[tuple[int, ...], BeforeValidator(_steps), _as_text]
-Ways = Annotated[tuple[Literal["totp", "sms"], ...], BeforeValidator(_in_order), _as_text]
 
 
 class Settings(BaseModel):
-    """The settings by name; `OTP_REDIS_URL` is `redis_url`. Descriptions are what the README shows."""
+    """
+    The settings by name; `OTP_REDIS_URL` is `redis_url`. Descriptions are what the README shows.
+
+    `otp_service.settings.environment.load` makes them, and refuses those that contradict each other.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -111,7 +49,7 @@ class Settings(BaseModel):
         "production",
         description="`development` allows every region and warns where production refuses. `otp-service dev` sets it.",
     )
-    redis_url: SecretStr = Field(
+    redis_url: RedisUrl = Field(
         description="Redis or Valkey: `redis://`, `rediss://`, `unix://`, `redis+sentinel://host,host/service`, "
         "`redis+cluster://host,host`."
     )
@@ -134,7 +72,7 @@ class Settings(BaseModel):
         False,
         description="Start although Redis keeps no append-only file: a restart then forgets every limit.",
     )
-    keyring: SecretStr = Field(
+    keyring: KeyringText = Field(
         description="The secret keys, JSON as `otp-service keys generate` prints it. Use the file."
     )
 
@@ -145,7 +83,7 @@ class Settings(BaseModel):
         description="Seconds after which a changed `OTP_KEYRING_FILE` is in use in every process, at most.",
     )
 
-    wsms_url: str = Field(
+    wsms_url: SiteUrl = Field(
         description="The WordPress site, with or without `/wp-json`; `?rest_route=` sites too."
     )
     wsms_username: str = Field(description="A WordPress user that may send (`wpsms_sendsms`).")
@@ -183,7 +121,7 @@ class Settings(BaseModel):
         frozenset(),
         description="ISO regions to which codes go, such as `DE,AT,CH`. Required in production.",
     )
-    purposes: Words = Field(
+    purposes: Purposes = Field(
         frozenset(), description="Purposes besides the built-in ones, separated by commas."
     )
     code_digits: int = Field(6, ge=4, le=10, description="Digits of a code.")
@@ -328,8 +266,8 @@ class Settings(BaseModel):
     )
 
     locale: str = Field("en", description="Language of messages when a request names none.")
-    brand: str = Field("", description="Your name in messages, at most 20 characters.")
-    origin: str | None = Field(
+    brand: Brand = Field("", description="Your name in messages, at most 20 characters.")
+    origin: Origin | None = Field(
         None, description="Host to which codes are bound: the last line `@host #code`."
     )
     messages_dir: Path | None = Field(
@@ -344,7 +282,7 @@ class Settings(BaseModel):
         8, ge=1, le=64, description="Webhook endpoints that one process sends to at once."
     )
 
-    public_url: str | None = Field(
+    public_url: PublicUrl | None = Field(
         None,
         description="https address under which others reach this service; for the site's webhooks.",
     )
@@ -355,7 +293,7 @@ class Settings(BaseModel):
         9000, ge=0, le=65_535, description="Port of `/metrics`; 0 picks a free one."
     )
     workers: int = Field(1, ge=1, le=64, description="Serving processes.")
-    trusted_proxies: Words = Field(
+    trusted_proxies: Proxies = Field(
         frozenset(),
         description="Addresses or networks of proxies whose `Client-Cert` is believed. Not `*`.",
     )
@@ -369,7 +307,7 @@ class Settings(BaseModel):
         max_length=255,
         description="Issuer (`iss`) of the JWTs by which callers may say who they are; empty: there is none.",
     )
-    caller_jwks_url: str | None = Field(
+    caller_jwks_url: KeySetUrl | None = Field(
         None, description="https address of that issuer's key set (JWKS)."
     )
     caller_jwks_ca_file: str | None = Field(
@@ -378,7 +316,7 @@ class Settings(BaseModel):
     caller_audience: str | None = Field(
         None, min_length=1, max_length=255, description="The `aud` that such a JWT must name."
     )
-    caller_algorithms: Words = Field(
+    caller_algorithms: Algorithms = Field(
         frozenset({"ES256", "RS256", "EdDSA"}),
         description="Algorithms by which such JWTs may be signed. Never `HS*`, never `none`.",
     )
@@ -416,166 +354,16 @@ class Settings(BaseModel):
         "INFO", description="What is logged."
     )
 
-    @field_validator("redis_url")
-    @classmethod
-    def _known_scheme(cls, value: SecretStr) -> SecretStr:
-        if urlsplit(value.get_secret_value()).scheme not in SCHEMES:
-            raise ValueError(f"the scheme must be one of {', '.join(SCHEMES)}")
-        _require_readable(value.get_secret_value())
-        return value
-
-    @field_validator("keyring")
-    @classmethod
-    def _usable_keyring(cls, value: SecretStr) -> SecretStr:
-        try:
-            Keyring.from_json(value.get_secret_value())
-        except KeyringError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    @field_validator("wsms_url")
-    @classmethod
-    def _safe_site(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if not parts.hostname or parts.scheme not in ("https", "http"):
-            raise ValueError("must be an https:// URL")
-        if parts.scheme == "http" and not _loopback(parts.hostname):
-            raise ValueError(
-                "must be https: the application password and every code would go over the wire in clear"
-            )
-        try:
-            SiteAddress(value)
-        except WsmsConfigurationError as error:
-            raise ValueError(str(error)) from None
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _public_address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        parts = urlsplit(value)
-        if parts.scheme != "https" or not parts.hostname or not value.isascii():
-            raise ValueError("must be an https:// URL with an ASCII host")
-        if parts.query or parts.fragment or parts.username is not None:
-            raise ValueError("must have no query, no fragment and no user name")
-        return value.rstrip("/")
-
-    @field_validator("purposes")
-    @classmethod
-    def _purpose_names(cls, value: frozenset[str]) -> frozenset[str]:
-        for word in value:
-            if _PURPOSE.fullmatch(word) is None:
-                raise ValueError("a purpose is a-z, 0-9 and _, beginning with a letter, 32 at most")
-        return value
-
-    @field_validator("auto_channels")
-    @classmethod
-    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or len(set(value)) < len(value):
-            raise ValueError("must name totp, sms or both, each once")
-        return value
-
-    @field_validator("brand")
-    @classmethod
-    def _brand_name(cls, value: str) -> str:
-        if value and (reason := name_problem(value)):
-            raise ValueError(reason)
-        return value
-
-    @field_validator("origin")
-    @classmethod
-    def _origin_host(cls, value: str | None) -> str | None:
-        if value is not None and (reason := host_problem(value)):
-            raise ValueError(reason)
-        return value
-
-    @field_validator("caller_jwks_url")
-    @classmethod
-    def _safe_key_set(cls, value: str | None) -> str | None:
-        parts = urlsplit(value or "https://none")
-        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username:
-            raise ValueError("must be an https:// URL without a user name")
-        if parts.scheme == "http" and not _loopback(parts.hostname):
-            raise ValueError("must be https: whoever is on the way could give keys of its own")
-        return value
-
-    @field_validator("caller_algorithms")
-    @classmethod
-    def _public_algorithms(cls, value: frozenset[str]) -> frozenset[str]:
-        if not value or not value <= ALGORITHMS:
-            raise ValueError(f"must be of {', '.join(sorted(ALGORITHMS))}")
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _named_proxies(cls, value: frozenset[str]) -> frozenset[str]:
-        for word in value:
-            try:
-                network = ipaddress.ip_network(word, strict=False)
-            except ValueError:
-                raise ValueError("must be addresses or networks; anybody (*) is not") from None
-            if network.prefixlen == 0:
-                raise ValueError("must be addresses or networks; anybody is not")
-        return value
-
-    @model_validator(mode="after")
-    def _safe_together(self) -> Self:
-        wrong: list[str] = []
-        if self.code_digits < 6 and not self.allow_short_codes:
-            wrong.append("OTP_CODE_DIGITS: fewer than 6 needs OTP_ALLOW_SHORT_CODES=true")
-        if self.min_life_at_send >= self.code_ttl:
-            wrong.append(
-                "OTP_MIN_LIFE_AT_SEND: must be less than OTP_CODE_TTL, else nothing is ever sent"
-            )
-        if self.failures_long.seconds < self.failures.seconds:
-            wrong.append("OTP_FAILURES_LONG: must be over a longer time than OTP_FAILURES")
-        if max(self.cooldown) > self.limit_recipient[0].seconds:
-            wrong.append(
-                "OTP_COOLDOWN: a step is longer than the longest window of OTP_LIMIT_RECIPIENT"
-            )
-        cost = HashCost(self.hash_passes, self.hash_memory_kib, self.hash_lanes)
-        if not cost.approved:
-            wrong.append(
-                "OTP_HASH_MEMORY_KIB: below the OWASP row for OTP_HASH_PASSES (t=1: 47104, t=2: 19456, t=3: 12288)"
-            )
-        if self.webhooks_allow_private and self.environment != "development":
-            wrong.append(
-                "OTP_WEBHOOKS_ALLOW_PRIVATE: only with OTP_ENVIRONMENT=development: callers could reach inside"
-            )
-        issuer = {
-            "OTP_CALLER_ISSUER": self.caller_issuer,
-            "OTP_CALLER_JWKS_URL": self.caller_jwks_url,
-            "OTP_CALLER_AUDIENCE": self.caller_audience,
-        }
-        if any(issuer.values()):
-            wrong += [
-                f"{name}: is required with the others of {', '.join(issuer)}"
-                for name, value in issuer.items()
-                if not value
-            ]
-        if self.caller_certificates and not self.trusted_proxies:
-            wrong.append(
-                "OTP_CALLER_CERTIFICATES: needs OTP_TRUSTED_PROXIES: else anybody could hand a certificate on"
-            )
-        if self.environment == "production":
-            if not self.regions:
-                wrong.append("OTP_REGIONS: name the regions to which codes go, such as DE,AT,CH")
-            wrong += _redis_in_the_open(self)
-        if not self.regions <= REGIONS:
-            wrong.append(
-                "OTP_REGIONS: ISO 3166-1 codes of two capital letters, separated by commas, such as DE,GB"
-            )
-        if wrong:
-            raise SettingsError(*wrong)
-        return self
-
     _keyring_file: Path | None = PrivateAttr(default=None)
 
     @property
     def keyring_file(self) -> Path | None:
         """Where the ring was read from, and may be read again; None when it came as text."""
         return self._keyring_file
+
+    def keep_keyring_file(self, path: Path) -> None:
+        """Remember where the ring was read from."""
+        self._keyring_file = path
 
     def ring(self) -> Keyring:
         """Return the key ring as it was when the settings were read."""
@@ -634,139 +422,3 @@ class Settings(BaseModel):
             sender=self.wsms_sender,
             origin=self.origin,
         )
-
-
-def load(environ: Mapping[str, str]) -> Settings:
-    """
-    Return the settings of an environment.
-
-    Raises:
-        SettingsError: every setting that is missing, unknown, out of range or unsafe, one a line.
-    """
-    values: dict[str, str] = {}
-    wrong: dict[str, str] = {}  # by variable
-    for name, value in environ.items():
-        if not name.startswith(PREFIX) or _NEIGHBOURS.fullmatch(name):
-            continue
-        field, in_file = _field_of(name)
-        if field is None:
-            near = difflib.get_close_matches(
-                name[len(PREFIX) :].lower(), Settings.model_fields, n=1
-            )
-            hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
-            wrong[name] = f"is no setting{hint}"
-            continue
-        if in_file:
-            if f"{PREFIX}{field.upper()}" in environ:
-                wrong[name] = f"{PREFIX}{field.upper()} is set too; keep one of the two"
-                continue
-            try:
-                value = Path(value).read_text("utf-8").removesuffix("\n")
-            except (OSError, UnicodeDecodeError) as error:
-                wrong[name] = f"the file can't be read ({type(error).__name__})"
-                continue
-        if reason := _unreadable(field, value):
-            wrong[name] = reason
-            continue
-        values[field] = value
-    told = {field for field, _ in map(_field_of, wrong) if field}
-    lines = [f"{name}: {reason}" for name, reason in wrong.items()]
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        for detail in error.errors(include_input=False):
-            if not told & set(detail["loc"]):
-                lines += _lines(detail)
-    if lines:
-        raise SettingsError(*lines)
-    if path := environ.get(f"{PREFIX}KEYRING_FILE"):
-        settings._keyring_file = Path(path)
-    return settings
-
-
-def _field_of(name: str) -> tuple[str | None, bool]:
-    """Return the setting that a variable sets, or None, and whether it names a file that holds the value."""
-    field = name.removeprefix(PREFIX).lower()
-    if name != name.upper():
-        return None, False
-    if field in Settings.model_fields:
-        return field, False
-    field = field.removesuffix("_file")
-    return (
-        (field, True)
-        if name.endswith("_FILE") and field in Settings.model_fields
-        else (None, False)
-    )
-
-
-def _unreadable(field: str, value: str) -> str | None:
-    """Why a text can be no value of that setting, or None: what is empty or loosely written is not guessed at."""
-    setting = Settings.model_fields[field]
-    if not value.strip() and setting.default not in ("", frozenset()):
-        return "is empty"
-    if setting.annotation is int and re.fullmatch(r"-?[0-9]{1,9}", value, re.ASCII) is None:
-        return "must be a whole number"
-    return None
-
-
-def _require_readable(redis_url: str) -> None:
-    """Raise ValueError when a part of the URL can't be read. redis-py would repeat it, or take another database."""
-    parts = urlsplit(redis_url)
-    path = parts.path.strip("/")
-    try:
-        for host in parts.netloc.rpartition("@")[2].split(","):
-            _ = urlsplit(f"//{host}").port
-    except ValueError:
-        raise ValueError(
-            "host or port can't be read; write special characters of a password as %XX"
-        ) from None
-    if parts.scheme == "unix":
-        if not path:
-            raise ValueError("names no socket")
-        return
-    if "sentinel" in parts.scheme:
-        service, _, path = path.partition("/")
-        if not service:
-            raise ValueError("redis+sentinel:// needs /service behind the hosts")
-    if path and not (path.isascii() and path.isdigit()):
-        raise ValueError("the database behind the host must be a number")
-
-
-def _lines(detail: Any) -> list[str]:  # noqa: ANN401
-    said = detail["msg"].removeprefix("Value error, ")
-    if not detail["loc"]:
-        return list(said.splitlines())
-    name = PREFIX + str(detail["loc"][0]).upper()
-    return [f"{name}: is required" if detail["type"] == "missing" else f"{name}: {said}"]
-
-
-def _redis_in_the_open(settings: Settings) -> list[str]:
-    if settings.redis_allow_plaintext:
-        return []
-    parts = urlsplit(settings.redis_url.get_secret_value())
-    if parts.scheme == "unix":
-        return []
-    hosts = [
-        entry.rpartition(":")[0] or entry for entry in parts.netloc.rpartition("@")[2].split(",")
-    ]
-    if all(_loopback(host) for host in hosts):
-        return []
-    wrong = []
-    if not parts.scheme.startswith("rediss"):
-        wrong.append(
-            "OTP_REDIS_URL: without TLS off loopback; use rediss://, or set OTP_REDIS_ALLOW_PLAINTEXT=true"
-        )
-    if not parts.password:
-        wrong.append(
-            "OTP_REDIS_URL: without a password off loopback, or set OTP_REDIS_ALLOW_PLAINTEXT=true"
-        )
-    return wrong
-
-
-def _loopback(host: str) -> bool:
-    if host in ("localhost", ""):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -1,0 +1,17 @@
+"""`otp-service webhooks`: where callers are told of events. Secrets are shown once and kept sealed."""
+
+import typer
+
+from otp_service.cli.webhooks import dead_letters, endpoints
+
+app = typer.Typer(no_args_is_help=True, help="Where callers are told of events.")
+app.command()(endpoints.create)
+app.command("list")(endpoints.list_endpoints)
+for command in (
+    endpoints.rotate,
+    endpoints.remove,
+    endpoints.enable,
+    endpoints.test,
+    dead_letters.dead,
+):
+    app.command()(command)

@@ -1,0 +1,33 @@
+"""The process itself: its texts, and the argon2 that it hashes with."""
+
+from otp_service.core.message_lint import lint
+from otp_service.core.messages import Catalogue
+from otp_service.doctor.finding import Finding
+from otp_service.flows.argon2_build import argon2_build
+from otp_service.settings.table import Settings
+
+
+def inspect_messages(catalogue: Catalogue, settings: Settings) -> list[Finding]:
+    """Return what the linter says of the texts with this brand, origin and length of code."""
+    digits = settings.code_digits
+    found = lint(
+        catalogue,
+        digits=range(digits, digits + 1),
+        brand=settings.brand or None,
+        origin=settings.origin,
+    )
+    return [Finding("warn", "messages", str(finding)) for finding in found] or [
+        Finding("ok", "messages", f"every text fits one SMS in {', '.join(catalogue.locales)}")
+    ]
+
+
+def inspect_argon2() -> Finding:
+    """Return which build of argon2 hashes, and whether another could be faster here."""
+    found = argon2_build()
+    if found.build == "local":
+        return Finding("note", "argon2", f"{found.version}, built here ({found.tag})")
+    told = f"{found.version}, the wheel for every processor ({found.tag})"
+    if found.processor_also_has:
+        wider = ", ".join(found.processor_also_has)
+        told += f"; this one has {wider}: a build of its own may verify twice as much (docs/operations.md)"
+    return Finding("note", "argon2", told)

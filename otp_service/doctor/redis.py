@@ -1,0 +1,102 @@
+"""Redis: whether it answers, forgets, evicts, lets scripts run code, and does what the durability needs."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from otp_service.doctor.finding import Finding
+from otp_service.errors import Unavailable
+from otp_service.settings.table import Settings
+from otp_service.store.connection import Connection
+from otp_service.store.facts import RedisFacts, ask
+from otp_service.store.scripts import Durability
+
+MAX_SKEW_SECONDS = 5
+
+# The first release of each branch without CVE-2025-49844, -46817 and -46818: code execution by scripts.
+_SAFE_LUA: dict[str, dict[tuple[int, ...], tuple[int, ...]]] = {
+    "redis": {
+        (6, 2): (6, 2, 20),
+        (7, 2): (7, 2, 11),
+        (7, 4): (7, 4, 6),
+        (8, 0): (8, 0, 4),
+        (8, 2): (8, 2, 2),
+    },
+    "valkey": {(7, 2): (7, 2, 11), (8, 0): (8, 0, 6), (8, 1): (8, 1, 4)},
+}
+_SAFE_FROM = {"redis": (8, 2, 2), "valkey": (8, 1, 4)}
+
+
+async def inspect_redis(connection: Connection, settings: Settings) -> list[Finding]:
+    """Return what Redis says of itself, judged."""
+    try:
+        facts = await ask(connection)
+    except Unavailable as error:
+        return [Finding("refuse", "OTP_REDIS_URL", f"Redis does not answer: {error.detail}")]
+    return [*judge(facts, settings)]
+
+
+def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
+    """Return what those facts mean under these settings."""
+    strict: Literal["warn", "refuse"] = "refuse" if settings.environment == "production" else "warn"
+    name = f"{facts.server} {'.'.join(map(str, facts.version))}"
+    found = [Finding("ok", "redis", f"{name} answers")]
+    if not facts.writable:
+        found.append(
+            Finding(
+                "refuse",
+                "OTP_REDIS_URL",
+                "this server is a replica; scripts must run on the primary",
+            )
+        )
+    if _vulnerable(facts):
+        message = f"{name} lets scripts run code (CVE-2025-49844); update the server"
+        found.append(Finding(strict, "redis", message))
+    if facts.policy is None:
+        found.append(
+            Finding(
+                "warn",
+                "redis",
+                "our user may not run INFO: eviction and persistence can't be checked",
+            )
+        )
+    elif facts.policy != "noeviction":
+        message = (
+            f"maxmemory-policy is {facts.policy}: evicted counters loosen limits; set noeviction"
+        )
+        found.append(Finding("refuse", "redis", message))
+    if facts.append_only is False and not settings.allow_no_persistence:
+        message = (
+            "keeps no append-only file, so a restart forgets every limit: set appendonly yes, "
+            "or OTP_ALLOW_NO_PERSISTENCE=true"
+        )
+        found.append(Finding(strict, "redis", message))
+    if abs(facts.skew_seconds) > MAX_SKEW_SECONDS:
+        message = f"its clock differs from ours by {facts.skew_seconds:.1f} s; set both by NTP"
+        found.append(Finding("refuse", "redis", message))
+    if facts.all_powerful:
+        message = (
+            "our user may FLUSHALL and CONFIG SET; give it the ACL of docker/users.acl.template"
+        )
+        found.append(Finding("warn", "OTP_REDIS_URL", message))
+    if settings.durability is Durability.REPLICA and facts.replicas == 0:
+        found.append(
+            Finding(
+                strict,
+                "OTP_DURABILITY",
+                "replica, but no replica is connected: every call would be a 503",
+            )
+        )
+    elif facts.replicas == 0 and settings.environment == "production":
+        found.append(
+            Finding(
+                "warn", "redis", "has no replica: while it is away nobody can log in with a code"
+            )
+        )
+    return found
+
+
+def _vulnerable(facts: RedisFacts) -> bool:
+    if facts.version >= _SAFE_FROM[facts.server] or not facts.version or facts.version == (0,):
+        return False
+    fixed = _SAFE_LUA[facts.server].get(facts.version[:2])
+    return fixed is None or facts.version < fixed

@@ -1,0 +1,123 @@
+"""A code of a person's authenticator app, shown without a challenge: accepted by its step, and a step once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from otp_service.core.challenge import SubjectAddress, challenge_id_for, person_address
+from otp_service.core.keyring import Keyring
+from otp_service.core.policy import Policy
+from otp_service.core.proofs import ProofWish, Success
+from otp_service.errors import InvalidCode
+from otp_service.flows.authenticators import AMR, METHOD, clock_is_off, match
+from otp_service.flows.events import Events
+from otp_service.flows.proofs import ProofMaking
+from otp_service.store.factor_tries import FactorTries, TriedFactors
+from otp_service.telemetry import CHALLENGES
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactorVerified:
+    """A right code, accepted. `verified_at` in Unix milliseconds."""
+
+    factor_id: str
+    verified_at: int
+    proof: str = field(repr=False)
+    proof_expires_in: int
+
+
+class AppCodes:
+    """Codes of authenticator apps."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        keyring: Callable[[], Keyring],
+        tries: FactorTries,
+        proofs: ProofMaking,
+        events: Events,
+    ) -> None:
+        self._policy = policy
+        self._keyring = keyring
+        self._tries = tries
+        self._proofs = proofs
+        self._events = events
+
+    async def verify(
+        self,
+        caller: str,
+        subject: str,
+        code: str,
+        *,
+        purpose: str,
+        binding: str,
+        handle: str,
+        diagnose: bool,
+        wish: ProofWish,
+    ) -> FactorVerified:
+        """
+        Accept the right code of any confirmed authenticator of the subject, each step once.
+
+        Args:
+            caller: Whose subject it is.
+            subject: The caller's id of the person.
+            code: ASCII digits, normalised.
+            purpose: What the proof will say.
+            binding: What the proof will be bound to, or "".
+            handle: Of `new_handle`, the proof's own.
+            diagnose: Whether a refusal may say that the person's clock is off.
+            wish: What is wanted of the proof.
+
+        Raises:
+            FactorNotFound, SubjectBlocked, InvalidRequest: no try was spent.
+            InvalidCode: a try was spent; also for a code that was accepted before.
+            Unavailable.
+        """
+        keyring = self._keyring()
+        address = person_address(keyring, caller, subject)
+        proof_id = challenge_id_for(keyring, address, handle)
+        tried = await self._tries.try_to_verify(address, caller=caller, digits=len(code))
+        past = self._policy.totp_past_steps
+        matched = match(keyring, address, tried.factors, code, tried.now, past=past)
+        if matched is None:
+            off = diagnose and clock_is_off(keyring, address, tried.factors, code, tried.now)
+            CHALLENGES.labels(purpose, "wrong_code").inc()
+            await self._tell_if_blocked(caller, subject, address, tried, proof_id)
+            raise InvalidCode(tried.attempts_left, clock_off=off)
+        factor, step = matched
+        success = Success(
+            caller=caller,
+            id=proof_id,
+            attempt_id=handle,
+            challenge_id=None,
+            method=METHOD,
+            amr=AMR,
+            purpose=purpose,
+            binding=binding,
+            subject=subject,
+        )
+        proof = self._proofs.begin(success, wish)
+        at = await self._tries.accept(address, factor, caller=caller, step=step, proof=proof.record)
+        if at is None:
+            await self._tell_if_blocked(caller, subject, address, tried, proof_id)
+            raise InvalidCode(tried.attempts_left)
+        CHALLENGES.labels(purpose, "approved").inc()
+        log.info("factor.verified", caller=caller, factor_id=factor.factor_id)
+        return FactorVerified(
+            factor_id=factor.factor_id,
+            verified_at=at,
+            proof=proof.at(at),
+            proof_expires_in=proof.expires_in,
+        )
+
+    async def _tell_if_blocked(
+        self, caller: str, subject: str, address: SubjectAddress, tried: TriedFactors, event_id: str
+    ) -> None:
+        if tried.blocks:
+            log.info("factor.blocked", caller=caller, factor=METHOD)
+            event = await self._events.of_subject(caller, subject, event_id)
+            await self._tries.tell_blocked(address, event=event)

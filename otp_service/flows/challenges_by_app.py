@@ -1,0 +1,241 @@
+"""
+Challenges that a person's authenticator app answers.
+
+Such a challenge sends nothing and costs nothing; its code is accepted once, by its step, together with the challenge.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from otp_service.core.challenge import (
+    ChallengeAddress,
+    DeliveryStatus,
+    Status,
+    SubjectAddress,
+    challenge_id_for,
+    fingerprint,
+)
+from otp_service.core.envelopes import About
+from otp_service.core.keyring import Keyring, Kind
+from otp_service.core.limits import Window
+from otp_service.core.policy import Policy
+from otp_service.core.proofs import ProofWish, Success
+from otp_service.core.seal import SealBroken
+from otp_service.errors import ChallengeExhausted, ChallengeNotFound, InvalidCode
+from otp_service.flows.authenticators import AMR, METHOD, clock_is_off, match
+from otp_service.flows.one_time_code import CodeRequest, Issued, OneTimeCodes, Verified
+from otp_service.flows.proofs import PendingProof, ProofMaking
+from otp_service.store import keys
+from otp_service.store.app_challenges import AppChallenges, ReservedStep
+from otp_service.store.challenges import Approved, Challenges, NewChallenge
+from otp_service.store.limits import ChargedLimit
+from otp_service.telemetry import CHALLENGES
+
+log = structlog.get_logger()
+
+# Nothing is sent, so nothing else bounds them: enough for a person, too few to fill Redis.
+PER_SUBJECT = Window(30, 600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppAttempt:
+    """What was typed for a challenge, and by which call."""
+
+    address: ChallengeAddress
+    caller: str
+    code: str
+    purpose: str
+    binding: str
+    handle: str
+    wish: ProofWish
+    diagnose: bool
+
+
+class ChallengesByApp:
+    """
+    Such challenges, opened and verified.
+
+    Args:
+        codes: By whose key bindings are known here too.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        keyring: Callable[[], Keyring],
+        codes: OneTimeCodes,
+        challenges: Challenges,
+        app_challenges: AppChallenges,
+        proofs: ProofMaking,
+        wanted: Callable[[str], Awaitable[bool]],
+    ) -> None:
+        self._policy = policy
+        self._keyring = keyring
+        self._codes = codes
+        self._challenges = challenges
+        self._app_challenges = app_challenges
+        self._proofs = proofs
+        self._wanted = wanted
+
+    async def request(
+        self,
+        caller: str,
+        ask: CodeRequest,
+        subject: SubjectAddress,
+        policy: Policy,
+        handle: str,
+    ) -> Issued:
+        """Open a challenge for a subject that has an app. Raises as `Challenges.open`."""
+        keyring = self._keyring()
+        challenge_id = challenge_id_for(keyring, subject, handle)
+        address = ChallengeAddress(challenge_id, subject)
+        new = NewChallenge(
+            address=address,
+            channel=METHOD,
+            caller=caller,
+            purpose=ask.purpose,
+            binding=self._codes.bound(caller, ask.binding),
+            about=About(subject=ask.subject, client_ref=ask.client_ref).seal(keyring, challenge_id),
+            sealed="",
+            locale="",
+            digits=0,
+            max_attempts=policy.max_attempts,
+            max_sends=0,
+            ttl_ms=policy.code_ttl * 1000,
+            grace_ms=0,
+            min_life_ms=0,
+            retention_ms=policy.retention * 1000,
+            events=await self._wanted(caller),
+        )
+        digests = [
+            fingerprint(phone, "limit/challenges/v1", caller, str(ask.subject))
+            for phone in keyring.in_order(Kind.PHONE)
+        ]
+        limits = [
+            ChargedLimit(
+                key=keys.limit("challenges", digest), windows=[("challenges", PER_SUBJECT)]
+            )
+            for digest in digests
+        ]
+        opened = await self._challenges.open(new, limits)
+        if opened is None:  # a retried call
+            return await self._issued(caller, address)
+        CHALLENGES.labels(ask.purpose, "opened").inc()
+        log.info("challenge.opened", caller=caller, challenge_id=challenge_id, purpose=ask.purpose)
+        return await self._issued(caller, address)
+
+    async def verify(self, attempt: AppAttempt) -> Verified:
+        """
+        Accept a right code, once.
+
+        Raises:
+            ChallengeNotFound, ChallengeMismatch, ChallengeEnded, SubjectBlocked, FactorNotFound, InvalidRequest: no try
+                was spent.
+            InvalidCode, ChallengeExhausted: a try was spent.
+            Unavailable.
+        """
+        keyring, address, caller = self._keyring(), attempt.address, attempt.caller
+        reserved = await self._app_challenges.reserve(
+            address,
+            caller=caller,
+            purpose=attempt.purpose,
+            binding=self._codes.bound(caller, attempt.binding),
+            digits=len(attempt.code),
+            attempt_id=attempt.handle,
+        )
+        try:
+            about = About.open(keyring, reserved.about, address.challenge_id)
+        except SealBroken:
+            raise ChallengeNotFound from None  # its key was taken away: the challenge is void
+        success = Success(
+            caller=caller,
+            id=address.challenge_id,
+            attempt_id=attempt.handle,
+            challenge_id=address.challenge_id,
+            method=METHOD,
+            amr=AMR,
+            purpose=attempt.purpose,
+            binding=attempt.binding,
+            subject=about.subject,
+        )
+        if isinstance(reserved, Approved):
+            before = self._proofs.begin(success, attempt.wish, kid=reserved.proof_kid)
+            return self._verified(attempt, about, before, reserved.ended_at)
+        proving = keyring.active(Kind.PROOF).kid
+        proof = self._proofs.begin(success, attempt.wish, kid=proving)
+        matched = match(
+            keyring, address.subject, reserved.factors, attempt.code, reserved.now,
+            past=self._policy.totp_past_steps,
+        )  # fmt: skip
+        if matched is not None:
+            factor, step = matched
+            at = await self._app_challenges.consume(
+                address,
+                factor,
+                caller=caller,
+                step=step,
+                attempt_id=attempt.handle,
+                proof_kid=proving,
+                proof=proof.record,
+            )
+            if at is not None:
+                CHALLENGES.labels(attempt.purpose, "approved").inc()
+                log.info("challenge.approved", caller=caller, challenge_id=address.challenge_id)
+                return self._verified(attempt, about, proof, at)
+        return await self._wrong(attempt, reserved, matched is None)
+
+    async def _issued(self, caller: str, address: ChallengeAddress) -> Issued:
+        view = await self._challenges.view(address, caller=caller)
+        return Issued(
+            challenge_id=address.challenge_id,
+            purpose=view.purpose,
+            channel=view.channel,
+            to=None,
+            expires_at=view.expires_at,
+            expires_in=max(0, view.expires_at - view.now) // 1000,
+            resend_in=None,
+            sends_remaining=0,
+            attempts_remaining=view.attempts_left,
+            delivery=DeliveryStatus.NONE,
+            delivery_reason="",
+            windows=(),
+        )
+
+    async def _wrong(
+        self, attempt: AppAttempt, reserved: ReservedStep, unmatched: bool
+    ) -> Verified:
+        keyring, caller, address = self._keyring(), attempt.caller, attempt.address
+        CHALLENGES.labels(attempt.purpose, "wrong_code").inc()
+        log.info("challenge.wrong_code", caller=caller, challenge_id=address.challenge_id)
+        if reserved.blocks:
+            log.info("challenge.blocked", caller=caller, challenge_id=address.challenge_id)
+            await self._challenges.tell_blocked(address, factor=METHOD)
+        if reserved.attempts_left > 0:
+            off = (
+                attempt.diagnose
+                and unmatched
+                and clock_is_off(
+                    keyring, address.subject, reserved.factors, attempt.code, reserved.now
+                )
+            )
+            raise InvalidCode(reserved.attempts_left, clock_off=off)
+        _, ended_at = await self._challenges.end(address, caller=caller, status=Status.EXHAUSTED)
+        CHALLENGES.labels(attempt.purpose, "exhausted").inc()
+        raise ChallengeExhausted(ended_at)
+
+    def _verified(
+        self, attempt: AppAttempt, about: About, proof: PendingProof, verified_at: int
+    ) -> Verified:
+        return Verified(
+            challenge_id=attempt.address.challenge_id,
+            purpose=attempt.purpose,
+            subject=about.subject,
+            method=METHOD,
+            amr=AMR,
+            verified_at=verified_at,
+            proof=proof.at(verified_at),
+            proof_expires_in=proof.expires_in,
+        )

@@ -1,0 +1,62 @@
+"""A double opt-in by a code of our own (mode `service`): a challenge stands for the site's activation."""
+
+from collections.abc import Callable
+
+from otp_service.core.challenge import SubjectAddress, fingerprint
+from otp_service.core.keyring import Keyring, Kind
+from otp_service.core.policy import Policy
+from otp_service.flows.one_time_code import CodeRequest, Issued, OneTimeCodes
+
+PURPOSE = "opt_in"
+
+
+class OptInCodes:
+    """Codes for opt-ins, by the person and group that an address stands for."""
+
+    def __init__(self, codes: OneTimeCodes, keyring: Callable[[], Keyring]) -> None:
+        self._codes = codes
+        self._keyring = keyring
+
+    async def request(
+        self,
+        caller: str,
+        address: SubjectAddress,
+        *,
+        to: str,
+        locale: str | None,
+        client_ip: str | None,
+        policy: Policy,
+        handle: str,
+    ) -> Issued:
+        """Open a challenge. Raises as `OneTimeCodes.request`."""
+        ask = CodeRequest(
+            to=to,
+            purpose=PURPOSE,
+            subject=self._subject(address),
+            locale=locale,
+            client_ip=client_ip,
+        )
+        return await self._codes.request(caller, ask, policy=policy, handle=handle)
+
+    async def verify(self, caller: str, challenge_id: str, activation: str) -> None:
+        """
+        Let the challenge decide. Raises as `OneTimeCodes.verify`.
+
+        The handle is made of the code itself: when the site was away after the code had been accepted, the same code
+        again goes on where it broke off, until the subscriber is there; afterwards the opt-in's record has ended.
+        """
+        name = self._keyring().active(Kind.NAME)
+        handle = fingerprint(name, "opt-in-try/v1", challenge_id, activation)
+        await self._codes.verify(
+            caller,
+            challenge_id,
+            activation,
+            purpose=PURPOSE,
+            binding="",
+            handle=handle,
+        )
+
+    def _subject(self, address: SubjectAddress) -> str:
+        """What the caller's events call the person: a name of the pseudonym, which itself leaves the house nowhere."""
+        name = self._keyring().active(Kind.NAME)
+        return f"optin:{fingerprint(name, 'opt-in-subject/v1', address.pseudonym)}"

@@ -1,0 +1,81 @@
+"""What settings may not be together, each of them being fine by itself."""
+
+from urllib.parse import urlsplit
+
+from otp_service.core.codes import HashCost
+from otp_service.core.recipients import REGIONS
+from otp_service.settings.addresses import is_loopback
+from otp_service.settings.table import Settings
+
+
+def contradictions(settings: Settings) -> list[str]:
+    """Return why these settings are unsafe or useless together, a line for each setting; empty when not."""
+    wrong: list[str] = []
+    if settings.code_digits < 6 and not settings.allow_short_codes:
+        wrong.append("OTP_CODE_DIGITS: fewer than 6 needs OTP_ALLOW_SHORT_CODES=true")
+    if settings.min_life_at_send >= settings.code_ttl:
+        wrong.append(
+            "OTP_MIN_LIFE_AT_SEND: must be less than OTP_CODE_TTL, else nothing is ever sent"
+        )
+    if settings.failures_long.seconds < settings.failures.seconds:
+        wrong.append("OTP_FAILURES_LONG: must be over a longer time than OTP_FAILURES")
+    if max(settings.cooldown) > settings.limit_recipient[0].seconds:
+        wrong.append(
+            "OTP_COOLDOWN: a step is longer than the longest window of OTP_LIMIT_RECIPIENT"
+        )
+    cost = HashCost(settings.hash_passes, settings.hash_memory_kib, settings.hash_lanes)
+    if not cost.approved:
+        wrong.append(
+            "OTP_HASH_MEMORY_KIB: below the OWASP row for OTP_HASH_PASSES (t=1: 47104, t=2: 19456, t=3: 12288)"
+        )
+    if settings.webhooks_allow_private and settings.environment != "development":
+        wrong.append(
+            "OTP_WEBHOOKS_ALLOW_PRIVATE: only with OTP_ENVIRONMENT=development: callers could reach inside"
+        )
+    issuer = {
+        "OTP_CALLER_ISSUER": settings.caller_issuer,
+        "OTP_CALLER_JWKS_URL": settings.caller_jwks_url,
+        "OTP_CALLER_AUDIENCE": settings.caller_audience,
+    }
+    if any(issuer.values()):
+        wrong += [
+            f"{name}: is required with the others of {', '.join(issuer)}"
+            for name, value in issuer.items()
+            if not value
+        ]
+    if settings.caller_certificates and not settings.trusted_proxies:
+        wrong.append(
+            "OTP_CALLER_CERTIFICATES: needs OTP_TRUSTED_PROXIES: else anybody could hand a certificate on"
+        )
+    if settings.environment == "production":
+        if not settings.regions:
+            wrong.append("OTP_REGIONS: name the regions to which codes go, such as DE,AT,CH")
+        wrong += _redis_in_the_open(settings)
+    if not settings.regions <= REGIONS:
+        wrong.append(
+            "OTP_REGIONS: ISO 3166-1 codes of two capital letters, separated by commas, such as DE,GB"
+        )
+    return wrong
+
+
+def _redis_in_the_open(settings: Settings) -> list[str]:
+    if settings.redis_allow_plaintext:
+        return []
+    parts = urlsplit(settings.redis_url.get_secret_value())
+    if parts.scheme == "unix":
+        return []
+    hosts = [
+        entry.rpartition(":")[0] or entry for entry in parts.netloc.rpartition("@")[2].split(",")
+    ]
+    if all(is_loopback(host) for host in hosts):
+        return []
+    wrong = []
+    if not parts.scheme.startswith("rediss"):
+        wrong.append(
+            "OTP_REDIS_URL: without TLS off loopback; use rediss://, or set OTP_REDIS_ALLOW_PLAINTEXT=true"
+        )
+    if not parts.password:
+        wrong.append(
+            "OTP_REDIS_URL: without a password off loopback, or set OTP_REDIS_ALLOW_PLAINTEXT=true"
+        )
+    return wrong

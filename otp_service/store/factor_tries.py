@@ -1,0 +1,183 @@
+"""Tries at authenticators: each is counted before a code is compared, and a step is accepted once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from otp_service.core.challenge import ChallengeAddress, SubjectAddress
+from otp_service.core.limits import FailureBudget
+from otp_service.errors import FactorNotFound, FieldError, InvalidRequest
+from otp_service.store import keys
+from otp_service.store.factor_records import FACTOR, Factor, factors_in
+from otp_service.store.guards import blocked, budget_fields, tell_blocked
+from otp_service.store.proofs import ProofRecord, proof_args, proof_keys, require_proven
+from otp_service.store.scripts import Scripts
+
+CONFIRM_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedFactors:
+    """
+    One try is spent.
+
+    Attributes:
+        now: Redis' clock in Unix seconds: the only one that counts.
+        blocks: Unless this try succeeds, the subject is blocked.
+    """
+
+    factors: tuple[Factor, ...]
+    now: int
+    attempts_left: int
+    blocks: bool = False
+
+
+class FactorTries:
+    """
+    Tries at the authenticators of each subject.
+
+    Args:
+        history_ms: How long its timeline is kept.
+    """
+
+    def __init__(self, scripts: Scripts, *, budget: FailureBudget, history_ms: int) -> None:
+        self._scripts = scripts
+        self._budget = budget_fields(budget)
+        self._history_ms = history_ms
+
+    async def try_to_confirm(
+        self, address: ChallengeAddress, *, caller: str, digits: int
+    ) -> TriedFactors:
+        """
+        Spend a try at a pending authenticator.
+
+        Raises:
+            FactorNotFound: also when its tries or its time are over.
+            InvalidRequest: its codes have another length; nothing was counted.
+            Unavailable: the try may be spent.
+        """
+        fields = {"id": address.challenge_id, "max_attempts": CONFIRM_ATTEMPTS}
+        return await self._reserve(address.subject, {"caller": caller, "digits": digits, **fields})
+
+    async def try_to_verify(
+        self, subject: SubjectAddress, *, caller: str, digits: int
+    ) -> TriedFactors:
+        """
+        Spend a try at those confirmed authenticators of a subject whose codes have so many digits.
+
+        Raises:
+            FactorNotFound, SubjectBlocked: and nothing was counted.
+            InvalidRequest: all of them have codes of another length; nothing was counted.
+            Unavailable: the try may be spent.
+        """
+        return await self._reserve(subject, {"caller": caller, "digits": digits})
+
+    async def confirm(
+        self,
+        subject: SubjectAddress,
+        factor: Factor,
+        *,
+        caller: str,
+        step: int,
+        events: bool,
+        proof_required: bool,
+    ) -> int | None:
+        """
+        Accept the first code; return when. `events`: whether webhooks are told.
+
+        Raises:
+            FactorNotFound, Unavailable.
+            FactorProofRequired: it was enrolled without, and the subject has confirmed another since.
+        """
+        answer = await self._scripts.run(
+            "accept_step",
+            _accepting(subject),
+            {
+                "id": factor.factor_id,
+                "caller": caller,
+                "step": step,
+                "confirm": True,
+                "proof_required": proof_required,
+                "events": events,
+            },
+            durable=True,
+        )
+        return _accepted(answer)
+
+    async def accept(
+        self,
+        subject: SubjectAddress,
+        factor: Factor,
+        *,
+        caller: str,
+        step: int,
+        proof: ProofRecord | None,
+    ) -> int | None:
+        """
+        Accept a step and write the proof; return when, or None if this step or a later one was accepted before.
+
+        Raises:
+            FactorNotFound, Unavailable.
+        """
+        answer = await self._scripts.run(
+            "accept_step",
+            [*_accepting(subject), *proof_keys(proof)],
+            {
+                "id": factor.factor_id,
+                "caller": caller,
+                "step": step,
+                "confirm": False,
+                **proof_args(proof),
+            },
+            durable=True,
+        )
+        return _accepted(answer)
+
+    async def tell_blocked(
+        self, subject: SubjectAddress, *, event: Mapping[str, str] | None
+    ) -> None:
+        """Tell that wrong codes have blocked the subject's authenticators, if they have. Raises Unavailable."""
+        await tell_blocked(self._scripts, subject, factor=FACTOR, budget=self._budget, event=event)
+
+    async def _reserve(self, subject: SubjectAddress, fields: Mapping[str, Any]) -> TriedFactors:
+        answer = await self._scripts.run(
+            "reserve_factor",
+            [keys.factors(subject), keys.guard(subject, FACTOR), keys.timeline(subject)],
+            {"budget": self._budget, "life_ms": self._history_ms, **fields},
+            durable=True,
+        )
+        match answer["verdict"]:
+            case "reserved":
+                return TriedFactors(
+                    factors=tuple(factors_in(answer)),
+                    now=int(answer["now"]) // 1000,
+                    attempts_left=int(answer["attempts_left"]),
+                    blocks=bool(answer.get("blocks")),
+                )
+            case "blocked":
+                raise blocked(answer)
+            case "digits":
+                wanted = int(answer["digits"])
+                raise InvalidRequest(FieldError("code", f"must have {wanted} digits"))
+            case _:
+                raise FactorNotFound
+
+
+def _accepting(subject: SubjectAddress) -> list[str]:
+    return [
+        keys.factors(subject),
+        keys.guard(subject, FACTOR),
+        keys.timeline(subject),
+        keys.events(subject.bucket),
+    ]
+
+
+def _accepted(answer: Mapping[str, Any]) -> int | None:
+    require_proven(answer)
+    match answer["verdict"]:
+        case "accepted":
+            return int(answer["at"])
+        case "replayed":
+            return None
+        case _:
+            raise FactorNotFound

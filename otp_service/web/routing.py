@@ -1,0 +1,72 @@
+"""Which request is which operation's: Starlette's routes, made of the table."""
+
+from collections.abc import Sequence
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Receive, Scope, Send
+
+from otp_service.web import health, hooks, proofs
+from otp_service.web.openapi.document import document
+from otp_service.web.operations import Operation
+from otp_service.web.routes import OPERATIONS
+
+
+class Pattern(Route):
+    """A path with a parameter, for which no path stands that has a row of its own: GET /otp/request is no challenge."""
+
+    _rows = frozenset(operation.path for operation in OPERATIONS)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope.get("path") in self._rows:
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+class Nothing(BaseRoute):
+    """The last row, for every other path: 404, and never Starlette's redirect to what a caller may have meant."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return Match.PARTIAL, {}  # so that a path above without this method still is a 405
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise HTTPException(404)
+
+
+def routes() -> list[BaseRoute]:
+    """Return Starlette's routes."""
+    contract = health.contract(document(OPERATIONS))
+    by_path: dict[str, list[Operation]] = {}
+    for operation in OPERATIONS:
+        by_path.setdefault(operation.path, []).append(operation)
+    return [
+        *(_route(path, operations) for path, operations in by_path.items()),
+        Route("/healthz", health.alive, methods=["GET"], name="alive"),
+        Route("/readyz", health.ready, methods=["GET"], name="ready"),
+        Route("/.well-known/jwks.json", proofs.key_set, methods=["GET"], name="keys"),
+        Route(hooks.PATH, hooks.take_hint, methods=["POST"], name="takeHint"),
+        Route("/openapi.json", contract, methods=["GET"], name="contract"),
+        Nothing(),
+    ]
+
+
+class _Endpoint:
+    """The operations of one path, as plain ASGI: `Operation` answers what goes wrong, and the outer layers the rest."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._by_method = {operation.method: operation for operation in operations}
+        self.methods = list(self._by_method)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method = scope["method"]
+        operation = self._by_method["GET" if method == "HEAD" else method]
+        response = await operation(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def _route(path: str, operations: Sequence[Operation]) -> Route:
+    """One route for a path, so that a 405 tells of all its methods."""
+    endpoint = _Endpoint(operations)
+    kind = Pattern if "{" in path else Route
+    return kind(path, endpoint, methods=endpoint.methods, name=operations[0].name)
