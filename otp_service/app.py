@@ -73,7 +73,7 @@ from otp_service.store.streams import Streams
 from otp_service.store.timelines import Timelines
 from otp_service.store.traces import Traces
 from otp_service.store.webhooks import Webhooks
-from otp_service.telemetry import configure_logging
+from otp_service.telemetry import LOG_OUTPUT, configure_logging
 from otp_service.web.client_certificate import TrustedHop
 from otp_service.web.edge import Edge, http_exception
 from otp_service.web.routes import routes
@@ -387,6 +387,7 @@ def create_app(settings: Settings, *, offset_ms: int = 0, freeze: bool = False) 
                 if settings.deliver:
                     await built.stop()
                 log.info("service.stopped")
+                LOG_OUTPUT.drain()
 
     return Starlette(
         routes=routes(),

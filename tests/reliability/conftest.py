@@ -53,8 +53,8 @@ def spawn_server() -> Iterator[Spawn]:
     """Start `otp-service serve` with an environment."""
     with ExitStack() as stack:
 
-        def start(environment: dict[str, str]) -> Process:
-            process = serve(environment)
+        def start(environment: dict[str, str], **how: int | None) -> Process:
+            process = serve(environment, **how)
             stack.callback(process.close)
             return process
 
