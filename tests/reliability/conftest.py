@@ -2,9 +2,13 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from otp_service.cli import valkey
+from otp_service.cli.valkey import Valkey
 from tests.conftest import Sandbox
 from tests.reliability.harness import (
     Gate,
@@ -15,6 +19,7 @@ from tests.reliability.harness import (
     serve,
     work,
 )
+from tests.reliability.own_redis import Own, end
 
 Spawn = Callable[..., Process]
 
@@ -57,5 +62,18 @@ def spawn_server() -> Iterator[Spawn]:
             process = serve(environment, **how)
             stack.callback(process.close)
             return process
+
+        yield start
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Own]:
+    """Start servers that the test may harm: `own_valkey("name", "--option", "value")`."""
+    with ExitStack() as stack:
+
+        def start(name: str = "primary", *options: str, **places: Any) -> Valkey:
+            server = valkey.start(tmp_path / name, options=options, **places)
+            stack.callback(end, server)
+            return server
 
         yield start
