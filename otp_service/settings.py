@@ -571,6 +571,16 @@ class Settings(BaseModel):
         return self
 
     _keyring_file: Path | None = PrivateAttr(default=None)
+    _redis_url_file: Path | None = PrivateAttr(default=None)
+
+    def redis_url_now(self) -> str:
+        """Return Redis' URL, read again where it came from a file: the password may have been replaced since."""
+        try:
+            if self._redis_url_file is not None:
+                return self._redis_url_file.read_text("utf-8").removesuffix("\n")
+        except (OSError, UnicodeDecodeError):
+            pass
+        return self.redis_url.get_secret_value()
 
     @property
     def keyring_file(self) -> Path | None:
@@ -681,6 +691,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         raise SettingsError(*lines)
     if path := environ.get(f"{PREFIX}KEYRING_FILE"):
         settings._keyring_file = Path(path)
+    if path := environ.get(f"{PREFIX}REDIS_URL_FILE"):
+        settings._redis_url_file = Path(path)
     return settings
 
 
