@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError, RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from otp_service.store.cluster import Cluster
 from otp_service.store.node import Node, Pool
@@ -138,6 +139,8 @@ def connect(
         "decode_responses": True,
         "protocol": 3,
         "credential_provider": _Credentials(url_now or (lambda: url)),
+        # With these redis-py (8.1.0) takes a connection for good that the server has closed: a call for each is lost.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     if parts.scheme.endswith("+cluster"):
         hosts = [ClusterNode(host, port) for host, port in _hosts(parts.netloc, 6379)]

@@ -6,18 +6,12 @@ connection is opened with what holds then.
 """
 
 import asyncio
-import contextlib
 import datetime
 import ipaddress
-import random
-import socket
 import ssl
-import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -29,89 +23,10 @@ from cryptography.x509.oid import NameOID
 from otp_service.cli.valkey import Valkey
 from tests.conftest import Sandbox, Service, base_environment, running_service
 from tests.reliability.harness import count, eventually, number
+from tests.reliability.links import by_way_of, link_to
 from tests.reliability.own_redis import Own, are_unavailable, is_ready
 
 # --- Slow, and in pieces ---------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Link:
-    """
-    A way to Redis that the test makes bad.
-
-    Attributes:
-        piece: At most so many bytes go on at once, each way; 0 for as they come.
-        delay: The least and most seconds that each answer is late.
-        tls: What it presents to clients.
-    """
-
-    target: str
-    piece: int = 0
-    delay: tuple[float, float] = (0, 0)
-    tls: ssl.SSLContext | None = None
-    port: int = 0
-    pieces: int = 0
-    _random: random.Random = field(default_factory=lambda: random.Random(10))
-    _running: set[asyncio.Task[None]] = field(default_factory=set)
-    _clients: set[asyncio.StreamWriter] = field(default_factory=set)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        self._clients.add(writer)
-        task.add_done_callback(lambda _: self._clients.discard(writer))
-        parts = urlsplit(self.target)
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            back, forth = await asyncio.open_connection(parts.hostname, parts.port)
-            with contextlib.closing(writer), contextlib.closing(forth):
-                answers = asyncio.create_task(self._pass(back, writer, self.delay))
-                await self._pass(reader, forth, (0, 0))
-                answers.cancel()
-
-    async def _pass(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        delay: tuple[float, float],
-    ) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := await reader.read(65_536):
-                await asyncio.sleep(self._random.uniform(*delay))
-                step = self.piece or len(chunk)
-                for at in range(0, len(chunk), step):
-                    writer.write(chunk[at : at + step])
-                    await writer.drain()
-                    self.pieces += 1
-                    await asyncio.sleep(0)  # so that it is sent, and other links have their turn
-            writer.close()
-
-    async def cut(self, *, reset: bool = False) -> None:
-        """End all connections, with `reset` as one whose other side has forgotten them."""
-        for writer in self._clients if reset else ():
-            lingering = writer.get_extra_info("socket")
-            lingering.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-        for task in list(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-
-
-@asynccontextmanager
-async def link_to(url: str, **about: object) -> AsyncIterator[Link]:
-    link = Link(url, **about)  # type: ignore[arg-type]
-    server = await asyncio.start_server(link.serve, "127.0.0.1", 0, ssl=link.tls)
-    link.port = server.sockets[0].getsockname()[1]
-    try:
-        yield link
-    finally:
-        server.close()
-        await link.cut()
-
-
-def by_way_of(url: str, link: Link) -> str:
-    return url.replace(f":{urlsplit(url).port}/", f":{link.port}/")
 
 
 @pytest.mark.parametrize(
@@ -156,8 +71,9 @@ async def test_a_link_that_is_slow_and_cuts_answers_to_pieces_makes_no_answer_wr
         assert link.pieces > (2000 if link.piece else 50)
 
 
-async def test_connections_that_were_reset_while_nobody_used_them_cost_no_call(
-    environment: dict[str, str], sandbox: Sandbox
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+async def test_connections_that_ended_while_nobody_used_them_cost_no_call(
+    reset: bool, environment: dict[str, str], sandbox: Sandbox
 ) -> None:
     """X09, X19: nothing was sent on them, so they are opened anew, for every one of many calls at once."""
     async with link_to(environment["OTP_REDIS_URL"]) as link:
@@ -168,7 +84,7 @@ async def test_connections_that_were_reset_while_nobody_used_them_cost_no_call(
                 answers = await asyncio.gather(*(service.http.get(path) for _ in range(24)))
                 assert [answer.status_code for answer in answers] == [200] * 24
                 assert (opened := len(link._clients)) > 4
-                await link.cut(reset=True)
+                await link.cut(reset=reset)
                 await eventually(lambda: not link._clients, "all are gone")
             assert opened > 4
 
