@@ -14,7 +14,7 @@ from otp_service.doctor.start import check
 from otp_service.rooms import rooms
 from otp_service.settings.environment import load
 from otp_service.settings.table import Settings
-from otp_service.telemetry import configure_logging
+from otp_service.telemetry import LOG_OUTPUT, configure_logging
 from otp_service.web.edge import Edge, http_exception
 from otp_service.web.routing import routes
 from otp_service.web.service import State
@@ -50,6 +50,7 @@ def create_app(settings: Settings, *, offset_ms: int = 0, freeze: bool = False) 
                 if settings.deliver:
                     await built.stop()
                 log.info("service.stopped")
+                LOG_OUTPUT.drain()
 
     return Starlette(
         routes=routes(),

@@ -396,6 +396,6 @@ class Overloaded(Fault):
 
 
 class Unavailable(Fault):
-    """Redis or the provider is away."""
+    """Redis or the provider is away, or there is no memory for a hash."""
 
     code = "unavailable"

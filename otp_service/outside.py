@@ -15,8 +15,11 @@ def open_redis(
         settings.redis_url.get_secret_value(),
         name=name,
         connections=settings.redis_connections,
-        timeouts=Timeouts(command=settings.redis_timeout),
+        timeouts=Timeouts(
+            command=settings.redis_timeout, connect=max(0.5, settings.redis_timeout / 2)
+        ),
         block_seconds=block_seconds,
+        url_now=settings.redis_url_now,
     )
 
 

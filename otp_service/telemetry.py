@@ -7,10 +7,12 @@ holds a code, a number, a credential or a key. Metric labels are closed sets.
 
 import logging
 import sys
-from typing import TextIO
+from typing import TextIO, cast
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
+
+from otp_service.log_output import LogOutput
 
 REQUESTS = Counter("otp_http_requests_total", "Answered requests.", ("method", "route", "status"))
 REQUEST_SECONDS = Histogram(
@@ -85,20 +87,28 @@ BREAKER_OPEN = Gauge(
     ("channel",),
     multiprocess_mode="max",
 )
+LOG_LINES_DROPPED = Counter(
+    "otp_log_lines_dropped_total",
+    "Log lines lost: blocked (nobody reads standard output) or failed (it is closed, or its disk full).",
+    ("why",),
+)
+
+# Nobody waits for it. A closed one is None: its descriptor may be a connection's by now.
+LOG_OUTPUT = LogOutput(
+    1 if sys.__stdout__ is not None else None,
+    lambda lines, why: LOG_LINES_DROPPED.labels(why).inc(lines),
+)
 
 
-def configure_logging(
-    level: str = "INFO", stream: TextIO | None = None, *, lasting: bool = True
-) -> None:
+def configure_logging(level: str = "INFO", *, lasting: bool = True) -> None:
     """
-    Send every log of the process, ours and the libraries', to one stream as JSON lines.
+    Send every log of the process, ours and the libraries', to standard output as JSON lines.
 
     Args:
         level: The lowest that is written.
-        stream: Standard output unless given.
         lasting: Whether this holds until the process ends: a logger then asks only once how it is to write.
     """
-    out = stream or sys.stdout
+    out = cast(TextIO, LOG_OUTPUT)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -109,7 +119,7 @@ def configure_logging(
         _exception_without_values,
         structlog.processors.JSONRenderer(ensure_ascii=True),
     ]
-    # Ours go straight to the stream: by way of the standard library each line costs four times as much.
+    # Ours go straight there: by way of the standard library each line costs four times as much.
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -33,7 +33,7 @@ def serve(
         if value is not None:
             os.environ[name] = str(value)
     settings = load_settings()
-    with tempfile.TemporaryDirectory(prefix="otp-metrics-") as directory:
+    with _metrics_directory() as directory:
         # Before prometheus_client is imported: it reads this once. Every process writes there, the admin port sums up.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
         _check(settings)
@@ -45,7 +45,7 @@ def serve(
 def worker() -> None:
     """Deliver codes, and serve nothing but metrics."""
     settings = load_settings()
-    with tempfile.TemporaryDirectory(prefix="otp-metrics-") as directory:
+    with _metrics_directory() as directory:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
         _check(settings)
         _take_turns()
@@ -77,6 +77,13 @@ def openapi() -> None:
     from otp_service.web.routes import OPERATIONS
 
     typer.echo(json.dumps(document(OPERATIONS), indent=2, ensure_ascii=False))
+
+
+def _metrics_directory() -> tempfile.TemporaryDirectory[str]:
+    """In memory where there is a place for it: writing to a mapped file on a full disk ends the process (SIGBUS)."""
+    shared = "/dev/shm"  # noqa: S108
+    place = shared if os.access(shared, os.W_OK) else None
+    return tempfile.TemporaryDirectory(prefix="otp-metrics-", dir=place)
 
 
 def _check(settings: Settings) -> None:

@@ -12,15 +12,18 @@ import unicodedata
 from dataclasses import dataclass
 
 from argon2.exceptions import InvalidHashError, VerificationError
-from argon2.low_level import Type, hash_secret, verify_secret
+from argon2.low_level import Type, error_to_str, hash_secret, verify_secret
 
 from otp_service.core.keyring import Key
+from otp_service.errors import Unavailable
 
 MIN_DIGITS, MAX_DIGITS = 4, 10
 
 # Memory in KiB that OWASP and ASVS 5.0 appendix C ask for, by passes.
 _APPROVED_MEMORY = {1: 47104, 2: 19456}
 _APPROVED_MEMORY_FROM_3 = 12288
+
+_NO_MEMORY = -22  # ARGON2_MEMORY_ALLOCATION_ERROR
 
 _IGNORED = {
     "Zs",
@@ -114,8 +117,15 @@ def digest(message: bytes, cost: HashCost) -> str:
 
 
 def matches(phc: str, message: bytes) -> bool:
-    """Whether the digest was made of this message, compared in constant time. A broken digest matches nothing."""
+    """
+    Whether the digest was made of this message, compared in constant time. A broken digest matches nothing.
+
+    Raises:
+        Unavailable: there is no memory for it, which says nothing of the message.
+    """
     try:
         return verify_secret(phc.encode(), message, Type.ID)
-    except (VerificationError, InvalidHashError):
+    except (VerificationError, InvalidHashError) as error:
+        if str(error) == error_to_str(_NO_MEMORY):
+            raise Unavailable("no memory for a hash") from error
         return False

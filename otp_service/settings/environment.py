@@ -77,6 +77,8 @@ def load(environ: Mapping[str, str]) -> Settings:
         raise SettingsError(*lines)
     if path := environ.get(f"{PREFIX}KEYRING_FILE"):
         settings.keep_keyring_file(Path(path))
+    if path := environ.get(f"{PREFIX}REDIS_URL_FILE"):
+        settings.keep_redis_url_file(Path(path))
     return settings
 
 

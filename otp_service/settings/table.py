@@ -365,6 +365,21 @@ class Settings(BaseModel):
         """Remember where the ring was read from."""
         self._keyring_file = path
 
+    _redis_url_file: Path | None = PrivateAttr(default=None)
+
+    def redis_url_now(self) -> str:
+        """Return Redis' URL, read again where it came from a file: the password may have been replaced since."""
+        try:
+            if self._redis_url_file is not None:
+                return self._redis_url_file.read_text("utf-8").removesuffix("\n")
+        except (OSError, UnicodeDecodeError):
+            pass
+        return self.redis_url.get_secret_value()
+
+    def keep_redis_url_file(self, path: Path) -> None:
+        """Remember where Redis' URL was read from."""
+        self._redis_url_file = path
+
     def ring(self) -> Keyring:
         """Return the key ring as it was when the settings were read."""
         return Keyring.from_json(self.keyring.get_secret_value())

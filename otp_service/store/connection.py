@@ -9,7 +9,7 @@ The connections to Redis or Valkey: one node, Sentinel or Cluster, from one URL.
 Nothing is ever retried here: a script whose answer was late has run, and running it again would count twice.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,9 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
-from redis.exceptions import RedisError
+from redis.credentials import CredentialProvider
+from redis.exceptions import AuthenticationError, RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from otp_service.store.cluster import Cluster
 from otp_service.store.node import Node, Pool
@@ -83,8 +85,34 @@ class Connection:
                     await client.connection_pool.disconnect()
 
 
+class _Credentials(CredentialProvider):
+    """User and password of a URL, looked up anew for each connection that is opened."""
+
+    def __init__(self, url_now: Callable[[], str]) -> None:
+        self._url_now = url_now
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        try:
+            parts = urlsplit(self._url_now())
+        except ValueError as error:
+            raise AuthenticationError("the URL can't be read any more") from error
+        password = unquote(parts.password or "")
+        if parts.username:
+            return unquote(parts.username), password
+        return (password,) if password else ()  # type: ignore[return-value]  # and then none are sent
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return self.get_credentials()
+
+
 def connect(
-    url: str, *, name: str, connections: int, timeouts: Timeouts, block_seconds: float = 0
+    url: str,
+    *,
+    name: str,
+    connections: int,
+    timeouts: Timeouts,
+    block_seconds: float = 0,
+    url_now: Callable[[], str] | None = None,
 ) -> Connection:
     """
     Return a connection that opens itself when first used.
@@ -95,6 +123,7 @@ def connect(
         connections: The most at once; beyond it a command waits `timeouts.pool`, then it is a fault.
         timeouts: See there.
         block_seconds: How long blocking commands block; added to the command's time.
+        url_now: Asked at each new connection for the URL of that time; its user and password are used, and no more.
 
     Raises:
         ValueError: a URL of another shape; the message holds no password.
@@ -109,6 +138,9 @@ def connect(
         "client_name": name,
         "decode_responses": True,
         "protocol": 3,
+        "credential_provider": _Credentials(url_now or (lambda: url)),
+        # With these redis-py (8.1.0) takes a connection for good that the server has closed: a call for each is lost.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     if parts.scheme.endswith("+cluster"):
         hosts = [ClusterNode(host, port) for host, port in _hosts(parts.netloc, 6379)]
@@ -116,7 +148,6 @@ def connect(
             startup_nodes=hosts,
             ssl=parts.scheme.startswith("rediss"),
             max_connections=connections,
-            **_credentials(parts.username, parts.password),
             **common,
         )
         return Connection(cluster, clustered=True)
@@ -124,29 +155,21 @@ def connect(
         service, _, db = parts.path.strip("/").partition("/")
         if not service:
             raise ValueError("redis+sentinel:// needs /service behind the hosts")
-        credentials = _credentials(parts.username, parts.password)
-        sentinel = Sentinel(_hosts(parts.netloc, 26379), sentinel_kwargs=common)  # type: ignore[no-untyped-call]
+        asking = {k: v for k, v in common.items() if k != "credential_provider"}
+        sentinel = Sentinel(_hosts(parts.netloc, 26379), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
         primary = sentinel.master_for(
-            service, max_connections=connections, db=int(db or 0), **credentials, **common
+            service, max_connections=connections, db=int(db or 0), **common
         )
         return Connection(primary, clustered=False, sentinels=sentinel.sentinels)
+    user_info, at, _ = parts.netloc.rpartition("@")
     pool = Pool.from_url(
-        url,
+        url.replace(user_info + at, "", 1),
         max_connections=connections,
         timeout=timeouts.pool,
         **{**common, "socket_timeout": None},
     )
     node = Node(pool, seconds=timeouts.command + block_seconds)
     return Connection(node, clustered=False)
-
-
-def _credentials(username: str | None, password: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if username:
-        found["username"] = unquote(username)
-    if password:
-        found["password"] = unquote(password)
-    return found
 
 
 def _hosts(netloc: str, default_port: int) -> list[tuple[str, int]]:

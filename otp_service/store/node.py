@@ -5,6 +5,7 @@ from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
+from redis.asyncio.connection import AbstractConnection, RedisSSLContext, SSLConnection
 
 
 class Node(Redis):
@@ -49,15 +50,33 @@ class _Pipeline(Pipeline):
 
 
 class Pool(BlockingConnectionPool):
-    """redis-py's pool, with a short way to a connection that is free."""
+    """redis-py's pool, with a short way to a connection that is free, and one TLS context for all."""
+
+    _tls: RedisSSLContext | None = None
+
+    def make_connection(self) -> Any:  # noqa: ANN401
+        connection = super().make_connection()  # type: ignore[no-untyped-call]
+        if isinstance(connection, SSLConnection):
+            # Each would read every authority that the machine trusts: tens of milliseconds in which nothing else runs.
+            self._tls = self._tls or connection.ssl_context
+            connection.ssl_context = self._tls
+        return connection
 
     async def get_connection(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401
         if not self.can_get_connection():
             return await super().get_connection()  # type: ignore[no-untyped-call]
         connection = self.get_available_connection()  # type: ignore[no-untyped-call]
         try:
+            if _was_reset(connection):
+                await connection.disconnect(nowait=True)
             await self.ensure_connection(connection)
         except BaseException:
             await self.release(connection)
             raise
         return connection
+
+
+def _was_reset(connection: AbstractConnection) -> bool:
+    """Whether it broke while it was free: redis-py sees an end, and no reset (seen with 8.1.0)."""
+    reader = connection._reader
+    return reader is not None and reader.exception() is not None

@@ -2,10 +2,14 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
+from otp_service.cli import valkey
+from otp_service.cli.valkey import Valkey
 from otp_service.store.scripts import names, source
 from tests.conftest import Sandbox
 from tests.reliability.harness import (
@@ -17,6 +21,7 @@ from tests.reliability.harness import (
     serve,
     work,
 )
+from tests.reliability.own_redis import Own, end
 
 Spawn = Callable[..., Process]
 
@@ -58,9 +63,22 @@ def spawn_server() -> Iterator[Spawn]:
     """Start `otp-service serve` with an environment."""
     with ExitStack() as stack:
 
-        def start(environment: dict[str, str]) -> Process:
-            process = serve(environment)
+        def start(environment: dict[str, str], **how: int | None) -> Process:
+            process = serve(environment, **how)
             stack.callback(process.close)
             return process
+
+        yield start
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path) -> Iterator[Own]:
+    """Start servers that the test may harm: `own_valkey("name", "--option", "value")`."""
+    with ExitStack() as stack:
+
+        def start(name: str = "primary", *options: str, **places: Any) -> Valkey:
+            server = valkey.start(tmp_path / name, options=options, **places)
+            stack.callback(end, server)
+            return server
 
         yield start

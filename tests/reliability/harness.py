@@ -98,14 +98,15 @@ class Process:
         return int(float(found[1])) if found else 0
 
 
-def serve(environment: dict[str, str]) -> Process:
-    """Start a serving process on a free port; it queues calls until it answers."""
+def serve(environment: dict[str, str], *, stdout: int | None = subprocess.DEVNULL) -> Process:
+    """Start a serving process on a free port; it queues calls until it answers. Without `stdout` that is closed."""
     listening = listen(0, what="the service", variable="PORT")
     admin = valkey.free_port()
     process = _start(
         ["serve", "--fd", str(listening.fileno())],
         {**environment, "OTP_ADMIN_PORT": str(admin)},
         pass_fds=[listening.fileno()],
+        stdout=stdout,
     )
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     return Process(process, url, f"http://127.0.0.1:{admin}", listening)
@@ -117,17 +118,28 @@ def work(environment: dict[str, str]) -> Process:
 
 
 def _start(
-    arguments: Sequence[str], environment: dict[str, str], pass_fds: Sequence[int] = ()
+    arguments: Sequence[str],
+    environment: dict[str, str],
+    pass_fds: Sequence[int] = (),
+    stdout: int | None = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("OTP_", "COV_"))
     }
+    arm = valkey.die_with_parent()
+
+    def before() -> None:
+        if arm is not None:
+            arm()
+        if stdout is None:
+            os.close(1)
+
     return subprocess.Popen(
         [sys.executable, "-m", "otp_service", *arguments],
         env={**inherited, **environment},
         pass_fds=pass_fds,
-        stdout=subprocess.DEVNULL,
-        preexec_fn=valkey.die_with_parent(),
+        stdout=stdout,
+        preexec_fn=before,
     )
 
 

@@ -22,7 +22,7 @@ from otp_service.flows.send_limits import send_limits
 from otp_service.store import keys
 from tests.conftest import Sandbox, Service
 from tests.reliability.harness import count, eventually, number
-from tests.reliability.test_redis_faults import end
+from tests.reliability.own_redis import end
 from tests.reliability.test_topologies import PASSWORD, Cluster, on
 
 

@@ -1,8 +1,9 @@
 """
 A worker that dies at any step of a send leaves no second SMS and no delivery without an end.
 
-The worker is a process of its own and is killed with SIGKILL; a gate before Redis or the site holds it at the step,
-so nothing in the worker knows of the test. Whoever takes over is a worker in this process, whose clock the test moves.
+The worker is a process of its own and is killed with SIGKILL, as the kernel does when memory runs out (X38); a gate
+before Redis or the site holds it at the step, so nothing in the worker knows of the test. Whoever takes over is a
+worker in this process, whose clock the test moves.
 """
 
 import asyncio

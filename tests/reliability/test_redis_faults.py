@@ -8,22 +8,17 @@ Each test that does harm to a server starts one of its own.
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import redis
 
-from otp_service.cli import valkey
-from otp_service.cli.valkey import Valkey
 from otp_service.errors import Unavailable
 from otp_service.store import keys
 from otp_service.store.connection import Timeouts, connect
 from otp_service.store.scripts import Durability, Scripts
-from tests.conftest import TO, Sandbox, Service, Starter, base_environment, running_service
+from tests.conftest import TO, Sandbox, Service, Starter
 from tests.reliability.harness import (
     Gate,
     command,
@@ -33,36 +28,7 @@ from tests.reliability.harness import (
     number,
     script,
 )
-
-Own = Callable[..., Valkey]
-
-
-@pytest.fixture
-def own_valkey(tmp_path: Path) -> Iterator[Own]:
-    """Start servers that the test may harm: `own_valkey("name", "--option", "value")`."""
-    with ExitStack() as stack:
-
-        def start(name: str = "primary", *options: str, **places: Any) -> Valkey:
-            server = valkey.start(tmp_path / name, options=options, **places)
-            stack.callback(end, server)
-            return server
-
-        yield start
-
-
-def end(server: Valkey) -> None:
-    if server.process.poll() is None:
-        server.process.send_signal(signal.SIGCONT)
-        server.kill()
-
-
-@asynccontextmanager
-async def service_on(
-    url: str, sandbox: Sandbox, ring: str, **changes: str
-) -> AsyncIterator[Service]:
-    environment = {**base_environment(url, sandbox.url, ring), **changes}
-    async with running_service(environment, sandbox) as service:
-        yield service
+from tests.reliability.own_redis import Own, are_unavailable, is_ready, on_disk, pair, service_on
 
 
 async def every_call(
@@ -80,18 +46,6 @@ async def every_call(
             service.post("/proofs/introspect", proof="otpp_00" + "A" * 43),
         )
     )
-
-
-def are_unavailable(answers: list[httpx.Response]) -> None:
-    for answer in answers:
-        path = answer.request.url.path
-        assert (path, answer.status_code) == (path, 503), answer.text
-        assert int(answer.headers["Retry-After"]) >= 1
-        assert answer.json()["code"] == "unavailable"
-
-
-async def is_ready(service: Service) -> bool:
-    return (await service.http.get("/readyz")).status_code == 200
 
 
 # --- Gone, frozen, back ----------------------------------------------------------------------------------------------
@@ -126,11 +80,6 @@ async def test_a_killed_redis_is_a_503_everywhere_and_nothing_acknowledged_is_lo
         assert (await service.verify(challenge, code)).status_code == 200
         third = await service.request(to=number(2))  # and codes go out again
         assert third["delivery"]["status"] == "accepted"
-
-
-def on_disk(server: Valkey) -> bool:
-    with redis.Redis.from_url(server.url) as client:
-        return int(client.execute_command("WAITAOF", 1, 0, 1000)[0]) == 1
 
 
 async def test_a_frozen_redis_is_a_503_within_the_deadline(
@@ -423,25 +372,6 @@ async def test_nonsense_about_a_caller_never_lets_anybody_in(
 
 
 # --- Durability ------------------------------------------------------------------------------------------------------
-
-
-async def pair(own_valkey: Own) -> tuple[Valkey, Valkey]:
-    """A primary and a replica that is in step."""
-    primary = own_valkey("primary", "--repl-diskless-sync-delay", "0")
-    replica = own_valkey("replica", password=primary.password)
-    with (
-        redis.Redis.from_url(replica.url) as second,
-        redis.Redis.from_url(primary.url) as first,
-    ):
-        second.config_set("masterauth", primary.password)
-        second.replicaof("127.0.0.1", primary.port)
-
-        def in_step() -> bool:
-            first.set("otp:{00}:probe", 1, ex=1)
-            return first.wait(1, 100) == 1
-
-        await eventually(in_step, "a replica in step")
-    return primary, replica
 
 
 async def failover_while_consuming(

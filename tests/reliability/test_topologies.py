@@ -21,7 +21,7 @@ from otp_service.core.keyring import generate
 from tests.conftest import Sandbox, Service, base_environment, running_service
 from tests.devices.conftest import People
 from tests.reliability.harness import count, eventually, generations, number
-from tests.reliability.test_redis_faults import end
+from tests.reliability.own_redis import end
 from tests.rotation.conftest import RingFile
 
 PASSWORD = "loopback-only"
