@@ -34,6 +34,7 @@ from otp_service.core.keyring import Keyring, KeyringError
 from otp_service.core.limits import FailureBudget, Window, read_cooldown, read_windows
 from otp_service.core.message_values import host_problem, name_problem
 from otp_service.core.policy import BUILT_IN_PURPOSES, Policy
+from otp_service.core.reasons import reason
 from otp_service.core.recipients import REGIONS
 from otp_service.store.connection import SCHEMES
 from otp_service.store.scripts import Durability
@@ -699,6 +700,9 @@ def _field_of(name: str) -> tuple[str | None, bool]:
     )
 
 
+_HOW = {"OTP_KEYRING": "; `otp-service keys generate` makes one, for OTP_KEYRING_FILE"}
+
+
 def _unreadable(field: str, value: str) -> str | None:
     """Why a text can be no value of that setting, or None: what is empty or loosely written is not guessed at."""
     setting = Settings.model_fields[field]
@@ -733,11 +737,13 @@ def _require_readable(redis_url: str) -> None:
 
 
 def _lines(detail: Any) -> list[str]:  # noqa: ANN401
-    said = detail["msg"].removeprefix("Value error, ")
+    said = reason(detail["msg"])
     if not detail["loc"]:
         return list(said.splitlines())
     name = PREFIX + str(detail["loc"][0]).upper()
-    return [f"{name}: is required" if detail["type"] == "missing" else f"{name}: {said}"]
+    if detail["type"] == "missing":
+        said = f"is required{_HOW.get(name, '')}"
+    return [f"{name}: {said}"]
 
 
 def _redis_in_the_open(settings: Settings) -> list[str]:
