@@ -115,6 +115,7 @@ def configure_logging(level: str = "INFO", *, lasting: bool = True) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.typing.Processor] = [
+        _without_colours,
         # Types and places only: a local variable or a message may hold what must not be written.
         _exception_without_values,
         structlog.processors.JSONRenderer(ensure_ascii=True),
@@ -142,6 +143,14 @@ def configure_logging(level: str = "INFO", *, lasting: bool = True) -> None:
         logger = logging.getLogger(name)
         logger.handlers[:] = []
         logger.propagate = True
+
+
+def _without_colours(
+    logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Drop what uvicorn says a second time, for terminals."""
+    event.pop("color_message", None)
+    return event
 
 
 def _exception_without_values(

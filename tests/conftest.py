@@ -265,3 +265,18 @@ async def service(start_service: Starter) -> Service:
 def root() -> Path:
     """The top of the project."""
     return Path(__file__).parent.parent
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Count the recordings that the sandbox was judged by, wherever they ran, and list where it differs on purpose."""
+    told = [
+        p for report in terminalreporter.stats.get("passed", []) for p in report.user_properties
+    ]
+    exchanges = [value for name, value in told if name == "replayed"]
+    if exchanges:
+        terminalreporter.write_line(
+            f"sandbox: {sum(exchanges)} exchanges of {len(exchanges)} recordings replayed; deliberate differences:"
+        )
+    for name, value in told:
+        if name == "differs":
+            terminalreporter.write_line(f"  {value}")

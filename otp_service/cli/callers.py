@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from otp_service.cli.audit import record
 from otp_service.cli.caller_identities import (
@@ -79,9 +79,11 @@ def create(
 @app.command("list")
 def list_callers() -> None:
     """List callers, scopes and credentials; never a secret."""
-    table = Table("caller", "scopes", "policy", "credential", "created", "expires")
+    table = Table(
+        "caller", Column("scopes", overflow="fold"), "policy", "credential", "created", "expires"
+    )
     for found in with_callers(load_settings(), lambda callers: callers.all()):
-        scopes = ", ".join(sorted(found.scopes))
+        scopes = "\n".join(sorted(found.scopes))
         for number, stored in enumerate(found.credentials or (None,)):
             own = " ".join(f"{name}={text}" for name, text in found.policy.texts().items())
             shown = (found.name, scopes, own) if number == 0 else ("", "", "")

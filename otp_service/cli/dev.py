@@ -37,9 +37,11 @@ CALLER = "dev"
 
 
 def dev(
-    port: Annotated[int, typer.Option(help="Of the service; 0 picks a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Of the service; 0 picks a free one.")
+    ] = 8000,
     sandbox_port: Annotated[
-        int, typer.Option(help="Of the WSMS sandbox; 0 picks a free one.")
+        int, typer.Option(min=0, max=65_535, help="Of the WSMS sandbox; 0 picks a free one.")
     ] = 8025,
     data_dir: Annotated[Path, typer.Option(help="Where the data lies; kept between runs.")] = Path(
         ".dev"
@@ -49,7 +51,11 @@ def dev(
     ] = None,
 ) -> None:
     """Start the service with a Valkey and a WSMS sandbox of its own, for development. No SMS leaves."""
-    signal.signal(signal.SIGTERM, _leave)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # a script that runs us with & has SIGINT ignored
+        signal.signal(number, _leave)
     data = data_dir.resolve()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ExitStack() as stack:
@@ -74,8 +80,11 @@ def dev(
             if path is not None:
                 _write(path, credential)
         children = [
-            stack.enter_context(_child("sandbox", sandbox.fileno(), environment, data)),
-            stack.enter_context(_child("serve", service.fileno(), environment, data)),
+            stack.enter_context(_child(command, listening.fileno(), environment, data))
+            for command, listening in (
+                (["sandbox", _double_opt_in(environment)], sandbox),
+                (["serve"], service),
+            )
         ]
         _wait_until_ready(f"{service_url}/readyz", children, data)
         endpoints = {
@@ -120,6 +129,12 @@ def _environment(data: Path, redis_url: str, sandbox_url: str) -> dict[str, str]
     return {**defaults, **own, **tied}
 
 
+def _double_opt_in(environment: Mapping[str, str]) -> str:
+    """Return what the sandbox is told, so that POST /optin/request waits for a code: the site's, or ours alone."""
+    ours = environment.get("OTP_OPTIN_MODE") == "service"
+    return "--no-double-opt-in" if ours else "--double-opt-in"
+
+
 async def _credential(data: Path, environment: Mapping[str, str]) -> str:
     """Return the dev caller's credential: the kept one while its caller exists, else a new one."""
     from otp_service.outside import open_redis
@@ -146,11 +161,11 @@ async def _credential(data: Path, environment: Mapping[str, str]) -> str:
 
 @contextmanager
 def _child(
-    command: str, fd: int, environment: Mapping[str, str], data: Path
+    command: Sequence[str], fd: int, environment: Mapping[str, str], data: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    with (data / f"{command}.log").open("ab") as log:
+    with (data / f"{command[0]}.log").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", "otp_service", command, "--fd", str(fd)],
+            [sys.executable, "-m", "otp_service", *command, "--fd", str(fd)],
             env=dict(environment), pass_fds=[fd], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True, preexec_fn=valkey.die_with_parent(),
         )  # fmt: skip

@@ -68,8 +68,8 @@ def list_keys(file: RingFile) -> None:
             entry["kind"],
             entry["kid"],
             entry["state"],
-            entry["created_at"],
-            entry.get("replaced_at", ""),
+            _shown(entry["created_at"]),
+            _shown(entry["replaced_at"]) if "replaced_at" in entry else "",
         )
     Console().print(table)
 
@@ -234,6 +234,11 @@ def _in_redis(settings: Settings, work: Callable[[Lasting, Callers], Awaitable[T
 
 def _counted(words: Counter[str]) -> str:
     return ", ".join(f"{count} × {word}" for word, count in sorted(words.items()))
+
+
+def _shown(moment: str) -> str:
+    """Return a time of the ring for people; its seconds don't fit a terminal of 80 columns."""
+    return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _now() -> str:

@@ -11,7 +11,9 @@ from otp_service.sandbox.users import default_user, generate_application_passwor
 
 
 def sandbox(
-    port: Annotated[int, typer.Option(help="TCP port; 0 picks a free one.")] = 8025,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="TCP port; 0 picks a free one.")
+    ] = 8025,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     fd: Annotated[int | None, typer.Option(help="Listen on this inherited socket instead.")] = None,
     username: Annotated[str, typer.Option(help="Login name of the site's one account.")] = "otp",
@@ -25,6 +27,9 @@ def sandbox(
     ] = None,
     allow_remote: Annotated[
         bool, typer.Option(help="Allow an address that others can reach.")
+    ] = False,
+    double_opt_in: Annotated[
+        bool, typer.Option(help="Have new subscribers confirm by a code, as WSMS can be set to.")
     ] = False,
     allow_private_webhooks: Annotated[
         bool,
@@ -43,7 +48,9 @@ def sandbox(
         typer.echo(f"Cannot listen on {what}: {error.strerror}", err=True)
         raise typer.Exit(1) from None
     password = application_password or generate_application_password()
-    settings = SiteSettings(allow_private_webhooks=allow_private_webhooks)
+    settings = SiteSettings(
+        newsletter_form_verify=double_opt_in, allow_private_webhooks=allow_private_webhooks
+    )
     site = Site(settings, users=[default_user(username, password)])
     typer.echo(f"WSMS sandbox: {server.url_of(listening)} (no real site, no SMS leaves it)")
     if application_password is None:

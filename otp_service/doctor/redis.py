@@ -75,9 +75,11 @@ def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
         found.append(Finding("refuse", "redis", message))
     if facts.all_powerful:
         message = (
-            "our user may FLUSHALL and CONFIG SET; give it the ACL of docker/users.acl.template"
+            "our user may FLUSHALL and CONFIG SET; give it the ACL of docker/users.acl.template, "
+            "or OTP_REDIS_ALLOW_ADMIN=true"
         )
-        found.append(Finding("warn", "OTP_REDIS_URL", message))
+        level = "warn" if settings.redis_allow_admin else strict
+        found.append(Finding(level, "OTP_REDIS_URL", message))
     if settings.durability is Durability.REPLICA and facts.replicas == 0:
         found.append(
             Finding(

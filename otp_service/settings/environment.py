@@ -14,12 +14,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from otp_service.core.reasons import reason
 from otp_service.settings.table import Settings
 from otp_service.settings.together import contradictions
 
 PREFIX = "OTP_"
 # Of the sandbox and of scripts, not of the service: allowed to stand in the same environment.
 _NEIGHBOURS = re.compile(r"OTP_SANDBOX_.*|OTP_CREDENTIAL")
+_HOW = {"OTP_KEYRING": "; `otp-service keys generate` makes one, for OTP_KEYRING_FILE"}
 
 
 class SettingsError(ValueError):
@@ -59,12 +61,12 @@ def load(environ: Mapping[str, str]) -> Settings:
             except (OSError, UnicodeDecodeError) as error:
                 wrong[name] = f"the file can't be read ({type(error).__name__})"
                 continue
-        if reason := _unreadable(field, value):
-            wrong[name] = reason
+        if why := _unreadable(field, value):
+            wrong[name] = why
             continue
         values[field] = value
     told = {field for field, _ in map(_field_of, wrong) if field}
-    lines = [f"{name}: {reason}" for name, reason in wrong.items()]
+    lines = [f"{name}: {why}" for name, why in wrong.items()]
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -110,5 +112,5 @@ def _unreadable(field: str, value: str) -> str | None:
 def _line(detail: Any) -> str:  # noqa: ANN401
     name = PREFIX + str(detail["loc"][0]).upper()
     if detail["type"] == "missing":
-        return f"{name}: is required"
-    return f"{name}: {detail['msg'].removeprefix('Value error, ')}"
+        return f"{name}: is required{_HOW.get(name, '')}"
+    return f"{name}: {reason(detail['msg'])}"

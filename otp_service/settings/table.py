@@ -68,6 +68,10 @@ class Settings(BaseModel):
         description="What a counted try and a spent code wait for: `none` (the primary), `replica` (WAIT 1), `fsync` "
         "(WAITAOF). A shortfall is a 503.",
     )
+    redis_allow_admin: bool = Field(
+        False,
+        description="Start although our Redis user may run FLUSHALL and CONFIG SET.",
+    )
     allow_no_persistence: bool = Field(
         False,
         description="Start although Redis keeps no append-only file: a restart then forgets every limit.",

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import ClientDisconnect, Request
 
+from otp_service.core.reasons import reason
 from otp_service.errors import (
     BadRequest,
     BodyTimeout,
@@ -205,8 +206,9 @@ def _inspect(value: object, depth: int) -> None:
 
 def _field_error(detail: ErrorDetails) -> FieldError:
     field = ".".join(str(part) for part in detail["loc"])[:64] or "body"
-    reason = {
+    said = {
         "missing": "is required",
         "extra_forbidden": "is not a field of this call",
-    }.get(detail["type"], detail["msg"].removeprefix("Value error, "))
-    return FieldError(field, reason)
+        "dict_type": "must be an object",
+    }.get(detail["type"], reason(detail["msg"]))
+    return FieldError(field, said)

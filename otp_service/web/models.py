@@ -53,7 +53,6 @@ ChallengeId = Annotated[
 ]
 Binding = Annotated[
     str,
-    BeforeValidator(_not_blank),
     Field(
         min_length=1,
         max_length=256,
@@ -61,6 +60,7 @@ Binding = Annotated[
         "what is given at the request must be given at the verification.",
         examples=["5d41402abc4b2a76b9719d911017c592"],
     ),
+    BeforeValidator(_not_blank),
 ]
 Code = Annotated[
     str,
@@ -114,8 +114,8 @@ Subject = Annotated[
 ]
 Label = Annotated[
     str,
-    BeforeValidator(_not_blank),
     Field(min_length=1, max_length=64, description="What the person calls it.", examples=["Phone"]),
+    BeforeValidator(_not_blank),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from otp_service.web.models import Given, Moment, Sent, _code
 from otp_service.web.otp_models import _address, _locale
@@ -14,6 +14,13 @@ def _person_name(value: str) -> str:
     return value
 
 
+def _custom_field(value: object) -> object:
+    if not isinstance(value, str | int):
+        raise ValueError("must be a string, a whole number, true or false")  # noqa: TRY004
+    return value
+
+
+CustomField = Annotated[str | int | bool, BeforeValidator(_custom_field)]
 GroupId = Annotated[
     int | None,
     Field(ge=1, le=2_147_483_647, description="One group of the site, or none.", examples=[3]),
@@ -39,7 +46,7 @@ class OptInRequestBody(Sent):
     mobile: Mobile
     group_id: GroupId = None
     custom_fields: Annotated[
-        dict[str, str | int | bool] | None,
+        dict[str, CustomField] | None,
         Field(
             max_length=32,
             description="As the site's form defines them.",

@@ -58,7 +58,7 @@ def _application_passwords(report: SiteReport) -> Finding:
     return Finding(
         "application passwords",
         False,
-        "WordPress offers them on https only, and plugins can switch them off.",
+        "Serve the site by https, and let no plugin switch them off: only then WordPress has them.",
     )
 
 
@@ -94,6 +94,8 @@ def _capability(report: SiteReport, capability: Capability) -> Finding:
     has, what = report.capabilities[capability], str(capability)
     if has:
         return Finding(what, True)
+    if report.index.version != "7":
+        return Finding(what, None, "Not known before the plugin is there.")
     note = report.notes.get(capability, "")
     if has is None:
         return Finding(what, None, note)

@@ -2,7 +2,6 @@
 
 import contextlib
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -179,16 +178,6 @@ async def test_a_wrong_credential_is_told_from_a_wrong_code(
     assert "xxx" not in repr(refused.value)
 
 
-@pytest.fixture
-def asking(otp_service: RunningService) -> Iterator[None]:
-    """A site with double opt-in."""
-    settings, verify = "/sandbox/settings", "newsletter_form_verify"
-    otp_service.sandbox.put(settings, json={verify: True}).raise_for_status()
-    yield
-    otp_service.sandbox.put(settings, json={verify: False}).raise_for_status()
-
-
-@pytest.mark.usefixtures("asking")
 async def test_an_opt_in_is_asked_for_confirmed_and_ended(otp: Caller, phone: Phone) -> None:
     person = {"name": "Ann Lee", "mobile": phone.to}
 

@@ -48,7 +48,11 @@ def server(own_server: valkey.Valkey) -> Iterator[valkey.Valkey]:
 
 def settings_for(server: valkey.Valkey, ring: str, **change: str) -> Settings:
     environment = base_environment(server.url, "http://127.0.0.1:1", ring)
-    production = {"OTP_ENVIRONMENT": "production", "OTP_REGIONS": "DE"}
+    production = {
+        "OTP_ENVIRONMENT": "production",
+        "OTP_REGIONS": "DE",
+        "OTP_REDIS_ALLOW_ADMIN": "true",  # the tests' server has one user
+    }
     return load({**environment, **production, **change})
 
 
@@ -107,6 +111,17 @@ async def test_forgetting_can_be_allowed_and_eviction_can_not(
         client.config_set("maxmemory-policy", "allkeys-random")
         development = settings_for(server, ring, OTP_ENVIRONMENT="development")
         assert levels(await looked(development))["refuse"] == {"redis"}
+
+
+async def test_a_user_that_may_administer_the_server_is_refused(
+    server: valkey.Valkey, ring: str
+) -> None:
+    """D-12: whoever gets hold of it could drop every limit."""
+    settings = settings_for(server, ring, OTP_REDIS_ALLOW_ADMIN="false")
+
+    assert levels(await looked(settings))["refuse"] == {"OTP_REDIS_URL"}
+    with pytest.raises(SettingsError, match=r"docker/users\.acl\.template"):
+        await check(settings)
 
 
 async def test_a_replica_is_refused(server: valkey.Valkey, ring: str) -> None:

@@ -168,6 +168,7 @@ def test_the_service_container_logs_a_person_in_as_the_least_powerful_user(
     output = service.communicate(timeout=30)[0].decode()
     assert service.returncode == 0, output
     events = [json.loads(line) for line in output.splitlines()]
+    assert "\\u001b" not in output, "colours are for terminals"
     assert [e for e in events if e["level"] not in ("info", "warning")] == []
 
 

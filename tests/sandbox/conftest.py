@@ -1,8 +1,7 @@
-"""What the sandbox's tests share: a site in memory and clients for it, and the count of the replay."""
+"""What the sandbox's tests share: a site in memory and clients for it."""
 
 import base64
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -11,8 +10,6 @@ from recorded_sites import PASSWORD, Clock, accounts
 from otp_service.sandbox.app import create_app
 from otp_service.sandbox.settings import SiteSettings
 from otp_service.sandbox.site import Site
-
-REPLAYED = pytest.StashKey[dict[str, int]]()
 
 
 @pytest.fixture
@@ -43,19 +40,3 @@ async def client(site: Site) -> AsyncIterator[httpx.AsyncClient]:
         transport=transport, base_url="http://sandbox.test/wp-json/wpsms/v1/", headers=headers
     ) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-def replayed(pytestconfig: pytest.Config) -> Iterator[dict[str, int]]:
-    """Exchanges replayed, by recording; the summary prints their sum."""
-    counts: dict[str, int] = {}
-    pytestconfig.stash[REPLAYED] = counts
-    return counts
-
-
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    counts = config.stash.get(REPLAYED, {})
-    if counts:
-        terminalreporter.write_line(
-            f"sandbox: {sum(counts.values())} exchanges of {len(counts)} recordings replayed"
-        )

@@ -1,6 +1,7 @@
 """The recordings of the real plugin are the judge: the sandbox must answer each exchange as they do."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -51,15 +52,16 @@ DELIBERATE_DIFFERENCES: tuple[Difference, ...] = (
 
 @pytest.mark.parametrize("path", recordings(), ids=lambda path: path.stem)
 async def test_every_exchange_of_the_recording_is_answered_alike(
-    path: Path, replayed: dict[str, int]
+    path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     replay = Replay(path)
+    deliberate = [one for one in DELIBERATE_DIFFERENCES if one.recording == replay.name]
     unexpected = []
     for index in range(len(replay.exchanges)):
         allowed = [
             one
-            for difference in DELIBERATE_DIFFERENCES
-            if (difference.recording, difference.exchange) == (replay.name, index)
+            for difference in deliberate
+            if difference.exchange == index
             for one in difference.paths
         ]
         found = await replay.exchange(index)
@@ -71,7 +73,10 @@ async def test_every_exchange_of_the_recording_is_answered_alike(
             for one in allowed
             if not any(line.startswith(one) for line in found)
         ]
-    replayed[replay.name] = len(replay.exchanges)
+    record_property("replayed", len(replay.exchanges))
+    for one in deliberate:
+        paths = ", ".join(one.paths)
+        record_property("differs", f"{one.recording} [{one.exchange}] {paths}: {one.why}")
     assert not unexpected, "\n".join(unexpected)
 
 

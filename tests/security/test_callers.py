@@ -338,7 +338,7 @@ def test_a_caller_is_created_rotated_listed_and_revoked(
     for text in (first, second):
         assert text.split("_")[2] in listed
         assert text.split("_", 3)[3] not in listed
-    assert "otp:request, otp:verify" in listed
+    assert {"otp:request", "otp:verify"} <= set(listed.split())
     assert "never" in listed
 
     assert shell("revoke", "web", "--credential", first.split("_")[2]).exit_code == 0
@@ -347,6 +347,12 @@ def test_a_caller_is_created_rotated_listed_and_revoked(
     assert shell("revoke", "web").exit_code == 0
     assert status(environment, second) == "refused"
     assert "web" not in shell("list").output
+
+
+def test_scopes_are_listed_whole_on_a_terminal_of_80_columns(shell: Shell) -> None:
+    shell.credential("create", "web", *(w for scope in SCOPES for w in ("--scope", scope)))
+
+    assert set(SCOPES) <= set(shell("list").output.split())
 
 
 def test_a_credential_that_has_expired_makes_room_for_another(

@@ -21,6 +21,8 @@ from otp_service.errors import (
 )
 from otp_service.store import keys
 from otp_service.web import body
+from otp_service.web.models import Sent
+from otp_service.web.optin_models import OptInRequestBody
 from otp_service.web.otp_models import CodeRequestBody, VerifyBody
 from otp_service.web.protocol import DeadlineProtocol
 from tests.conftest import TO, Service
@@ -49,6 +51,39 @@ def request_of(chunks: Iterable[bytes], *headers: tuple[str, str], ends: bool = 
 
 async def read(data: bytes, *headers: tuple[str, str]) -> CodeRequestBody:
     return await body.read(request_of([data], *headers), CodeRequestBody)
+
+
+# What is wrong with a field
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "value", "reason"),
+    [
+        (CodeRequestBody, "to", 14155550123, "must be a valid string"),
+        (CodeRequestBody, "to", "", "must have at least 1 character"),
+        (CodeRequestBody, "channel", "fax", "must be 'sms' or 'auto'"),
+        (CodeRequestBody, "binding", "", "must have at least 1 character"),
+        (CodeRequestBody, "binding", "a\nb", "must have no control characters"),
+        (CodeRequestBody, "context", [], "must be an object"),
+        (
+            OptInRequestBody,
+            "custom_fields",
+            {"city": ["Berlin"]},
+            "must be a string, a whole number, true or false",
+        ),
+    ],
+)
+def test_a_reason_says_what_the_field_must_be(
+    model: type[Sent], field: str, value: object, reason: str
+) -> None:
+    needed = {"to": TO, "purpose": "login"}
+    if model is OptInRequestBody:
+        needed = {"name": "Ann", "mobile": TO}
+    with pytest.raises(InvalidRequest) as refused:
+        body.check(needed | {field: value}, model)
+
+    [error] = refused.value.errors
+    assert (error.field.partition(".")[0], error.reason) == (field, reason)
 
 
 # What bytes mean

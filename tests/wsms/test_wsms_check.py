@@ -101,6 +101,7 @@ async def test_the_plugin_switched_off(wsms: WsmsClient, sandbox: Site) -> None:
 
     assert report.index.version is None
     assert "Install and activate" in advice(report)["plugin"]
+    assert advice(report)["wpsms_sendsms"] == "Not known before the plugin is there."
     with pytest.raises(NoSuchRoute):
         await wsms.credit.stored()
 

@@ -83,6 +83,7 @@ async def test_send_unknown(run: Run, sandbox: Site) -> None:
         ["send", "hello"],
         ["send", "hello", "--to", NUMBER, "--bp-users"],
         ["send", "hello", "--to", NUMBER, "--schedule", "tomorrow"],
+        ["subscribe", "Ann", NUMBER, "--field", "city"],
         ["outbox", "--since", "yesterday"],
         ["nonsense"],
     ],
@@ -191,6 +192,7 @@ async def test_check(run: Run, sandbox: Site) -> None:
 
     assert good.exit_code == 0
     assert "wpsms_sendsms" in good.stdout
+    assert "/wp-json/ (WSMS 7, zone UTC)\n" in good.stdout
     assert bad.exit_code == 1
     assert parsed(bad)["capabilities"]["wpsms_sendsms"] is False
     assert parsed(bad)["ready_to_send"] is False

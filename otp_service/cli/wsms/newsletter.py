@@ -23,7 +23,7 @@ def subscribe(
     as_json: AsJson = False,
 ) -> None:
     """Add a number to the newsletter; with double opt-in the site sends it a code."""
-    fields = dict(f.partition("=")[::2] for f in field or ())
+    fields = dict(map(_pair, field or ()))
 
     async def call(wsms: WsmsClient) -> str:
         subscription = await wsms.newsletter.subscribe(
@@ -32,6 +32,13 @@ def subscribe(
         return str(subscription.status)
 
     show({"status": run(context, call, changes=True)}, as_json)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise typer.BadParameter(f"{text!r} is not key=value", param_hint="--field")
+    return key, value
 
 
 def verify(

@@ -54,7 +54,9 @@ def send(
         *([BuddyPressUsers()] if bp_users else []),
     ]
     if len(kinds) + bool(to) != 1:
-        raise typer.BadParameter("give one kind of recipients: --to, --group, --user, --role, ...")
+        raise typer.BadParameter(
+            "give one kind of recipients: --to, --group, --user, --role, --wc-customers or --bp-users"
+        )
     text = sys.stdin.read().rstrip("\r\n") if message == "-" else message
     repeat = (
         Repeat(every=repeat_every, unit=repeat_unit, until=_moment(repeat_until))

@@ -32,7 +32,9 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         show(_report_data(report), as_json)
     else:
-        typer.echo(f"{report.index.name or 'A site'} at {report.address}")
+        index = report.index
+        wsms = f"WSMS {index.version}" if index.version else "no WSMS"
+        typer.echo(f"{index.name or 'A site'} at {report.address} ({wsms}, zone {index.zone})")
         signs = {True: "yes", False: "no", None: "?"}
         rows = [(f.what, signs[f.ok], f.advice) for f in findings(report)]
         show_table(("what", "ok", "what to do"), rows, as_json=False)
