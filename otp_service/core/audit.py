@@ -36,6 +36,7 @@ class Act(StrEnum):
     CALLER_IDENTIFIED = "caller.identified"
     CALLER_IDENTITY_REMOVED = "caller.identity_removed"
     CALLER_POLICY_CHANGED = "caller.policy_changed"
+    CALLER_SCOPES_CHANGED = "caller.scopes_changed"
     KEY_ADDED = "key.added"
     KEY_PROMOTED = "key.promoted"
     KEY_RETIRED = "key.retired"

@@ -395,6 +395,25 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(
     assert taken not in before
 
 
+def test_a_caller_gets_scopes_and_loses_them_with_the_credential_that_it_has(
+    shell: Shell, environment: dict[str, str]
+) -> None:
+    credential = shell.credential("create", "web", "--scope", "otp:request")
+
+    assert shell("scopes", "web", "--add", "otp:verify").stdout == "web: otp:request, otp:verify\n"
+    assert status(environment, credential) == "web: otp:request otp:verify"
+    assert shell("scopes", "web", "--remove", "otp:request").exit_code == 0
+    assert status(environment, credential) == "web: otp:verify"
+
+    for arguments, said in (
+        (("--add", "otp:everything"), "--add otp:everything"),
+        (("--remove", "otp:verify"), "nothing would be left"),
+    ):
+        refused = shell("scopes", "web", *arguments)
+        assert (refused.exit_code, said in refused.output) == (1, True), refused.output
+    assert status(environment, credential) == "web: otp:verify"
+
+
 def test_a_caller_without_a_scope_is_not_created(shell: Shell) -> None:
     assert shell("create", "web").exit_code == 2
     assert shell("list").exit_code == 0
