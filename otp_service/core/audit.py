@@ -40,6 +40,7 @@ class Act(StrEnum):
     KEY_ADDED = "key.added"
     KEY_PROMOTED = "key.promoted"
     KEY_RETIRED = "key.retired"
+    ORPHANS_ERASED = "orphans.erased"
     FACTORS_REMOVED = "factors.removed"
     SEEDS_EXPORTED = "seeds.exported"
     SEEDS_IMPORTED = "seeds.imported"
