@@ -167,7 +167,7 @@ class Keyring:
 
 
 def retired(text: str, kind: Kind) -> Sequence[Key]:
-    """Return the keys of a kind that a ring has retired: they tell what they made, and open nothing. Raises KeyringError."""
+    """Return a kind's keys that a ring has retired: they tell what they made. Raises KeyringError."""
     return [key for of, state, key in _read(text) if of is kind and state is State.RETIRED]
 
 

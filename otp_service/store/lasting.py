@@ -22,7 +22,7 @@ from otp_service.store.scripts import Scripts
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A key of a subject with the tag in its name, and the id of the route key that named it; None where no live one did."""
+    """A key of a subject, the tag in its name, and the id of the live route key that made that, or None."""
 
     key: str
     tag: str
