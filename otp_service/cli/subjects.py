@@ -1,8 +1,9 @@
-"""`otp-service timeline` and `unblock`: how it went for a person, and freeing who is blocked."""
+"""`otp-service timeline`, `unblock`, `erase`: how it went for a person, freeing who is blocked, forgetting who goes."""
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypeVar
 
@@ -15,6 +16,7 @@ from otp_service.cli.configured import load_settings, refuse
 from otp_service.core.audit import checked_reason
 from otp_service.core.timeline import Happening, Moment
 from otp_service.errors import ChallengeNotFound, DestinationRefused, RateLimited, Unavailable
+from otp_service.flows.erasure import Erasure
 from otp_service.flows.support import History, Person, Support
 from otp_service.store.audit import Audit
 from otp_service.store.guards import FACTORS
@@ -23,6 +25,13 @@ T = TypeVar("T")
 
 Caller = Annotated[str, typer.Argument(help="The caller whose person it is.")]
 SubjectId = Annotated[str | None, typer.Option(help="The caller's id of the person.")]
+InsteadOfSubject = Annotated[
+    str | None,
+    typer.Option("--to", "--number", help="The number, where the caller gives no subject."),
+]
+Reason = Annotated[
+    str, typer.Option(help="Why, for the audit log: a ticket, never the person or a number.")
+]
 
 _SAID = {
     Happening.REFUSED: "request refused",
@@ -58,7 +67,7 @@ def timeline(
             return await support.of_challenge(caller, challenge, by=operator())
         return await support.of_person(caller, Person(subject=subject, to=to), by=operator())
 
-    found = _run(work)
+    found = _run(lambda desk: work(desk.support))
     if as_json:
         from otp_service.web.support import view
 
@@ -72,14 +81,9 @@ def timeline(
 
 def unblock(
     caller: Caller,
-    reason: Annotated[
-        str, typer.Option(help="Why, for the audit log: a ticket, never the person or a number.")
-    ],
+    reason: Reason,
     subject: SubjectId = None,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", "--number", help="The number, where the caller gives no subject."),
-    ] = None,
+    to: InsteadOfSubject = None,
     factor: Annotated[str, typer.Option(help=f"Of {', '.join(FACTORS)}.")] = "sms",
 ) -> None:
     """Give a blocked person five more tries with one factor. The long counts go on; success clears them."""
@@ -87,18 +91,37 @@ def unblock(
         refuse(["--subject or --to: exactly one of them"])
     if factor not in FACTORS:
         refuse([f"--factor: one of {', '.join(FACTORS)}"])
-    try:
-        reason = checked_reason(reason, not_naming=subject)
-    except ValueError as error:
-        refuse([f"--reason: {error}"])
-    person = Person(subject=subject, to=to)
+    reason, person = _checked(reason, subject), Person(subject=subject, to=to)
     tries = _run(
-        lambda support: support.unblock(caller, person, factor=factor, reason=reason, by=operator())
+        lambda desk: desk.support.unblock(
+            caller, person, factor=factor, reason=reason, by=operator()
+        )
     )
     if not tries:
         typer.echo(f"not blocked with {factor}: nothing to do")
         return
     typer.echo(f"unblocked with {factor}: {tries} more tries")
+
+
+def erase(
+    caller: Caller, reason: Reason, subject: SubjectId = None, to: InsteadOfSubject = None
+) -> None:
+    """Erase what is kept of a person: authenticators, recovery codes, devices, challenges, timeline. It is audited."""
+    if (subject is None) == (to is None):
+        refuse(["--subject or --to: exactly one of them"])
+    reason, person = _checked(reason, subject), Person(subject=subject, to=to)
+    erased = _run(lambda desk: desk.erasure.erase(caller, person, reason=reason, by=operator()))
+    typer.echo(
+        f"erased: {erased.factors} authenticators, {erased.recovery_codes} recovery codes, {erased.devices} devices, "
+        f"{erased.challenges} challenges"
+    )
+
+
+def _checked(reason: str, subject: str | None) -> str:
+    try:
+        return checked_reason(reason, not_naming=subject)
+    except ValueError as error:
+        refuse([f"--reason: {error}"])
 
 
 def _show(history: History) -> None:
@@ -153,8 +176,14 @@ def _time(unix_ms: int) -> datetime:
     return datetime.fromtimestamp(unix_ms / 1000).astimezone()
 
 
-def _run(work: Callable[[Support], Awaitable[T]]) -> T:
-    from otp_service.app import make_support, open_redis
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    support: Support
+    erasure: Erasure
+
+
+def _run(work: Callable[[_Desk], Awaitable[T]]) -> T:
+    from otp_service.app import make_erasure, make_support, open_redis
     from otp_service.store.scripts import Scripts
 
     settings = load_settings()
@@ -165,7 +194,8 @@ def _run(work: Callable[[Support], Awaitable[T]]) -> T:
         try:
             scripts = Scripts(connection, durability=settings.durability)
             audit = Audit(scripts, lambda: ring, days=settings.audit_days)
-            return await work(make_support(policy, lambda: ring, scripts, audit))
+            made = (policy, lambda: ring, scripts, audit)
+            return await work(_Desk(make_support(*made), make_erasure(*made)))
         finally:
             await connection.aclose()
 

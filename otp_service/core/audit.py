@@ -44,6 +44,7 @@ class Act(StrEnum):
     FACTORS_REMOVED = "factors.removed"
     SEEDS_EXPORTED = "seeds.exported"
     SEEDS_IMPORTED = "seeds.imported"
+    SUBJECT_ERASED = "subject.erased"
     SUBJECT_UNBLOCKED = "subject.unblocked"
     TIMELINE_READ = "timeline.read"
     WEBHOOK_CREATED = "webhook.created"

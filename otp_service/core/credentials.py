@@ -28,6 +28,7 @@ SCOPES = {
     "devices:verify": "verify the tokens of remembered devices",
     "support:read": "look at timelines: what happened to a person or a challenge",
     "support:unblock": "free people whom wrong codes have blocked",
+    "subjects:erase": "erase what is kept of a person, without a proof",
     "optin": "double opt-in: request, verify and unsubscribe",
 }
 

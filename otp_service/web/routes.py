@@ -437,6 +437,23 @@ OPERATIONS: Sequence[Operation] = (
         refusals=(errors.DestinationRefused, errors.RateLimited),
         idempotent=True,
     ),
+    Operation(
+        method="POST",
+        path="/subjects/erase",
+        name="eraseSubject",
+        summary="Erase what is kept of a person",
+        description="For a closed account, or on the person's request: authenticators, recovery codes, remembered "
+        "devices, challenges and the timeline, at once, and without a proof whatever the policy of factors says. "
+        "Counts of wrong codes and of sends go on for the day in which they count. It is audited before it is done. "
+        "Again: the same, with nothing left to count.",
+        handler=support.erase_subject,
+        scope="subjects:erase",
+        request=support_models.EraseBody,
+        status=200,
+        success=support_models.Erased,
+        refusals=(errors.DestinationRefused,),
+        idempotent=True,
+    ),
 )
 
 
