@@ -56,7 +56,7 @@ from otp_service.store.challenges import (
     ended,
 )
 from otp_service.store.limits import ChargedLimit, WindowState
-from otp_service.telemetry import CHALLENGES
+from otp_service.telemetry import CHALLENGES, REGIONS
 
 log = structlog.get_logger()
 
@@ -208,6 +208,7 @@ class OneTimeCodes:
                 sender=policy.sender,
                 origin=policy.origin,
             ).seal(keyring, challenge_id),
+            region=recipient.region,
             locale=self._locale(policy, ask.locale),
             digits=policy.digits,
             max_attempts=policy.max_attempts,
@@ -224,6 +225,7 @@ class OneTimeCodes:
         if opened is None:
             return await self._issued_before(address, caller, recipient)
         CHALLENGES.labels(ask.purpose, "opened").inc()
+        REGIONS.labels(recipient.region, "requested").inc()
         log.info("challenge.opened", caller=caller, challenge_id=challenge_id, purpose=ask.purpose)
         return self._issued(address, recipient.masked, opened)
 
@@ -261,6 +263,7 @@ class OneTimeCodes:
         limits = self._limits(policy, caller, recipient, destination.client_ip)
         with self._headroom():
             opened = await self._challenges.resend(address, limits, caller=caller, resend_id=handle)
+        REGIONS.labels(recipient.region, "requested").inc()
         log.info("challenge.resent", caller=caller, challenge_id=challenge_id)
         return self._issued(address, recipient.masked, opened)
 
@@ -335,6 +338,8 @@ class OneTimeCodes:
                         proof=proof.record,
                     )
                     CHALLENGES.labels(purpose, "approved").inc()
+                    if reserved.region:
+                        REGIONS.labels(reserved.region, "approved").inc()
                     log.info("challenge.approved", caller=caller, challenge_id=challenge_id)
                     return _verified(success, proof, ended_at)
         log.info(
