@@ -177,6 +177,8 @@ async def test_authenticators_and_recovery_codes_are_in_the_same_story(service: 
     ]
     assert told[0]["factor_id"] == told[-1]["factor_id"] == factor_id
     assert [told[4]["remaining"], told[6]["remaining"]] == [10, 9]
+    tried = [(e["attempt"], e["attempts_allowed"]) for e in told if e["event"] == "tried"]
+    assert tried == [(1, 5), (1, 10), (1, 10)]
     for private in (secret, code, used, used.replace("-", "")):
         assert private not in json.dumps(told)
 
