@@ -1,5 +1,6 @@
 """A person who goes is forgotten: at once, audited, without a way to new guesses."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from otp_service.core.challenge import subject_address
 from otp_service.core.credentials import SCOPES
 from otp_service.store import keys
 from tests.conftest import TO, Service, Starter
+from tests.factors.test_totp import now
 from tests.operators.conftest import Run, audited
 from tests.web import hands
 
@@ -107,6 +109,32 @@ async def test_a_message_that_is_asked_for_is_not_sent_any_more(start_service: S
     sent = await service.request(to="+14155550188", subject=USER, purpose="signup")
     assert sent["delivery"]["status"] == "accepted"
     assert service.sandbox.messages(TO) == []
+
+
+@pytest.mark.parametrize("before", [0, 15, 30])
+async def test_what_is_being_verified_while_a_person_goes_is_not_brought_back(
+    start_service: Starter, before: int
+) -> None:
+    """Right codes at once with the erasure: one of each may be first; after it nothing of the person is there."""
+    service = await start_service(
+        OTP_REDIS_TIMEOUT="10", OTP_FAILURES="100/30m", OTP_FAILURES_LONG="100/1d"
+    )
+    app = await enrolled(service, USER)
+    service.advance(60)
+    step = app.at(await now(service))
+    challenge = await service.request(subject=USER)
+    right = service.code()
+    verifying = {"subject": USER, "code": step, "purpose": "login"}
+    calls: list[Any] = [service.verify(challenge, right) for _ in range(15)]
+    calls += [service.post("/factors/totp/verify", **verifying) for _ in range(15)]
+
+    calls.insert(before, erase(service, subject=USER))
+
+    erased = (await asyncio.gather(*calls))[before]
+
+    assert erased["status"] == "erased"
+    left = {key.split(":")[2] for key in await kept(service, USER)}
+    assert left <= {"guard", "timeline"}, "a try that was counted at the end may have a line"
 
 
 async def test_who_has_no_subject_is_erased_by_number(service: Service, run: Run) -> None:
