@@ -75,6 +75,7 @@ def timeline(
         return
     if not any(history.moments or history.blocks for history in found):
         typer.echo("nothing is known of the last day")
+        return
     for history in found:
         _show(history)
 

@@ -9,15 +9,11 @@ the fingerprint in the audit log.
 
 from collections.abc import Callable
 
-import structlog
-
 from otp_service.core.audit import Act
 from otp_service.core.keyring import Keyring
 from otp_service.flows.support import Person, address_of_person
 from otp_service.store.audit import Audit
 from otp_service.store.erasing import Erased, Erasing
-
-log = structlog.get_logger()
 
 
 class Erasure:
@@ -46,6 +42,4 @@ class Erasure:
         await self._audit.record(
             Act.SUBJECT_ERASED, by=by, caller=caller, subject=address, reason=reason
         )
-        erased = await self._erasing.erase(address)
-        log.info("subject.erased", caller=caller)
-        return erased
+        return await self._erasing.erase(address)

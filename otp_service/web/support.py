@@ -9,6 +9,7 @@ from otp_service.flows.support import History, Person
 from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
 from otp_service.web.support_models import (
+    ActOnPerson,
     Block,
     EraseBody,
     Erased,
@@ -63,7 +64,7 @@ async def erase_subject(call: Call) -> Answer:
     return Answer(Erased.model_validate({"status": "erased", **asdict(erased)}))
 
 
-def _checked(sent: UnblockBody | EraseBody) -> str:
+def _checked(sent: ActOnPerson) -> str:
     """Return the reason, when exactly one person is named and not in it."""
     _require_one(subject=sent.subject, to=sent.to)
     try:

@@ -56,31 +56,27 @@ class TimelineBody(Sent):
     challenge_id: ChallengeId | None = None
 
 
-class UnblockBody(Sent):
+class ActOnPerson(Sent):
+    subject: Subject | None = None
+    to: Annotated[
+        Number | None,
+        Field(description="Where you give no subject: the number stands for the person."),
+    ] = None
+    reason: Reason
+
+
+class UnblockBody(ActOnPerson):
     model_config = _one_of(
         "subject", "to", example={"subject": "user-4711", "reason": "called, ticket 17"}
     )
 
-    subject: Subject | None = None
-    to: Annotated[
-        Number | None,
-        Field(description="Where you give no subject: the number stands for the person."),
-    ] = None
     factor: FactorName = "sms"
-    reason: Reason
 
 
-class EraseBody(Sent):
+class EraseBody(ActOnPerson):
     model_config = _one_of(
         "subject", "to", example={"subject": "user-4711", "reason": "account closed, ticket 18"}
     )
-
-    subject: Subject | None = None
-    to: Annotated[
-        Number | None,
-        Field(description="Where you give no subject: the number stands for the person."),
-    ] = None
-    reason: Reason
 
 
 class TimelineEntry(Given):

@@ -426,6 +426,8 @@ async def test_the_command_shows_a_table_and_the_same_json(service: Service, run
     assert foreign.exit_code == 1
     assert (await run("timeline", "shop")).exit_code == 1
     assert "nothing is known" in (await run("timeline", "shop", "--number", OTHER)).stdout
+    nobody = await run("timeline", "shop", "--subject", "nobody")
+    assert nobody.stdout == "nothing is known of the last day\n"
 
 
 def test_every_happening_is_documented(root: Any) -> None:
