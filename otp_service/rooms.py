@@ -26,6 +26,7 @@ from otp_service.flows.challenges_by_app import ChallengesByApp
 from otp_service.flows.credit import CreditWatch
 from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
 from otp_service.flows.devices import RememberedDevices
+from otp_service.flows.erasure import Erasure
 from otp_service.flows.events import GROUP as WEBHOOK_GROUP
 from otp_service.flows.events import EventRelay, Events
 from otp_service.flows.factor_proofs import FactorProofs
@@ -58,6 +59,7 @@ from otp_service.store.challenges import Challenges
 from otp_service.store.credit import CreditStore
 from otp_service.store.deliveries import Deliveries
 from otp_service.store.devices import Devices
+from otp_service.store.erasing import Erasing
 from otp_service.store.factor_tries import FactorTries
 from otp_service.store.factors import Factors
 from otp_service.store.guards import Guards
@@ -215,6 +217,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         )
         opt_ins = OptIns(scripts)
         redemption = ProofRedemption(Proofs(scripts), keyring, issuer=settings.issuer)
+        audit = Audit(scripts, keyring, days=settings.audit_days, witness=log_audited)
         service = Service(
             authentication=Authentication(
                 KnownCallers(Callers(connection), policy), keyring, tokens=tokens
@@ -277,12 +280,8 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
                 factor_proofs=factor_proofs,
                 events=events,
             ),
-            support=make_support(
-                policy,
-                keyring,
-                scripts,
-                Audit(scripts, keyring, days=settings.audit_days, witness=log_audited),
-            ),
+            support=make_support(policy, keyring, scripts, audit),
+            erasure=make_erasure(policy, keyring, scripts, audit),
             key_set=lambda: key_set(keyring()),
             hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
             is_hook_token=lambda token: is_hook_token(keyring(), token),
@@ -322,6 +321,13 @@ def make_support(
         limits=Limits(scripts),
         audit=audit,
     )
+
+
+def make_erasure(
+    policy: Policy, keyring: Callable[[], Keyring], scripts: Scripts, audit: Audit
+) -> Erasure:
+    """Return what forgets people, for callers and for the command line."""
+    return Erasure(keyring=keyring, erasing=Erasing(scripts, budget=policy.failures), audit=audit)
 
 
 def log_audited(entry: Entry) -> None:

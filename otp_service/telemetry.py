@@ -22,6 +22,11 @@ REQUEST_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 1, 2.5, 10, 30),
 )
 CHALLENGES = Counter("otp_challenges_total", "Challenges opened and ended.", ("purpose", "event"))
+REGIONS = Counter(
+    "otp_region_codes_total",
+    "Codes by the number's region: requested (resends too) and approved. Where few are approved, somebody pumps.",
+    ("region", "event"),
+)
 DEVICES = Counter(
     "otp_devices_total",
     "Remembered devices: remembered, verified, forgotten, or reused (a token was copied, or its successor got lost).",

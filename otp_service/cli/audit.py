@@ -1,5 +1,7 @@
 """`otp-service audit`: who did what, for people, for a SIEM, and checked."""
 
+import asyncio
+import contextlib
 import json
 import os
 import pwd
@@ -13,13 +15,14 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.in_redis import in_redis
 from otp_service.core.audit import Act, Chain, Detail, Entry
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.events import rfc3339
+from otp_service.errors import Unavailable
 from otp_service.settings.environment import SettingsError, load
 from otp_service.settings.table import Settings
 from otp_service.store.audit import Audit
@@ -28,6 +31,9 @@ from otp_service.store.connection import Connection
 app = typer.Typer(help="Who did what: a log that can only be added to.")
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
+_COLUMNS = ("at", "act", "by", "about", "reason")
+_LOOK_EVERY = 1.0  # seconds
+_ID = re.compile(r"[0-9]{13,15}-[0-9]{1,10}", re.ASCII)
 _AGO = re.compile(r"([0-9]{1,5})([mhd])", re.ASCII)
 
 
@@ -35,36 +41,62 @@ _AGO = re.compile(r"([0-9]{1,5})([mhd])", re.ASCII)
 def audit(
     context: typer.Context,
     since: Annotated[
-        str | None, typer.Option(help="A time such as 2026-11-23T12:00Z, or how long ago: 7d.")
+        str | None,
+        typer.Option(
+            help="A time such as 2026-11-23T12:00Z, how long ago: 7d, or the id of the last entry that you have."
+        ),
     ] = None,
     act: Annotated[list[Act] | None, typer.Option(help="Only these.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines, for a SIEM.")] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(help="Go on with each new entry, until interrupted; also past an outage."),
+    ] = False,
 ) -> None:
     """List the audit log, the oldest entry first. People are in it as fingerprints."""
     if context.invoked_subcommand is not None:
         return
-    table, start = Table(), _start(since)
-    for column in ("at", "act", "by", "about", "reason"):
-        table.add_column(column, overflow="fold")
+    known, start = _known(since)
+    columns = (Column(name, overflow="fold") for name in _COLUMNS)
+    table = None if as_json or follow else Table(*columns)
 
     def show(entry: Entry) -> None:
         if act and entry.act not in act:
             return
         if as_json:
             typer.echo(json.dumps({"at": rfc3339(entry.at), **asdict(entry)}))
-            return
-        details = [f"{name} {value}" for name, value in entry.details.items()]
-        about = ", ".join(part for part in (entry.caller, entry.subject, *details) if part)
-        at = datetime.fromtimestamp(entry.at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        table.add_row(at, entry.act, entry.by, about, entry.reason)
+        elif table is None:
+            typer.echo("  ".join(part for part in _cells(entry) if part))
+        else:
+            table.add_row(*_cells(entry))
 
     async def work(log: Audit) -> None:
-        async for entry in log.entries(since=start):
-            show(entry)
+        after = known
+        while True:
+            try:
+                async for entry in log.entries(since=start, after=after):
+                    show(entry)
+                    after = entry.id
+            except Unavailable as error:
+                if not follow:
+                    raise
+                typer.echo(f"waiting: {error.detail}", err=True)
+            if not follow:
+                return
+            await asyncio.sleep(_LOOK_EVERY)
 
-    _run(load_settings(), work)
-    if not as_json:
+    with contextlib.suppress(KeyboardInterrupt):
+        _run(load_settings(), work)
+    if table is not None:
         Console().print(table)
+
+
+def _cells(entry: Entry) -> tuple[str, ...]:
+    """Return an entry for people, as in `_COLUMNS`."""
+    details = [f"{name} {value}" for name, value in entry.details.items()]
+    about = ", ".join(part for part in (entry.caller, entry.subject, *details) if part)
+    at = datetime.fromtimestamp(entry.at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return at, entry.act, entry.by, about, entry.reason
 
 
 @app.command()
@@ -129,6 +161,13 @@ def operator() -> str:
     except KeyError:
         name = f"uid-{os.getuid()}"
     return f"operator:{name}@{socket.gethostname()}"
+
+
+def _known(since: str | None) -> tuple[str, int]:
+    """Return the id of the last entry that is known, or "", and else from when on, in Unix milliseconds."""
+    if since is not None and _ID.fullmatch(since):
+        return since, 0
+    return "", _start(since)
 
 
 def _start(since: str | None) -> int:

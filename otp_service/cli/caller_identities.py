@@ -1,7 +1,7 @@
 """`otp-service callers identify`: as whom a caller may come besides its credentials, by token or certificate."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated
 
@@ -48,6 +48,7 @@ def identify(
     if remove:
         _remove(settings, known, given)
     else:
+        check_free(settings, known, given)
         record(settings, Act.CALLER_IDENTIFIED, caller=name, details=_told(given))
         change(settings, bound(settings, known, given))
     typer.echo(f"{name}: {', '.join(map(str, given))} {'removed' if remove else 'added'}")
@@ -73,22 +74,35 @@ def named(
     return list(dict.fromkeys(found))
 
 
-def bound(settings: Settings, known: CallerRecord, given: Sequence[Identity]) -> CallerRecord:
-    """Return the record with these identities, which now lead to it; exits 1 when one is another caller's."""
+def check_free(settings: Settings, known: CallerRecord, given: Sequence[Identity]) -> None:
+    """Exit 1 when these are too many for the caller, or one is another's; nothing is changed."""
     fresh = [one for one in given if not known.has(one)]
     if len(known.identities) + len(fresh) > MAX_IDENTITIES:
         refuse([f"{known.name}: at most {MAX_IDENTITIES} identities"])
 
+    async def holders(callers: Callers) -> list[str | None]:
+        return list(await asyncio.gather(*(callers.holder(one) for one in fresh)))
+
+    _refuse_taken(known, dict(zip(fresh, with_callers(settings, holders), strict=True)))
+
+
+def bound(settings: Settings, known: CallerRecord, given: Sequence[Identity]) -> CallerRecord:
+    """Return the record with these identities, which now lead to it; exits 1 when another was first."""
+
     async def lead(callers: Callers) -> list[str | None]:
         return list(await asyncio.gather(*(callers.lead(one, known.name) for one in given)))
 
-    held = dict(zip(given, with_callers(settings, lead), strict=True))
-    if taken := [f"--{one.kind}: {one.value} is {other}'s" for one, other in held.items() if other]:
-        refuse(taken)
+    _refuse_taken(known, dict(zip(given, with_callers(settings, lead), strict=True)))
     ring: Keyring = settings.ring()
     kept = [stored for stored in known.identities if not _among(given, stored.kind, stored.value)]
     new = [bind(ring, known.name, one) for one in given]
     return replace(known, identities=(*kept, *new))
+
+
+def _refuse_taken(known: CallerRecord, held: Mapping[Identity, str | None]) -> None:
+    others = {one: name for one, name in held.items() if name not in (None, known.name)}
+    if others:
+        refuse([f"--{one.kind}: {one.value} is {name}'s" for one, name in others.items()])
 
 
 def _remove(settings: Settings, known: CallerRecord, given: Sequence[Identity]) -> None:

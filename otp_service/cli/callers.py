@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,6 +17,7 @@ from otp_service.cli.caller_identities import (
     CertificateSha256,
     JwtSubject,
     bound,
+    check_free,
     forget,
     identify,
     named,
@@ -55,8 +57,7 @@ def create(
     """Create a caller and print its credential, once; one with a token or certificate gets none until `rotate`."""
     if CALLER_NAME.fullmatch(name) is None:
         refuse(["NAME: a-z, 0-9 and -, 32 at most, not - at the ends"])
-    if unknown := sorted(set(scope) - set(SCOPES)):
-        refuse([f"--scope {word}: there are {', '.join(SCOPES)}" for word in unknown])
+    _refuse_unknown("--scope", scope)
     given = named(jwt_subject, certificate_sha256, certificate_san)
     settings, now = load_settings(), int(time.time())
     new, shown = CallerRecord(name, frozenset(scope), now, ()), f"{name} is created"
@@ -68,11 +69,15 @@ def create(
         about[Detail.CREDENTIAL] = stored.id
     else:
         about[Detail.IDENTITIES] = ", ".join(map(str, given))
+    taken = f"NAME: there is a caller {name} already; see `otp-service callers rotate {name}`"
+    if with_callers(settings, lambda callers: callers.find(name)) is not None:
+        refuse([taken])
+    check_free(settings, new, given)
     record(settings, Act.CALLER_CREATED, caller=name, details=about)
-    if given and with_callers(settings, lambda callers: callers.find(name)) is None:
+    if given:
         new = bound(settings, new, given)
     if not with_callers(settings, lambda callers: callers.create(new)):
-        refuse([f"NAME: there is a caller {name} already; see `otp-service callers rotate {name}`"])
+        refuse([taken])
     typer.echo(shown)
 
 
@@ -103,6 +108,27 @@ def show(name: Name) -> None:
         typer.echo(f"  {known.kind} {known.value}")
     for field, text in found.policy.texts().items():
         typer.echo(f"  {field} = {text}")
+
+
+@app.command()
+def scopes(
+    name: Name,
+    add: Annotated[list[str] | None, typer.Option(help="What it may do besides.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="What it may not do any more.")] = None,
+) -> None:
+    """Give a caller more scopes or fewer, and show them; its credentials stay. In force within 5 seconds."""
+    _refuse_unknown("--add", add or ())
+    _refuse_unknown("--remove", remove or ())
+    settings = load_settings()
+    known = existing(settings, name)
+    wanted = (known.scopes | set(add or ())) - set(remove or ())
+    if not wanted:
+        refuse([f"nothing would be left; see `otp-service callers revoke {name}`"])
+    if wanted != known.scopes:
+        told = {Detail.SCOPES: " ".join(sorted(wanted))}
+        record(settings, Act.CALLER_SCOPES_CHANGED, caller=name, details=told)
+        change(settings, replace(known, scopes=frozenset(wanted)))
+    typer.echo(f"{name}: {', '.join(sorted(wanted))}")
 
 
 @app.command()
@@ -153,6 +179,11 @@ def seconds(duration: str | None) -> int | None:
     if match is None or int(match[1]) == 0:
         refuse(["--expires-in: such as 90d, 12h or 30m"])
     return int(match[1]) * _UNITS[match[2]]
+
+
+def _refuse_unknown(option: str, scopes: Iterable[str]) -> None:
+    if unknown := sorted(set(scopes) - set(SCOPES)):
+        refuse([f"{option} {word}: there are {', '.join(SCOPES)}" for word in unknown])
 
 
 def _row(stored: StoredCredential | None) -> tuple[str, str, str]:

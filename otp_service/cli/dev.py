@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -73,6 +74,7 @@ def dev(
         service_url = f"http://127.0.0.1:{service.getsockname()[1]}"
         sandbox_url = f"http://127.0.0.1:{sandbox.getsockname()[1]}"
         environment = _environment(data, redis.url, sandbox_url)
+        _write(data / "environment", _settings(environment))
         admin_url = f"http://127.0.0.1:{environment['OTP_ADMIN_PORT']}/metrics"
 
         credential = asyncio.run(_credential(data, environment))
@@ -133,6 +135,12 @@ def _double_opt_in(environment: Mapping[str, str]) -> str:
     """Return what the sandbox is told, so that POST /optin/request waits for a code: the site's, or ours alone."""
     ours = environment.get("OTP_OPTIN_MODE") == "service"
     return "--no-double-opt-in" if ours else "--double-opt-in"
+
+
+def _settings(environment: Mapping[str, str]) -> str:
+    """Return the service's settings for a shell to read, so that operators' commands find this one."""
+    names = sorted(n for n in environment if n.startswith("OTP_") and "SANDBOX" not in n)
+    return "".join(f"{name}={shlex.quote(environment[name])}\n" for name in names)
 
 
 async def _credential(data: Path, environment: Mapping[str, str]) -> str:
@@ -263,6 +271,9 @@ curl -s '{sandbox}/sandbox/messages?to=%2B14155550123'
 curl -s {service}/otp/verify -H 'Authorization: Bearer {credential}' \\
   -H 'Content-Type: application/json' \\
   -d '{{"challenge_id": "THE FIRST ONE SAID", "code": "THE PHONE SAYS", "purpose": "login"}}'
+
+  Operators' commands, such as `otp-service timeline dev --number +14155550123`, find it after
+  set -a; . {shlex.quote(str(data / "environment"))}; set +a
 
   Ctrl-C stops everything and keeps the data.
 """

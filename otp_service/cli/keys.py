@@ -29,6 +29,7 @@ from otp_service.core.keyring import (
     State,
     generate,
     new_entry,
+    retired,
 )
 from otp_service.flows import resealing
 from otp_service.settings.table import Settings
@@ -139,18 +140,32 @@ def promote(
 
 
 @app.command()
-def reseal(file: RingFile) -> None:
+def reseal(
+    file: RingFile,
+    erase: Annotated[
+        bool,
+        typer.Option(
+            "--erase-orphans", help="Erase what retired route keys named: nobody finds it again."
+        ),
+    ] = False,
+) -> None:
     """
     Bring what lasts under the active seal and route keys: authenticators, webhook endpoints, counts of wrong codes.
 
     Run it half a minute after a seal or route key was promoted. It may run beside the service, be broken off and be run
     again.
     """
-    ring = Keyring.from_json(json.dumps(ring_file.read(file)))
+    text = json.dumps(ring_file.read(file))
+    ring, orphaned = Keyring.from_json(text), retired(text, Kind.ROUTE) if erase else ()
+    if erase:
+        kids = ", ".join(key.kid for key in orphaned)
+        if not kids:
+            refuse(["--erase-orphans: the ring has no retired route key"])
+        record_where_configured(Act.ORPHANS_ERASED, {Detail.KEY: kids, Detail.KIND: Kind.ROUTE})
 
     async def work(lasting: Lasting, _: Callers) -> resealing.Resealed:
         return await resealing.reseal(
-            lasting, ring, lambda n: typer.echo(f"{n} looked at …", err=True)
+            lasting, ring, lambda n: typer.echo(f"{n} looked at …", err=True), erasing=orphaned
         )
 
     result = _in_redis(load_settings(), work)

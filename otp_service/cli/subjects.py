@@ -1,7 +1,8 @@
-"""`otp-service timeline` and `unblock`: how it went for a person, and freeing who is blocked."""
+"""`otp-service timeline`, `unblock`, `erase`: how it went for a person, freeing who is blocked, forgetting who goes."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypeVar
 
@@ -15,6 +16,7 @@ from otp_service.cli.in_redis import in_redis
 from otp_service.core.audit import checked_reason
 from otp_service.core.timeline import Happening, Moment
 from otp_service.errors import ChallengeNotFound, DestinationRefused, RateLimited
+from otp_service.flows.erasure import Erasure
 from otp_service.flows.support import History, Person, Support
 from otp_service.store.audit import Audit
 from otp_service.store.connection import Connection
@@ -24,6 +26,13 @@ T = TypeVar("T")
 
 Caller = Annotated[str, typer.Argument(help="The caller whose person it is.")]
 SubjectId = Annotated[str | None, typer.Option(help="The caller's id of the person.")]
+InsteadOfSubject = Annotated[
+    str | None,
+    typer.Option("--to", "--number", help="The number, where the caller gives no subject."),
+]
+Reason = Annotated[
+    str, typer.Option(help="Why, for the audit log: a ticket, never the person or a number.")
+]
 
 _SAID = {
     Happening.REFUSED: "request refused",
@@ -59,7 +68,7 @@ def timeline(
             return await support.of_challenge(caller, challenge, by=operator())
         return await support.of_person(caller, Person(subject=subject, to=to), by=operator())
 
-    found = _run(work)
+    found = _run(lambda desk: work(desk.support))
     if as_json:
         from otp_service.web.support import view
 
@@ -67,20 +76,16 @@ def timeline(
         return
     if not any(history.moments or history.blocks for history in found):
         typer.echo("nothing is known of the last day")
+        return
     for history in found:
         _show(history)
 
 
 def unblock(
     caller: Caller,
-    reason: Annotated[
-        str, typer.Option(help="Why, for the audit log: a ticket, never the person or a number.")
-    ],
+    reason: Reason,
     subject: SubjectId = None,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", "--number", help="The number, where the caller gives no subject."),
-    ] = None,
+    to: InsteadOfSubject = None,
     factor: Annotated[str, typer.Option(help=f"Of {', '.join(FACTORS)}.")] = "sms",
 ) -> None:
     """Give a blocked person five more tries with one factor. The long counts go on; success clears them."""
@@ -88,18 +93,37 @@ def unblock(
         refuse(["--subject or --to: exactly one of them"])
     if factor not in FACTORS:
         refuse([f"--factor: one of {', '.join(FACTORS)}"])
-    try:
-        reason = checked_reason(reason, not_naming=subject)
-    except ValueError as error:
-        refuse([f"--reason: {error}"])
-    person = Person(subject=subject, to=to)
+    reason, person = _checked(reason, subject), Person(subject=subject, to=to)
     tries = _run(
-        lambda support: support.unblock(caller, person, factor=factor, reason=reason, by=operator())
+        lambda desk: desk.support.unblock(
+            caller, person, factor=factor, reason=reason, by=operator()
+        )
     )
     if not tries:
         typer.echo(f"not blocked with {factor}: nothing to do")
         return
     typer.echo(f"unblocked with {factor}: {tries} more tries")
+
+
+def erase(
+    caller: Caller, reason: Reason, subject: SubjectId = None, to: InsteadOfSubject = None
+) -> None:
+    """Erase what is kept of a person: authenticators, recovery codes, devices, challenges, timeline. It is audited."""
+    if (subject is None) == (to is None):
+        refuse(["--subject or --to: exactly one of them"])
+    reason, person = _checked(reason, subject), Person(subject=subject, to=to)
+    erased = _run(lambda desk: desk.erasure.erase(caller, person, reason=reason, by=operator()))
+    typer.echo(
+        f"erased: {erased.factors} authenticators, {erased.recovery_codes} recovery codes, {erased.devices} devices, "
+        f"{erased.challenges} challenges"
+    )
+
+
+def _checked(reason: str, subject: str | None) -> str:
+    try:
+        return checked_reason(reason, not_naming=subject)
+    except ValueError as error:
+        refuse([f"--reason: {error}"])
 
 
 def _show(history: History) -> None:
@@ -154,8 +178,14 @@ def _time(unix_ms: int) -> datetime:
     return datetime.fromtimestamp(unix_ms / 1000).astimezone()
 
 
-def _run(work: Callable[[Support], Awaitable[T]]) -> T:
-    from otp_service.rooms import make_support
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    support: Support
+    erasure: Erasure
+
+
+def _run(work: Callable[[_Desk], Awaitable[T]]) -> T:
+    from otp_service.rooms import make_erasure, make_support
     from otp_service.store.scripts import Scripts
 
     settings = load_settings()
@@ -164,7 +194,8 @@ def _run(work: Callable[[Support], Awaitable[T]]) -> T:
     def run(connection: Connection) -> Awaitable[T]:
         scripts = Scripts(connection, durability=settings.durability)
         audit = Audit(scripts, lambda: ring, days=settings.audit_days)
-        return work(make_support(policy, lambda: ring, scripts, audit))
+        made = (policy, lambda: ring, scripts, audit)
+        return work(_Desk(make_support(*made), make_erasure(*made)))
 
     try:
         return in_redis(settings, run)

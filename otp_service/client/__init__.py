@@ -82,6 +82,7 @@ from otp_service.client.results import (
 from otp_service.client.seen_proofs import ProofMemory, SeenProofs
 from otp_service.client.support_results import (
     Block,
+    Erased,
     Timeline,
     TimelineEntry,
     Timelines,
@@ -95,7 +96,7 @@ __all__ = [
     "ChallengeEnded", "ChallengeExhausted", "ChallengeExpired", "ChallengeMismatch", "ChallengeNotFound",
     "ChallengeReplaced", "ChallengeStanding", "ChallengeUsed", "Client", "CodeNotSent", "Delivery",
     "DestinationRefused", "Device", "DeviceMismatch", "DeviceNotFound", "DeviceRemembered", "DeviceReused",
-    "DeviceRotated", "DeviceVerification", "Devices", "Factor", "FactorNotFound", "FactorProofRequired",
+    "DeviceRotated", "DeviceVerification", "Devices", "Erased", "Factor", "FactorNotFound", "FactorProofRequired",
     "Factors", "FieldError", "IdempotencyInProgress", "IdempotencyKeyReused", "InsufficientScope",
     "InvalidCode", "InvalidDevice", "InvalidRequest", "MalformedRequest", "NotAnOtpService", "OptInAsked",
     "OptInSubscribed", "OptInUnsubscribed", "OtpServiceError", "Overloaded", "ProofInactive", "ProofMemory",

@@ -116,6 +116,7 @@ class AsyncClient:
     forget_devices = _method(device_calls.forget_devices)
     timeline = _method(support_calls.timeline)
     unblock = _method(support_calls.unblock)
+    erase_subject = _method(support_calls.erase_subject)
 
     async def _send(self, call: Call[T]) -> T:
         retrying = Retrying(

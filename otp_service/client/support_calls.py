@@ -1,7 +1,7 @@
-"""The calls of a help desk."""
+"""The calls of a help desk, and forgetting a person."""
 
 from otp_service.client.call import Call, given, key
-from otp_service.client.support_results import Timelines, Unblocked
+from otp_service.client.support_results import Erased, Timelines, Unblocked
 
 
 def timeline(
@@ -54,5 +54,32 @@ def unblock(
         path="/subjects/unblock",
         result=Unblocked,
         body=given(subject=subject, to=to, factor=factor, reason=reason),
+        idempotency_key=key(idempotency_key),
+    )
+
+
+def erase_subject(
+    *,
+    reason: str,
+    subject: str | None = None,
+    to: str | None = None,
+    idempotency_key: str | None = None,
+) -> Call[Erased]:
+    """
+    Erase what is kept of a person: authenticators, recovery codes, devices, challenges, timeline. It asks for no proof.
+
+    Args:
+        reason: For the audit log: a ticket, never the person or a number.
+        subject: Your id of the person; or
+        to: the number, where you give no subject.
+
+    Raises:
+        DestinationRefused: `to` is no number.
+    """
+    return Call(
+        method="POST",
+        path="/subjects/erase",
+        result=Erased,
+        body=given(subject=subject, to=to, reason=reason),
         idempotency_key=key(idempotency_key),
     )

@@ -75,3 +75,14 @@ class Unblocked:
     status: str
     factor: str
     tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """How much there was of a person; `recovery_codes` are those that were left, `challenges` live and ended ones."""
+
+    status: str
+    factors: int
+    recovery_codes: int
+    devices: int
+    challenges: int

@@ -130,6 +130,7 @@ class Client:
     forget_devices = _method(device_calls.forget_devices)
     timeline = _method(support_calls.timeline)
     unblock = _method(support_calls.unblock)
+    erase_subject = _method(support_calls.erase_subject)
 
     def _send(self, call: Call[T]) -> T:
         retrying = Retrying(

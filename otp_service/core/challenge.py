@@ -99,13 +99,28 @@ def person_address(keyring: Keyring, caller: str, subject: str) -> SubjectAddres
     return subject_address(keyring, caller, f"subject:{subject}")
 
 
+def number_address(keyring: Keyring, caller: str, e164: str) -> SubjectAddress:
+    """Return where what is kept of a number lies that this caller gave without a subject."""
+    return subject_address(keyring, caller, f"recipient:{e164}")
+
+
 def subject_of(keyring: Keyring, bucket: int, tag: str) -> tuple[SubjectAddress, Key] | None:
     """Return whose tag in the name of a key that is and which route key made it, or None when no live one did."""
     for key in keyring.live(Kind.ROUTE):
-        block = _cipher(key).decryptor().update(bytes.fromhex(tag))
-        if block.endswith(_PADDING):
-            return _address(keyring, bucket, block[:_PSEUDONYM_BYTES]), key
+        pseudonym = _pseudonym(key, tag)
+        if pseudonym is not None:
+            return _address(keyring, bucket, pseudonym), key
     return None
+
+
+def is_named_by(key: Key, tag: str) -> bool:
+    """Whether that route key made the tag in the name of a key."""
+    return _pseudonym(key, tag) is not None
+
+
+def _pseudonym(key: Key, tag: str) -> bytes | None:
+    block = _cipher(key).decryptor().update(bytes.fromhex(tag))
+    return block[:_PSEUDONYM_BYTES] if block.endswith(_PADDING) else None
 
 
 def new_handle(keyring: Keyring) -> str:

@@ -22,12 +22,13 @@ SCOPES = {
     "proof:redeem": "redeem proofs meant for this caller",
     "proof:vouch": "get proofs that are meant for another caller",
     "factors:manage": "enrol, list, rename and remove authenticators, issue recovery codes",
-    "factors:verify": "verify authenticator codes and redeem recovery codes",
+    "factors:verify": "list factors, verify authenticator codes and redeem recovery codes",
     "factors:diagnose": "be told when a person's clock is off",
     "devices:manage": "remember devices after a proof, list and forget them",
     "devices:verify": "verify the tokens of remembered devices",
     "support:read": "look at timelines: what happened to a person or a challenge",
     "support:unblock": "free people whom wrong codes have blocked",
+    "subjects:erase": "erase what is kept of a person, without a proof",
     "optin": "double opt-in: request, verify and unsubscribe",
 }
 

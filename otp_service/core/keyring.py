@@ -163,29 +163,38 @@ class Keyring:
             KeyringError: not JSON, a field missing or wrong, a secret too short, two entries sharing one.
             KindMissing: all that is there is right, and a kind is not there.
         """
+        return cls(_read(text))
+
+
+def retired(text: str, kind: Kind) -> Sequence[Key]:
+    """Return a kind's keys that a ring has retired: they tell what they made. Raises KeyringError."""
+    return [key for of, state, key in _read(text) if of is kind and state is State.RETIRED]
+
+
+def _read(text: str) -> list[tuple[Kind, State, Key]]:
+    try:
+        entries = list(json.loads(text)["keys"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise KeyringError('not a key ring: expected JSON {"keys": […]}') from None
+    seen: dict[bytes, str] = {}
+    keys: list[tuple[Kind, State, Key]] = []
+    for number, entry in enumerate(entries, 1):
         try:
-            entries = list(json.loads(text)["keys"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise KeyringError('not a key ring: expected JSON {"keys": […]}') from None
-        seen: dict[bytes, str] = {}
-        keys: list[tuple[Kind, State, Key]] = []
-        for number, entry in enumerate(entries, 1):
-            try:
-                kid, kind, state = str(entry["kid"]), Kind(entry["kind"]), State(entry["state"])
-                raw = base64.b64decode(entry["secret"], validate=True)
-            except (KeyError, ValueError, TypeError, binascii.Error):
-                raise KeyringError(
-                    f"key number {number}: kid, kind, state or secret is wrong"
-                ) from None
-            if _KID.fullmatch(kid) is None:
-                raise KeyringError(f"key number {number}: kid is not 1 to 32 of a-z, 0-9 and -")
-            if not 32 <= len(raw) <= 64 or len(set(raw)) < 8:
-                raise KeyringError(f"key {kid}: secret is not 32 to 64 random bytes")
-            if raw in seen:
-                raise KeyringError(f"keys {seen[raw]} and {kid} share one secret")
-            seen[raw] = kid
-            keys.append((kind, state, Key(kid, _derive(raw, kind))))
-        return cls(keys)
+            kid, kind, state = str(entry["kid"]), Kind(entry["kind"]), State(entry["state"])
+            raw = base64.b64decode(entry["secret"], validate=True)
+        except (KeyError, ValueError, TypeError, binascii.Error):
+            raise KeyringError(
+                f"key number {number}: kid, kind, state or secret is wrong"
+            ) from None
+        if _KID.fullmatch(kid) is None:
+            raise KeyringError(f"key number {number}: kid is not 1 to 32 of a-z, 0-9 and -")
+        if not 32 <= len(raw) <= 64 or len(set(raw)) < 8:
+            raise KeyringError(f"key {kid}: secret is not 32 to 64 random bytes")
+        if raw in seen:
+            raise KeyringError(f"keys {seen[raw]} and {kid} share one secret")
+        seen[raw] = kid
+        keys.append((kind, state, Key(kid, _derive(raw, kind))))
+    return keys
 
 
 def generate(*, created_at: str) -> str:

@@ -100,6 +100,7 @@ class ChallengesByApp:
             binding=self._codes.bound(caller, ask.binding),
             about=About(subject=ask.subject, client_ref=ask.client_ref).seal(keyring, challenge_id),
             sealed="",
+            region="",
             locale="",
             digits=0,
             max_attempts=policy.max_attempts,

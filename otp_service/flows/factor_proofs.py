@@ -18,6 +18,7 @@ from otp_service.store import keys
 from otp_service.store.proofs import FactorProof, Proofs
 
 PROVING = frozenset({"totp", "recovery_code"})
+_NONE = "none"  # in the place of a digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +56,18 @@ class FactorProofs:
             return FactorProof(required=shown.required)
         keyring = self._keyring()
         found = await self._proofs.look(shown.proof, caller=caller)
-        if found is not None:
-            of = address_of(keyring, found["id"])
-            own = (
-                of is not None
-                and of.subject.pseudonym == subject.pseudonym
-                and found["caller"] == caller
-            )
-            bound = found["binding"] == proofs.bound(keyring, shown.proof, shown.binding)
-            if not own or not bound or found["method"] not in PROVING:
-                raise FactorProofRequired
+        if found is None:
+            # Dead, or not ours to look at. The script is told of a record that is not there: so a call that is repeated
+            # still hears what it did, and any other that nothing is proven, whatever that proof may be worth elsewhere.
+            return FactorProof(required=shown.required, key=keys.proof(subject.bucket, _NONE))
+        of = address_of(keyring, found["id"])
+        own = (
+            of is not None
+            and of.subject.pseudonym == subject.pseudonym
+            and found["caller"] == caller
+        )
+        bound = found["binding"] == proofs.bound(keyring, shown.proof, shown.binding)
+        if not own or not bound or found["method"] not in PROVING:
+            raise FactorProofRequired
         key = keys.proof(subject.bucket, proofs.digest(shown.proof))
         return FactorProof(required=shown.required, key=key)

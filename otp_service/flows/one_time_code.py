@@ -19,10 +19,12 @@ from otp_service.core.challenge import (
     ChallengeAddress,
     DeliveryStatus,
     Status,
+    SubjectAddress,
     address_of,
     challenge_id_for,
     fingerprint,
-    subject_address,
+    number_address,
+    person_address,
 )
 from otp_service.core.codes import CodeContext
 from otp_service.core.envelopes import About, Destination
@@ -58,7 +60,7 @@ from otp_service.store.challenges import (
 )
 from otp_service.store.deliveries import Send
 from otp_service.store.limits import ChargedLimit, WindowState
-from otp_service.telemetry import CHALLENGES
+from otp_service.telemetry import CHALLENGES, REGIONS
 
 log = structlog.get_logger()
 
@@ -196,7 +198,7 @@ class OneTimeCodes:
         keyring = self._keyring()
         recipient = served_recipient(policy, ask.to)
         self._require_channel()
-        subject = subject_address(keyring, caller, _subject(ask, recipient))
+        subject = _person(keyring, caller, ask.subject, recipient)
         challenge_id = challenge_id_for(keyring, subject, handle)
         address = ChallengeAddress(challenge_id, subject)
         new = NewChallenge(
@@ -213,6 +215,7 @@ class OneTimeCodes:
                 sender=policy.sender,
                 origin=policy.origin,
             ).seal(keyring, challenge_id),
+            region=recipient.region,
             locale=self._locale(policy, ask.locale),
             digits=policy.digits,
             max_attempts=policy.max_attempts,
@@ -231,6 +234,7 @@ class OneTimeCodes:
         if opened.job is not None:
             self._hands.take_along(opened.job, _send(new, opened))
         CHALLENGES.labels(ask.purpose, "opened").inc()
+        REGIONS.labels(recipient.region, "requested").inc()
         log.info("challenge.opened", caller=caller, challenge_id=challenge_id, purpose=ask.purpose)
         return self._issued(address, recipient.masked, opened)
 
@@ -268,6 +272,7 @@ class OneTimeCodes:
         limits = self._limits(policy, caller, recipient, destination.client_ip)
         with self._headroom():
             opened = await self._challenges.resend(address, limits, caller=caller, resend_id=handle)
+        REGIONS.labels(recipient.region, "requested").inc()
         log.info("challenge.resent", caller=caller, challenge_id=challenge_id)
         return self._issued(address, recipient.masked, opened)
 
@@ -342,6 +347,8 @@ class OneTimeCodes:
                         proof=proof.record,
                     )
                     CHALLENGES.labels(purpose, "approved").inc()
+                    if reserved.region:
+                        REGIONS.labels(reserved.region, "approved").inc()
                     log.info("challenge.approved", caller=caller, challenge_id=challenge_id)
                     return _verified(success, proof, ended_at)
         log.info(
@@ -504,8 +511,12 @@ def _about(keyring: Keyring, sealed: str, challenge_id: str) -> About:
         raise ChallengeNotFound from None  # its key was taken away: the challenge is void
 
 
-def _subject(ask: CodeRequest, recipient: Recipient) -> str:
-    return f"subject:{ask.subject}" if ask.subject is not None else f"recipient:{recipient.e164}"
+def _person(
+    keyring: Keyring, caller: str, subject: str | None, recipient: Recipient
+) -> SubjectAddress:
+    if subject is None:
+        return number_address(keyring, caller, recipient.e164)
+    return person_address(keyring, caller, subject)
 
 
 def _verified(success: Success, proof: PendingProof, verified_at: int) -> Verified:

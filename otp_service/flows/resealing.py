@@ -6,11 +6,11 @@ changed meanwhile is overwritten.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from otp_service.core.challenge import SubjectAddress
-from otp_service.core.keyring import Keyring, Kind
+from otp_service.core.challenge import SubjectAddress, is_named_by
+from otp_service.core.keyring import Key, Keyring, Kind
 from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.store.lasting import Lasting, Named, Sealed, Untold
 
@@ -35,7 +35,11 @@ class Resealed:
 
 
 async def reseal(
-    lasting: Lasting, keyring: Keyring, progress: Callable[[int], None] = lambda _: None
+    lasting: Lasting,
+    keyring: Keyring,
+    progress: Callable[[int], None] = lambda _: None,
+    *,
+    erasing: Sequence[Key] = (),
 ) -> Resealed:
     """
     Seal anew what lasts under an older seal key, and move what lies under an older route key.
@@ -44,13 +48,14 @@ async def reseal(
         lasting: Where it lies.
         keyring: With the keys that are to be active; every process must have read them.
         progress: Told now and then how much has been looked at.
+        erasing: Retired route keys: what they named is found by nobody any more, and erased.
 
     Raises:
         Unavailable: Redis; what was done is done.
     """
     all_of_it = Resealed()
     for _ in range(_LOOKS):
-        once = await _once(lasting, keyring, progress)
+        once = await _once(lasting, keyring, progress, erasing)
         all_of_it.done += once.done
         all_of_it.lost = once.lost
         if not (once.done or once.missed):
@@ -72,7 +77,9 @@ async def dependents(lasting: Lasting, keyring: Keyring, kind: Kind, kid: str) -
     return counted
 
 
-async def _once(lasting: Lasting, keyring: Keyring, progress: Callable[[int], None]) -> Resealed:
+async def _once(
+    lasting: Lasting, keyring: Keyring, progress: Callable[[int], None], erasing: Sequence[Key]
+) -> Resealed:
     result, looked = Resealed(), 0
     naming, sealing = keyring.active(Kind.ROUTE).kid, keyring.active(Kind.SEAL).kid
     async for found in lasting.look(keyring):
@@ -80,6 +87,9 @@ async def _once(lasting: Lasting, keyring: Keyring, progress: Callable[[int], No
         if looked % _TOLD_EVERY == 0:
             progress(looked)
         match found:
+            case Named(subject=None) if any(is_named_by(key, found.tag) for key in erasing):
+                await lasting.erase(found)
+                result.done[f"{_word(found.key)} of nobody, erased"] += 1
             case Named(key=key, subject=None):
                 result.lost.append(f"{key}: named by no live route key")
             case Named(key=key, subject=SubjectAddress() as subject, kid=kid) if kid != naming:

@@ -16,8 +16,8 @@ from otp_service.core.challenge import (
     address_of,
     fingerprint,
     new_handle,
+    number_address,
     person_address,
-    subject_address,
 )
 from otp_service.core.envelopes import About
 from otp_service.core.keyring import Keyring, Kind
@@ -105,7 +105,7 @@ class Support:
             RateLimited, Unavailable.
         """
         keyring = self._keyring()
-        own = self._address(keyring, caller, person)
+        own = address_of_person(keyring, caller, person)
         sought_by = "number" if person.subject is None else "subject"
         await self._looked(caller, own, by, {Detail.SOUGHT_BY: sought_by})
         if person.subject is not None:
@@ -151,7 +151,7 @@ class Support:
             Unavailable.
         """
         keyring = self._keyring()
-        address = self._address(keyring, caller, person)
+        address = address_of_person(keyring, caller, person)
         if not await self._guards.is_blocked(address, factor):
             return 0
         name = keyring.active(Kind.NAME)
@@ -213,10 +213,12 @@ class Support:
         except SealBroken:
             return None
 
-    def _address(self, keyring: Keyring, caller: str, person: Person) -> SubjectAddress:
-        if person.subject is not None:
-            return person_address(keyring, caller, person.subject)
-        return subject_address(keyring, caller, f"recipient:{_recipient(str(person.to)).e164}")
+
+def address_of_person(keyring: Keyring, caller: str, person: Person) -> SubjectAddress:
+    """Return where what is kept of a person lies. Raises DestinationRefused."""
+    if person.subject is not None:
+        return person_address(keyring, caller, person.subject)
+    return number_address(keyring, caller, _recipient(str(person.to)).e164)
 
 
 def _recipient(typed: str) -> Recipient:

@@ -95,16 +95,20 @@ class Audit:
             now, tip = _tip(answer)
         raise Unavailable("the audit log is too busy")
 
-    async def entries(self, *, since: int = 0) -> AsyncIterator[Entry]:
+    async def entries(self, *, since: int = 0, after: str = "") -> AsyncIterator[Entry]:
         """
-        Yield entries, the oldest first. `since` in Unix milliseconds.
+        Yield entries, the oldest first.
+
+        Args:
+            since: Unix milliseconds.
+            after: Only what follows the entry of this id, whatever `since` says.
 
         Raises:
             Unavailable: Redis.
             ValueError: what stands in the log is no entry of ours.
         """
         client: Any = self._scripts.connection.client
-        start = str(since)
+        start = f"({after}" if after else str(since)
         while True:
             try:
                 page = await client.xrange(keys.AUDIT, min=start, count=_PAGE)

@@ -66,6 +66,12 @@ class Callers:
         name = await self._command("GET", _key_of(given))
         return str(name) if name is not None else None
 
+    async def holder(self, given: Identity) -> str | None:
+        """Return the caller whose identity it is, or None. Raises Unavailable."""
+        name = await self.named(given)
+        record = await self.find(name) if name is not None else None
+        return name if record is not None and record.has(given) else None
+
     async def lead(self, given: Identity, name: str) -> str | None:
         """
         Make an identity lead to a caller; return whose it is if it is another's, and change nothing.
@@ -75,11 +81,9 @@ class Callers:
         """
         if await self._command("SET", _key_of(given), name, "NX") is not None:
             return None
-        held = await self.named(given)
-        if held is not None and held != name:
-            record = await self.find(held)
-            if record is not None and record.has(given):
-                return held
+        held = await self.holder(given)
+        if held not in (None, name):
+            return held
         await self._command("SET", _key_of(given), name)
         return None
 

@@ -57,6 +57,7 @@ class NewChallenge:
     binding: str
     about: str  # sealed: what the caller calls it
     sealed: str  # sealed: where the code goes
+    region: str  # of the number, ISO 3166-1 alpha-2; "" where nothing is sent
     locale: str
     digits: int
     max_attempts: int
@@ -97,7 +98,7 @@ class Candidate:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
     """
-    One attempt is spent; the newest digest first. `about` is sealed.
+    One attempt is spent; the newest digest first. `about` is sealed; `region` is the number's, "" if not known.
 
     `blocks`: unless this attempt succeeds, the subject is blocked.
     """
@@ -105,6 +106,7 @@ class Reserved:
     candidates: Sequence[Candidate]
     attempts_left: int
     about: str
+    region: str
     blocks: bool = False
 
 
@@ -184,6 +186,7 @@ class Challenges:
                 "binding": new.binding,
                 "about": new.about,
                 "sealed": new.sealed,
+                "region": new.region,
                 "locale": new.locale,
                 "digits": new.digits,
                 "max_attempts": new.max_attempts,
@@ -282,6 +285,7 @@ class Challenges:
                     candidates=candidates,
                     attempts_left=int(answer["attempts_left"]),
                     about=answer["about"],
+                    region=answer.get("region") or "",
                     blocks=bool(answer.get("blocks")),
                 )
             case "approved":

@@ -22,9 +22,10 @@ from otp_service.store.scripts import Scripts
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A key of a subject, and the id of the route key that named it; None where no live one did."""
+    """A key of a subject, the tag in its name, and the id of the live route key that made that, or None."""
 
     key: str
+    tag: str
     subject: SubjectAddress | None
     kid: str | None
 
@@ -94,7 +95,7 @@ class Lasting:
         tagged = keys.subject_in(name)
         if tagged is not None:
             subject, route = subject_of(keyring, *tagged) or (None, None)
-            yield Named(name, subject, route.kid if route else None)
+            yield Named(name, tagged[1], subject, route.kid if route else None)
             if ":factors:" in name:
                 for factor_id, text in (await _fields(client, name)).items():
                     owner = seed_of(subject, factor_id) if subject else None
@@ -139,6 +140,14 @@ class Lasting:
         """Move a key to the name that the active route key gives it. Raises Unavailable."""
         name = keys.for_subject(found.key, subject)
         await self._scripts.run("move_subject", [name], {}, durable=True)
+
+    async def erase(self, found: Named) -> None:
+        """Delete a key. Raises Unavailable."""
+        client: Any = self._scripts.connection.client
+        try:
+            await client.delete(found.key)
+        except FAULTS as error:
+            raise Unavailable(f"redis: {type(error).__name__}") from error
 
 
 async def _fields(client: Any, name: str) -> Mapping[str, str]:  # noqa: ANN401

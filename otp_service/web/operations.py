@@ -85,6 +85,7 @@ class Operation:
     Attributes:
         name: The operationId.
         scope: What the credential needs, or None where none is asked for.
+        also: Another scope that does as well, or None.
         idempotent: Whether it takes an Idempotency-Key.
         waits: Whether it takes `Prefer: wait=N`.
         refusals: The errors this operation itself can answer with; those of every call are added.
@@ -109,6 +110,12 @@ class Operation:
     query: type[BaseModel] | None = None
     shows_secret: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    also: str | None = None
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes of which one is needed."""
+        return tuple(scope for scope in (self.scope, self.also) if scope is not None)
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request: credential, scope, Accept, body, key, and then the handler."""
@@ -122,7 +129,7 @@ class Operation:
         certificate = service.hop.certificate(request) if service.hop is not None else None
         caller = await service.authentication.authenticate(_credential(request), certificate)
         structlog.contextvars.bind_contextvars(caller=caller.name)
-        if self.scope is not None:
+        if self.scope is not None and self.also not in caller.scopes:
             caller.require(self.scope)
         _require_accept(request)
         asked = body.read_query(request, self.query)

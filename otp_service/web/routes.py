@@ -229,9 +229,10 @@ OPERATIONS: Sequence[Operation] = (
         path="/factors",
         name="listFactors",
         summary="See which factors a subject has",
-        description="Without secrets.",
+        description="Without secrets. For a login flow, `ways` says what to ask the person for.",
         handler=factors.list_factors,
         scope="factors:manage",
+        also="factors:verify",
         request=None,
         query=factor_models.FactorsQuery,
         status=200,
@@ -426,6 +427,23 @@ OPERATIONS: Sequence[Operation] = (
         status=200,
         success=support_models.Unblocked,
         refusals=(errors.DestinationRefused, errors.RateLimited),
+        idempotent=True,
+    ),
+    Operation(
+        method="POST",
+        path="/subjects/erase",
+        name="eraseSubject",
+        summary="Erase what is kept of a person",
+        description="For a closed account, or on the person's request: authenticators, recovery codes, remembered "
+        "devices, challenges and the timeline, at once, and without a proof whatever the policy of factors says. "
+        "Counts of wrong codes and of sends go on for the day in which they count. It is audited before it is done. "
+        "Again: the same, with nothing left to count.",
+        handler=support.erase_subject,
+        scope="subjects:erase",
+        request=support_models.EraseBody,
+        status=200,
+        success=support_models.Erased,
+        refusals=(errors.DestinationRefused,),
         idempotent=True,
     ),
 )

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from otp_service.flows.app_codes import AppCodes
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.devices import RememberedDevices
+from otp_service.flows.erasure import Erasure
 from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hints import Hints
 from otp_service.flows.idempotency import IdempotentCalls
@@ -41,6 +42,7 @@ class Service:
     recovery: Recovery
     devices: RememberedDevices
     support: Support
+    erasure: Erasure
     key_set: Callable[[], dict[str, Any]]
     hop: TrustedHop | None
     hints: Hints

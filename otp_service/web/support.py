@@ -1,5 +1,7 @@
 """A caller's help desk over HTTP. What is asked for stands in the body: no number belongs into a URL."""
 
+from dataclasses import asdict
+
 from otp_service.core.audit import checked_reason
 from otp_service.core.timeline import Moment
 from otp_service.errors import FieldError, InvalidRequest
@@ -7,7 +9,10 @@ from otp_service.flows.support import History, Person
 from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
 from otp_service.web.support_models import (
+    ActOnPerson,
     Block,
+    EraseBody,
+    Erased,
     Timeline,
     TimelineBody,
     TimelineEntry,
@@ -30,11 +35,7 @@ async def read_timeline(call: Call) -> Answer:
 
 async def unblock_subject(call: Call) -> Answer:
     sent: UnblockBody = call.body
-    _require_one(subject=sent.subject, to=sent.to)
-    try:
-        reason = checked_reason(sent.reason, not_naming=sent.subject)
-    except ValueError as error:
-        raise InvalidRequest(FieldError("reason", str(error))) from None
+    reason = _checked(sent)
     tries = await call.service.support.unblock(
         call.caller.name,
         Person(subject=sent.subject, to=sent.to),
@@ -50,6 +51,26 @@ async def unblock_subject(call: Call) -> Answer:
             tries=tries,
         )
     )
+
+
+async def erase_subject(call: Call) -> Answer:
+    sent: EraseBody = call.body
+    erased = await call.service.erasure.erase(
+        call.caller.name,
+        Person(subject=sent.subject, to=sent.to),
+        reason=_checked(sent),
+        by=f"caller:{call.caller.name}",
+    )
+    return Answer(Erased.model_validate({"status": "erased", **asdict(erased)}))
+
+
+def _checked(sent: ActOnPerson) -> str:
+    """Return the reason, when exactly one person is named and not in it."""
+    _require_one(subject=sent.subject, to=sent.to)
+    try:
+        return checked_reason(sent.reason, not_naming=sent.subject)
+    except ValueError as error:
+        raise InvalidRequest(FieldError("reason", str(error))) from None
 
 
 def _require_one(**given: str | None) -> None:

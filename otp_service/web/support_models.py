@@ -29,6 +29,18 @@ Number = Annotated[
 ]
 
 
+Reason = Annotated[
+    str,
+    AfterValidator(checked_reason),
+    Field(
+        min_length=1,
+        max_length=MAX_REASON,
+        description="For the audit log, where it is kept: a ticket, never the person or a number.",
+        examples=["called the help desk, ticket 17"],
+    ),
+]
+
+
 def _one_of(*names: str, example: JsonDict) -> ConfigDict:
     one: list[JsonValue] = [
         {"required": [name], "properties": {name: {"type": "string"}}} for name in names
@@ -44,27 +56,27 @@ class TimelineBody(Sent):
     challenge_id: ChallengeId | None = None
 
 
-class UnblockBody(Sent):
-    model_config = _one_of(
-        "subject", "to", example={"subject": "user-4711", "reason": "called, ticket 17"}
-    )
-
+class ActOnPerson(Sent):
     subject: Subject | None = None
     to: Annotated[
         Number | None,
         Field(description="Where you give no subject: the number stands for the person."),
     ] = None
+    reason: Reason
+
+
+class UnblockBody(ActOnPerson):
+    model_config = _one_of(
+        "subject", "to", example={"subject": "user-4711", "reason": "called, ticket 17"}
+    )
+
     factor: FactorName = "sms"
-    reason: Annotated[
-        str,
-        AfterValidator(checked_reason),
-        Field(
-            min_length=1,
-            max_length=MAX_REASON,
-            description="For the audit log, where it is kept: a ticket, never the person or a number.",
-            examples=["called the help desk, ticket 17"],
-        ),
-    ]
+
+
+class EraseBody(ActOnPerson):
+    model_config = _one_of(
+        "subject", "to", example={"subject": "user-4711", "reason": "account closed, ticket 18"}
+    )
 
 
 class TimelineEntry(Given):
@@ -134,3 +146,13 @@ class Unblocked(Given):
     tries: Annotated[
         int, Field(ge=0, description="Wrong codes until the next block.", examples=[5])
     ]
+
+
+class Erased(Given):
+    status: Annotated[
+        Literal["erased"], Field(description="Nothing is left, also where there was nothing.")
+    ]
+    factors: Annotated[int, Field(ge=0, description="How many there were.", examples=[1])]
+    recovery_codes: Annotated[int, Field(ge=0, description="That were left.", examples=[9])]
+    devices: Annotated[int, Field(ge=0, examples=[2])]
+    challenges: Annotated[int, Field(ge=0, description="Live and ended ones.", examples=[3])]

@@ -22,6 +22,7 @@ class Running:
     service_url: str
     sandbox_url: str
     credential: str
+    data: Path
 
     def code(self, to: str) -> str:
         """The newest code on that phone, once it is there."""
@@ -52,6 +53,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             endpoints["service_url"],
             endpoints["sandbox_url"],
             (data / "handed-out").read_text().strip(),
+            data,
         )
     finally:
         process.terminate()

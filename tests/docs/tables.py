@@ -38,7 +38,7 @@ def endpoints() -> Iterable[str]:
     yield "| --- | --- | --- | --- |"
     for operation in OPERATIONS:
         call = f"{operation.method} {operation.path}"
-        scope = f"`{operation.scope}`" if operation.scope else ""
+        scope = " or ".join(f"`{scope}`" for scope in operation.scopes)
         yield f"| `{call}` | {scope} | {operation.status} | {operation.summary} |"
     for call, status, what in _PLAIN:
         yield f"| `{call}` | | {status} | {what} |"

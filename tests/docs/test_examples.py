@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,25 @@ def test_the_three_curl_commands_request_read_and_verify(readme: str, running: R
 
     assert verified.status_code == 200, verified.text
     assert verified.json()["verified"] is True
+
+
+def test_an_operators_command_finds_what_dev_has_started(readme: str, running: Running) -> None:
+    [block] = [text for text in _blocks(readme, "console") if "timeline dev" in text]
+    commands = block.replace("$ ", "").replace(".dev/", f"{running.data}/")
+    here = commands.replace(".venv/bin/otp-service", f"{sys.executable} -m otp_service")
+    with Client(running.service_url, running.credential) as otp:
+        otp.request_code(to="+14155550167", purpose="login", wait=30)
+
+    told = subprocess.run(
+        ["/bin/sh", "-ec", here.replace("+14155550123", "+14155550167")],
+        env={"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert told.returncode == 0, told.stderr
+    assert "taken by the site" in told.stdout
 
 
 def test_the_python_example_logs_a_person_in_and_says_what_is_wrong(

@@ -7,8 +7,12 @@ import httpx
 import pyotp
 import pytest
 
+from otp_service.core import proofs
+from otp_service.core.challenge import ChallengeAddress, lasting_id_for, subject_address
 from otp_service.flows.factor_proofs import Shown
-from otp_service.store import scripts
+from otp_service.store import keys, scripts
+from otp_service.store.factors import NewFactor
+from otp_service.store.proofs import FactorProof
 from tests.conftest import Service, Starter
 from tests.factors.test_recovery_codes import issue, redeem
 from tests.factors.test_totp import USER, confirmed, enroll, now, verify
@@ -83,6 +87,46 @@ async def test_a_proof_of_another_subject_or_caller_or_of_none_is_no_proof(
     )
     assert refused(theirs)
     assert (await service.post("/proofs/introspect", proof=own)).json()["active"]
+
+
+@pytest.mark.parametrize("method", ["totp", "sms"])
+async def test_a_proof_that_is_meant_for_another_caller_is_no_proof_here(
+    service: Service, method: str
+) -> None:
+    """F11: nobody here may look at it, so nobody knows what it proves, and nothing may spend it."""
+    factor_id, app = await confirmed(service)
+    await service.caller("payments")
+    if method == "totp":
+        proof = await shown(service, app, audience="payments")
+    else:
+        challenge = await service.request(subject=USER)
+        proved = await service.verify(challenge, service.code(), audience="payments")
+        proof = proved.json()["proof"]
+
+    assert refused(await ask(service, proof=proof))
+    assert refused(await service.post("/recovery-codes", subject=USER, proof=proof))
+    assert refused(await service.post(f"/factors/{factor_id}/remove", proof=proof))
+    payments = await service.caller("payments")
+    redeemed = await service.post("/proofs/introspect", headers=payments, proof=proof)
+    assert redeemed.json()["active"]
+
+
+async def test_the_script_alone_would_take_a_proof_that_is_meant_for_another_caller(
+    service: Service,
+) -> None:
+    """The negative control: it spends what it is told of, so nobody may tell it of what was not looked at."""
+    _, app = await confirmed(service)
+    await service.caller("payments")
+    proof = await shown(service, app, audience="payments")
+    ring, apps = service.settings.ring(), service.rooms.service.apps
+    subject = subject_address(ring, "shop", f"subject:{USER}")
+    address = ChallengeAddress(lasting_id_for(ring, subject, "ab" * 16), subject)
+    new = NewFactor(caller="shop", name="", about="", seed="", algorithm="SHA1", digits=6)
+    key = keys.proof(subject.bucket, proofs.digest(proof))
+
+    enrolled = await apps._factors.enroll(address, new, proof=FactorProof(required=True, key=key))
+
+    assert enrolled is not None
 
 
 async def test_a_proof_is_good_for_its_two_minutes_only(service: Service) -> None:

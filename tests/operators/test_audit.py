@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +48,8 @@ async def test_what_a_caller_is_known_by_and_held_to_is_told(run: Run) -> None:
     await run("callers", "policy", "shop", "--set", "digits=8", "--set", "brand=Shop")
     await run("callers", "policy", "shop", "--set", "digits=9", "--unset", "brand")
     await run("callers", "policy", "shop")
+    await run("callers", "scopes", "shop", "--add", "otp:verify", "--remove", "otp:request")
+    await run("callers", "scopes", "shop")
     await run("callers", "identify", "shop", "--jwt-subject", "another", "--remove")
 
     told = await audited(run)
@@ -56,7 +61,25 @@ async def test_what_a_caller_is_known_by_and_held_to_is_told(run: Run) -> None:
         ("caller.identity_removed", {"identities": "jwt-subject svc-shop"}),
         ("caller.policy_changed", {"set": "digits=8; brand=Shop"}),
         ("caller.policy_changed", {"set": "digits=9", "unset": "brand"}),
+        ("caller.scopes_changed", {"scopes": "otp:verify"}),
     ]
+
+
+async def test_what_another_caller_is_known_by_is_refused_before_anything_is_told(
+    run: Run,
+) -> None:
+    await run("callers", "create", "shop", "--scope", "otp:request", "--jwt-subject", "svc-shop")
+    await run("callers", "create", "desk", "--scope", "otp:request")
+    before = await audited(run)
+
+    for refused in (
+        ("identify", "desk", "--jwt-subject", "svc-shop"),
+        ("create", "other", "--scope", "otp:request", "--jwt-subject", "svc-shop"),
+        ("create", "desk", "--scope", "otp:request"),
+    ):
+        assert (await run("callers", *refused)).exit_code == 1
+
+    assert await audited(run) == before
 
 
 async def test_acts_on_webhooks_and_keys_are_told(
@@ -140,6 +163,32 @@ async def test_only_some_acts_and_only_the_newest_can_be_asked_for(run: Run) -> 
     assert await audited(run, "--since", "2099-01-01T00:00Z") == []
     assert (await run("audit", "--since", "yesterday")).exit_code == 1
     assert "caller.rotated" in (await run("audit")).stdout
+
+
+async def test_who_follows_the_log_hears_of_each_act_and_can_go_on_after_the_last(
+    environment: dict[str, str], run: Run
+) -> None:
+    """As a SIEM's collector does, which is restarted now and then."""
+    await run("callers", "create", "shop", "--scope", "otp:request")
+    (first,) = await audited(run)
+    arguments = ("audit", "--follow", "--json", "--since", first["id"])
+    following = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "otp_service", *arguments,
+        env={**os.environ, **environment}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert following.stdout is not None
+    try:
+        await run("callers", "rotate", "shop")
+        heard = [await asyncio.wait_for(following.stdout.readline(), 60)]
+        await run("callers", "revoke", "shop")
+        heard.append(await asyncio.wait_for(following.stdout.readline(), 60))
+    finally:
+        following.send_signal(signal.SIGINT)
+        ended = await following.wait()
+
+    assert [json.loads(line) for line in heard] == (await audited(run))[1:]
+    assert [json.loads(line)["act"] for line in heard] == ["caller.rotated", "caller.revoked"]
+    assert ended == 0
 
 
 async def written(run: Run, times: int = 4) -> None:

@@ -177,6 +177,8 @@ async def test_authenticators_and_recovery_codes_are_in_the_same_story(service: 
     ]
     assert told[0]["factor_id"] == told[-1]["factor_id"] == factor_id
     assert [told[4]["remaining"], told[6]["remaining"]] == [10, 9]
+    tried = [(e["attempt"], e["attempts_allowed"]) for e in told if e["event"] == "tried"]
+    assert tried == [(1, 5), (1, 10), (1, 10)]
     for private in (secret, code, used, used.replace("-", "")):
         assert private not in json.dumps(told)
 
@@ -424,6 +426,8 @@ async def test_the_command_shows_a_table_and_the_same_json(service: Service, run
     assert foreign.exit_code == 1
     assert (await run("timeline", "shop")).exit_code == 1
     assert "nothing is known" in (await run("timeline", "shop", "--number", OTHER)).stdout
+    nobody = await run("timeline", "shop", "--subject", "nobody")
+    assert nobody.stdout == "nothing is known of the last day\n"
 
 
 def test_every_happening_is_documented(root: Any) -> None:

@@ -257,7 +257,7 @@ class ChallengeLife(RuleBasedStateMachine):
         address = ChallengeAddress(challenge_id_for(RING, subject, new_handle(RING)), subject)
         new = NewChallenge(
             address=address, caller="shop", purpose=purpose, binding=binding, about="about",
-            sealed="sealed", locale="en", digits=6, max_attempts=MAX_ATTEMPTS,
+            sealed="sealed", region="US", locale="en", digits=6, max_attempts=MAX_ATTEMPTS,
             max_sends=MAX_SENDS, ttl_ms=TTL * 1000, grace_ms=grace * 1000,
             min_life_ms=MIN_LIFE * 1000, retention_ms=3_600_000,
         )  # fmt: skip

@@ -125,6 +125,50 @@ async def test_what_no_key_opens_is_told_and_stops_nothing(
     assert str(name) in told.output
 
 
+async def test_orphans_of_a_retired_route_key_are_erased_and_nothing_else(
+    service: Service, start_service: Starter, ring_file: RingFile
+) -> None:
+    """K06: after an emergency removal nobody finds them again, so they would lie there for ever."""
+    await enrolled(service, "user-1")
+    old, _ = ring_file.rotate("route")
+    ring_file.do("retire", old, "--force")
+    after = await start_service(OTP_KEYRING=ring_file.text)
+    await enrolled(after, "user-2")
+    stranger = f"otp:{{00}}:factors:{'0' * 32}"  # of no key that this ring ever had
+    await hands.redis(service).hset(stranger, "id", "{}")
+
+    async def left() -> set[str]:
+        return {str(key) async for key in hands.redis(service).scan_iter("otp:*:factors:*")}
+
+    before = await left()
+    assert "named by no live route key" in ring_file.run("reseal").output
+    assert await left() == before
+
+    erased = ring_file.run("reseal", "--erase-orphans")
+
+    assert "1 × factors of nobody, erased" in erased.output
+    assert stranger in erased.output
+    assert erased.exit_code == 1
+    assert len(before - await left()) == 1
+    assert stranger in await left()
+    await hands.redis(service).delete(stranger)
+    assert "nothing was to do" in ring_file.do("reseal", "--erase-orphans")
+    listed = (await after.http.get("/factors", params={"subject": "user-2"})).json()
+    assert [factor["status"] for factor in listed["factors"]] == ["confirmed"]
+
+
+async def test_nothing_is_erased_with_a_ring_that_has_retired_no_route_key(
+    service: Service, ring_file: RingFile
+) -> None:
+    """A ring file of another time, or of another installation, must not take everybody's authenticators."""
+    await enrolled(service)
+
+    refused = ring_file.run("reseal", "--erase-orphans")
+
+    assert (refused.exit_code, "no retired route key" in refused.output) == (1, True)
+    assert len([key async for key in hands.redis(service).scan_iter("otp:*:factors:*")]) == 1
+
+
 @pytest.mark.parametrize("kind", ["pepper", "proof", "phone", "route", "seal"])
 def test_a_key_is_not_retired_while_what_it_made_may_live(ring_file: RingFile, kind: str) -> None:
     """K04: the refusal says until when."""

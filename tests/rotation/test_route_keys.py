@@ -78,6 +78,21 @@ async def test_a_newer_request_replaces_an_older_one_of_the_other_process(pair: 
     assert (await behind.look(second))["status"] == "pending"
 
 
+async def test_a_person_is_erased_whichever_process_has_kept_what_of_them(pair: Pair) -> None:
+    behind, ahead = await pair()
+    await behind.post("/recovery-codes", subject=USER)
+    await ahead.request(subject=USER)
+    old = await behind.request(to="+14155551001", subject=USER, binding="tab-2")
+    code = behind.code("+14155551001")
+
+    erased = await ahead.post("/subjects/erase", subject=USER, reason="ticket 18")
+
+    told = erased.json()
+    assert (told["recovery_codes"], told["challenges"]) == (10, 2)
+    assert await tags(ahead) == set()
+    assert (await behind.verify(old, code, binding="tab-2")).status_code == 404
+
+
 async def test_wrong_codes_are_counted_on_over_both_processes(pair: Pair) -> None:
     """C01: ten in half an hour block, however the processes take turns."""
     behind, ahead = await pair()

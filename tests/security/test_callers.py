@@ -146,7 +146,7 @@ async def test_a_call_goes_with_its_own_scope_and_with_no_other(
             },
             content=b"[" if operation.request else b"",
         )
-        if scope == operation.scope:
+        if scope in operation.scopes:
             assert answer.status_code not in (401, 403)
             continue
         assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
@@ -156,7 +156,7 @@ async def test_a_call_goes_with_its_own_scope_and_with_no_other(
 
 async def test_all_other_scopes_together_do_not_make_up_for_the_one(quiet: Service) -> None:
     for n, operation in enumerate(OPERATIONS):
-        headers = await quiet.caller(f"almost-{n}", *(set(SCOPES) - {operation.scope}))
+        headers = await quiet.caller(f"almost-{n}", *(set(SCOPES) - {*operation.scopes}))
         answer = await quiet.http.request(
             operation.method, concrete(operation.path), headers=headers
         )
@@ -399,6 +399,25 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(
     assert said in result.output
     assert shell("list").output == before
     assert taken not in before
+
+
+def test_a_caller_gets_scopes_and_loses_them_with_the_credential_that_it_has(
+    shell: Shell, environment: dict[str, str]
+) -> None:
+    credential = shell.credential("create", "web", "--scope", "otp:request")
+
+    assert shell("scopes", "web", "--add", "otp:verify").stdout == "web: otp:request, otp:verify\n"
+    assert status(environment, credential) == "web: otp:request otp:verify"
+    assert shell("scopes", "web", "--remove", "otp:request").exit_code == 0
+    assert status(environment, credential) == "web: otp:verify"
+
+    for arguments, said in (
+        (("--add", "otp:everything"), "--add otp:everything"),
+        (("--remove", "otp:verify"), "nothing would be left"),
+    ):
+        refused = shell("scopes", "web", *arguments)
+        assert (refused.exit_code, said in refused.output) == (1, True), refused.output
+    assert status(environment, credential) == "web: otp:verify"
 
 
 def test_a_caller_without_a_scope_is_not_created(shell: Shell) -> None:

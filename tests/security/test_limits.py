@@ -61,6 +61,30 @@ async def charges(service: Service) -> dict[str, int]:
     return {key: await client.zcard(key) for key in await client.keys("otp:limit:*")}
 
 
+def codes_of(region: str) -> tuple[float, float]:
+    """How many codes this process was asked for and has approved."""
+    return tuple(  # type: ignore[return-value]
+        REGISTRY.get_sample_value("otp_region_codes_total", {"region": region, "event": event}) or 0
+        for event in ("requested", "approved")
+    )
+
+
+async def test_it_is_told_which_region_asks_for_codes_and_types_none(service: Service) -> None:
+    """D01: of pumping the operator hears before the bill; +1 876 is Jamaica and not the United States."""
+    jamaica, states = codes_of("JM"), codes_of("US")
+
+    await service.request(to="+18762345678", subject="pump")
+    challenge = await service.request(subject="honest")
+    service.advance(31)
+    await service.post(
+        "/otp/resend", headers={"Prefer": "wait=10"}, challenge_id=challenge["challenge_id"]
+    )
+    assert (await service.verify(challenge, service.code())).status_code == 200
+
+    assert codes_of("JM") == (jamaica[0] + 1, jamaica[1])
+    assert codes_of("US") == (states[0] + 2, states[1] + 1)
+
+
 async def assert_honest(service: Service, answer: httpx.Response, **body: Any) -> int:
     """The wait that a refusal tells is the one that it takes: a second less does not do, and that long does."""
     wait = int(answer.headers["retry-after"])

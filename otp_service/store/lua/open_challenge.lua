@@ -9,8 +9,8 @@
 -- KEYS[6]    events      stream, see _event.lua
 -- KEYS[7]    timeline    see _timeline.lua
 -- KEYS[8..]  limits      see _limits.lua
--- ARGV[1]    JSON: offset, id, channel, caller, purpose, binding, about, sealed, locale, digits, max_attempts, max_sends,
---            ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, budget, limits,
+-- ARGV[1]    JSON: offset, id, channel, caller, purpose, binding, about, sealed, region, locale, digits, max_attempts,
+--            max_sends, ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, budget, limits,
 --            events (whether the caller has a webhook endpoint), group and taker (the consumer that takes the queue's
 --            next job along, which is this one unless older ones wait; '': nobody)
 --
@@ -67,8 +67,8 @@ if sends and redis.call('XLEN', KEYS[5]) >= a.queue_limit then return cjson.enco
 charge(a.limits, now, a.id .. ':1')
 local expires_at = now + a.ttl_ms
 redis.call('HSET', KEYS[1],
-  'channel', a.channel, 'caller', a.caller, 'purpose', a.purpose, 'binding', a.binding, 'about', a.about, 'locale', a.locale,
-  'digits', a.digits, 'status', 'pending', 'opened_at', now, 'expires_at', expires_at,
+  'channel', a.channel, 'caller', a.caller, 'purpose', a.purpose, 'binding', a.binding, 'about', a.about, 'region', a.region,
+  'locale', a.locale, 'digits', a.digits, 'status', 'pending', 'opened_at', now, 'expires_at', expires_at,
   'attempts', 0, 'max_attempts', a.max_attempts, 'sends', sends and 1 or 0, 'max_sends', a.max_sends, 'ttl_ms', a.ttl_ms,
   'grace_ms', a.grace_ms, 'min_life_ms', a.min_life_ms, 'retention_ms', a.retention_ms,
   'generation', 1, 'delivery', sends and 'queued' or 'none', 'events', a.events and '1' or '0')

@@ -8,7 +8,7 @@
 -- ARGV[1]    JSON: offset, id, caller, purpose, binding, digits (of the typed code), attempt_id, budget
 --
 -- Returns JSON {verdict, …}
---   reserved      digest, kid, generation, attempts_left, about; old_digest, old_kid, old_generation within the grace;
+--   reserved      digest, kid, generation, attempts_left, about, region; old_digest, old_kid, old_generation within the grace;
 --                 blocks: unless this try succeeds, the subject is blocked
 --   approved      about, ended_at, proof_kid: this very attempt has succeeded before (a retried call)
 --   not_found     no such challenge of this caller
@@ -56,5 +56,5 @@ go_on(KEYS[5], now, 'tried', a.id, 'try=' .. attempts, 'of=' .. c.max_attempts)
 return cjson.encode({verdict = 'reserved', digest = s.digest, kid = s.kid, generation = tonumber(c.generation),
   old_digest = old and s.old_digest or nil, old_kid = old and s.old_kid or nil,
   old_generation = old and tonumber(s.old_generation) or nil,
-  attempts_left = c.max_attempts - attempts, about = c.about,
+  attempts_left = c.max_attempts - attempts, about = c.about, region = c.region,
   blocks = blocked_until(KEYS[4], a.budget, now) ~= nil})

@@ -51,6 +51,7 @@ if blocked then
   return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
 end
 local left = count_failure(KEYS[2], a.budget, now)
-begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=totp'))
+local most = a.budget.short_count
+begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=totp', 'try=' .. most - left, 'of=' .. most))
 return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = left,
   blocks = blocked_until(KEYS[2], a.budget, now) ~= nil})

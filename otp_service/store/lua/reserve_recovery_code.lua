@@ -23,6 +23,7 @@ if blocked then
   return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
 end
 local left = count_failure(KEYS[2], a.budget, now)
-begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=recovery'))
+local most = a.budget.short_count
+begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=recovery', 'try=' .. most - left, 'of=' .. most))
 return cjson.encode({verdict = 'reserved', phc = redis.call('HGET', KEYS[1], a.index) or nil, attempts_left = left,
   blocks = blocked_until(KEYS[2], a.budget, now) ~= nil})

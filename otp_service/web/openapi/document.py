@@ -94,7 +94,7 @@ def _operation(op: Operation) -> dict[str, Any]:
     found: dict[str, Any] = {
         "operationId": op.name,
         "summary": op.summary,
-        "description": f"{op.description}\n\nScope: `{op.scope}`.",
+        "description": f"{op.description}\n\nScope: {' or '.join(f'`{scope}`' for scope in op.scopes)}.",
         "security": [{"credential": []}, {"token": []}, {"certificate": []}],
         "parameters": _parameters(op),
         "responses": {

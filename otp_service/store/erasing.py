@@ -1,0 +1,59 @@
+"""Erasing a subject in Redis: all that has its name, by one script."""
+
+from dataclasses import dataclass
+
+from otp_service.core.challenge import ChallengeAddress, SubjectAddress
+from otp_service.core.limits import FailureBudget
+from otp_service.store import keys
+from otp_service.store.guards import FACTORS
+from otp_service.store.scripts import Scripts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """How much there was of each; `recovery_codes` are those that were left."""
+
+    factors: int
+    recovery_codes: int
+    devices: int
+    challenges: int
+
+
+class Erasing:
+    """What erases subjects."""
+
+    def __init__(self, scripts: Scripts, *, budget: FailureBudget) -> None:
+        self._scripts = scripts
+        seconds = max(budget.short.seconds, budget.long.seconds, budget.block_seconds)
+        self._guarded_ms = seconds * 1000
+
+    async def erase(self, subject: SubjectAddress) -> Erased:
+        """
+        Erase what is kept of a subject; what begins meanwhile may be left.
+
+        Raises:
+            Unavailable: it may be done all the same.
+        """
+        own = [keys.subject(subject), keys.timeline(subject)]
+        found = await self._scripts.run("challenges_of_subject", own, {})
+        ids = dict.fromkeys(map(str, found["ids"] or ()))
+        challenges = [ChallengeAddress(each, subject) for each in ids]
+        answer = await self._scripts.run(
+            "erase_subject",
+            [
+                keys.factors(subject),
+                keys.recovery(subject),
+                keys.devices(subject),
+                *own,
+                *(keys.guard(subject, factor) for factor in FACTORS),
+                *(key for each in challenges for key in (keys.challenge(each), keys.secret(each))),
+            ],
+            {"guards": len(FACTORS), "guarded_ms": self._guarded_ms},
+            durable=True,
+        )
+        return Erased(
+            factors=int(answer["factors"]),
+            recovery_codes=int(answer["recovery_codes"]),
+            devices=int(answer["devices"]),
+            challenges=int(answer["challenges"]),
+        )

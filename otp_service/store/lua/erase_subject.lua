@@ -1,0 +1,37 @@
+-- Erase what is kept of a subject. Counts of wrong codes stay as long as they count, or erasing would be a way to more
+-- guesses; traces stay for their minutes, since by them the code's row is deleted at the provider.
+--
+-- KEYS[1]    factors     see _factors.lua
+-- KEYS[2]    recovery    hash of index to PHC string
+-- KEYS[3]    devices     see _devices.lua
+-- KEYS[4]    subject     hash of pointers to the live challenges
+-- KEYS[5]    timeline    see _timeline.lua
+-- KEYS[6..]  guards      so many as `guards` says, see _guard.lua; then, for each challenge, the challenge and its secret
+-- ARGV[1]    JSON: offset, guards, guarded_ms (how long wrong codes count)
+--
+-- Returns JSON {verdict, …}
+--   erased        factors, recovery_codes, devices, challenges: how many there were
+--- include: _clock.lua
+--- include: _factors.lua
+--- include: _devices.lua
+
+local a = cjson.decode(ARGV[1])
+local now = now_ms(a.offset)
+
+local function size(found)
+  local count = 0
+  for _ in pairs(found) do count = count + 1 end
+  return count
+end
+
+local answer = {verdict = 'erased', factors = size(factors(KEYS[1], now)), recovery_codes = redis.call('HLEN', KEYS[2]),
+  devices = size(devices(KEYS[3], now)), challenges = 0}
+for i = 1, 5 do redis.call('DEL', KEYS[i]) end
+for i = 6, 5 + a.guards do
+  if redis.call('PTTL', KEYS[i]) > a.guarded_ms then redis.call('PEXPIRE', KEYS[i], a.guarded_ms) end
+end
+for i = 6 + a.guards, #KEYS, 2 do
+  answer.challenges = answer.challenges + redis.call('DEL', KEYS[i])
+  redis.call('DEL', KEYS[i + 1])
+end
+return cjson.encode(answer)
