@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from otp_service import settings as configuration
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.plain import console
 from otp_service.core.audit import Act, Chain, Detail, Entry
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.events import rfc3339
@@ -64,7 +64,7 @@ def audit(
 
     _run(load_settings(), work)
     if not as_json:
-        Console().print(table)
+        console().print(table)
 
 
 @app.command()

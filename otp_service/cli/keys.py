@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from otp_service.cli import ring_file
 from otp_service.cli.audit import record_where_configured
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.plain import console
 from otp_service.core.audit import Act, Detail
 from otp_service.core.keyring import (
     Keyring,
@@ -71,7 +71,7 @@ def list_keys(file: RingFile) -> None:
             entry["created_at"],
             entry.get("replaced_at", ""),
         )
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()

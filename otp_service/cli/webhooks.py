@@ -10,11 +10,11 @@ from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from otp_service.cli.audit import operator
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.plain import console
 from otp_service.core import events
 from otp_service.core.audit import Act, Detail
 from otp_service.core.events import EVENTS, PING, Message, new_secret, unknown_types
@@ -106,7 +106,7 @@ def list_endpoints() -> None:
             str(len(endpoint.secrets)),
             f"off: {endpoint.off}" if endpoint.off else "active",
         )
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -230,7 +230,7 @@ def dead(
             str(record.tries),
             record.last,
         )
-    Console().print(table)
+    console().print(table)
 
 
 async def _check(desk: _Desk, url: str) -> None:
