@@ -12,9 +12,11 @@ from otp_service.core.codes import HashCost
 from otp_service.errors import Overloaded
 from otp_service.flows.hashing import HashPool, default_threads
 from otp_service.store import keys
+from otp_service.web.routes import OPERATIONS
 from tests.conftest import TO, Service, Starter
 from tests.factors.test_totp import confirmed
 from tests.security.test_doors import WIDE
+from tests.security.test_isolation import PROBES, of_nobody
 from tests.security.test_limits import RIGHT, WRONG, hashes, opened, told
 from tests.web.hands import redis
 
@@ -233,3 +235,18 @@ async def test_who_is_refused_together_is_not_told_one_moment_to_come_back(
         waits.append(int(refused.headers["retry-after"]))
     assert len(set(waits)) == 4
     assert TO not in waits
+
+
+async def test_calls_about_nobody_leave_nothing_behind(quiet: Service) -> None:
+    """I06, I07: guesses and looks at people, challenges and proofs that never were cost Redis no room."""
+    client, nobody = redis(quiet), of_nobody(quiet)
+    before = {name async for name in client.scan_iter()}
+    making = {"requestCode", "requestOptIn", "enrollTotp", "issueRecoveryCodes", "unblockSubject"}
+    asked = [operation for operation in OPERATIONS if operation.name not in making]
+    for n, operation in enumerate(asked):
+        path, sent = PROBES[operation.name](nobody)
+        headers = {"Idempotency-Key": f"key-{n}"}
+        await quiet.http.request(operation.method, path, json=sent, headers=headers)
+
+    assert len(asked) > 15
+    assert {name async for name in client.scan_iter()} == before

@@ -1,6 +1,8 @@
 """Only what stands in a head is a header, and a head has a size: trailers, upgrades and floods get nothing in."""
 
+import asyncio
 import json
+from contextlib import AsyncExitStack
 
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -163,3 +165,54 @@ async def test_many_requests_on_one_connection_are_each_measured_by_themselves(l
             assert (await wire.answer()).status == 200
         wire.send(live.head("GET /healthz HTTP/1.1", **headers) * 20)  # one behind the other
         assert [(await wire.answer()).status for _ in range(20)] == [200] * 20
+
+
+class Hasty(DeadlineProtocol):
+    """As the real one, with a deadline that a test can wait for."""
+
+    head_seconds = 1.0
+
+
+async def test_hundreds_of_silent_connections_are_cut_off_and_keep_nobody_out(
+    start_live: LiveStarter,
+) -> None:
+    """I09, C23: while they are open a call is answered, and then each of them is closed."""
+    live = await start_live(Hasty, OTP_DELIVER="false")
+    async with AsyncExitStack() as stack:
+        silent = [await stack.enter_async_context(live.connection()) for _ in range(300)]
+        assert (await live.ask("GET /healthz HTTP/1.1")).status == 200
+        assert all(await asyncio.gather(*(wire.closed() for wire in silent)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET http://evil.example/otp/request HTTP/1.1",
+        "POST http://evil.example/otp/request HTTP/1.1",
+        "GET //evil.example/healthz HTTP/1.1",
+        "GET http://user:pass@127.0.0.1/nothing HTTP/1.1",
+        "OPTIONS * HTTP/1.1",
+        "GET * HTTP/1.1",
+        "CONNECT 127.0.0.1:6379 HTTP/1.1",
+        "GET ?a HTTP/1.1",
+        "GET /otp/%2e%2e%2fhealthz HTTP/1.1",
+        "GET /otp/..%2f..%2fhealthz HTTP/1.1",
+        "GET /%00 HTTP/1.1",
+        "GET /%ff%fe HTTP/1.1",
+        "GET /otp/%E2%80%AE HTTP/1.1",
+        "GET /healthz%23 HTTP/1.1",
+        "GET /healthz HTTP/3.0",
+        "TRACE /healthz HTTP/1.1",
+        "PROPFIND /healthz HTTP/1.1",
+        "DEBUG /healthz HTTP/1.1",
+    ],
+)
+async def test_an_odd_target_leads_nowhere(live: Live, line: str) -> None:
+    """C18, C19, C20: nothing is proxied, nothing is opened without its credential, and nothing breaks."""
+    async with live.connection() as wire:
+        wire.send(live.head(line, Authorization=None, Content_Length="0"))
+        heard = await wire.answer(head_only=line.startswith(("CONNECT", "HEAD")))
+
+    assert 400 <= heard.status < 500
+    assert b"evil" not in heard.body
+    assert b"alive" not in heard.body
