@@ -346,6 +346,6 @@ def _by(attack: str) -> str:
     for test in repelling(attack):
         files.setdefault(test.file, []).append(test.name.removeprefix("test_"))
     return "; ".join(
-        f"[{file.removesuffix('.py').replace('/test_', '/')}](../tests/{file}): {', '.join(names)}"
+        f"[{file.removesuffix('.py').replace('/test_', '/')}](../tests/{file}): {', '.join(dict.fromkeys(names))}"
         for file, names in files.items()
     )
