@@ -4,6 +4,7 @@ from tests.conftest import TO, Service
 
 
 async def test_the_right_code_is_accepted_once(service: Service) -> None:
+    """B01."""
     challenge = await service.request(subject="user-1")
     assert challenge["delivery"] == {"status": "accepted", "reason": None}
     assert challenge["to"] == "+1•••••23"
@@ -57,6 +58,7 @@ async def test_a_resent_code_replaces_the_old_one_within_the_same_tries(service:
 
 
 async def test_a_code_expires_after_five_minutes_by_the_clock_of_redis(service: Service) -> None:
+    """B09, G08: by the time that was written with it, however late the SMS came."""
     challenge = await service.request()
     service.advance(301)
 

@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.in_redis import in_redis
+from otp_service.cli.plain import console, plain
 from otp_service.core.audit import Act, Chain, Detail, Entry
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.events import rfc3339
@@ -66,7 +66,7 @@ def audit(
         if as_json:
             typer.echo(json.dumps({"at": rfc3339(entry.at), **asdict(entry)}))
         elif table is None:
-            typer.echo("  ".join(part for part in _cells(entry) if part))
+            typer.echo(plain("  ".join(part for part in _cells(entry) if part)))
         else:
             table.add_row(*_cells(entry))
 
@@ -88,7 +88,7 @@ def audit(
     with contextlib.suppress(KeyboardInterrupt):
         _run(load_settings(), work)
     if table is not None:
-        Console().print(table)
+        console().print(table)
 
 
 def _cells(entry: Entry) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from otp_service.cli.audit import record
@@ -25,6 +24,7 @@ from otp_service.cli.caller_identities import (
 from otp_service.cli.caller_policy import policy
 from otp_service.cli.caller_records import Name, change, existing, with_callers
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.plain import console
 from otp_service.core import credentials
 from otp_service.core.audit import Act, Detail
 from otp_service.core.credentials import CALLER_NAME, MAX_LIVE, SCOPES, StoredCredential
@@ -93,7 +93,7 @@ def list_callers() -> None:
             own = " ".join(f"{name}={text}" for name, text in found.policy.texts().items())
             shown = (found.name, scopes, own) if number == 0 else ("", "", "")
             table.add_row(*shown, *_row(stored))
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 from pydantic_core import PydanticUndefined
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from otp_service.cli.configured import load_settings
+from otp_service.cli.plain import console, plain
 from otp_service.doctor.finding import Finding
 from otp_service.doctor.issuer import inspect_issuer
 from otp_service.doctor.process import inspect_argon2, inspect_messages
@@ -39,9 +40,9 @@ def doctor(
     ]
     table = Table("", "what", "found")
     for finding in findings:
-        level = f"[{_COLOURS[finding.level]}]{finding.level}[/]"
-        table.add_row(level, finding.what, finding.message)
-    Console().print(table)
+        level = Text(finding.level, style=_COLOURS[finding.level])
+        table.add_row(level, finding.what, plain(finding.message))
+    console().print(table)
     if any(finding.level == "refuse" for finding in findings):
         raise typer.Exit(1)
 

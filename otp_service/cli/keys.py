@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from otp_service.cli import ring_file
 from otp_service.cli.audit import record_where_configured
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.in_redis import in_redis
+from otp_service.cli.plain import console
 from otp_service.core.audit import Act, Detail
 from otp_service.core.keyring import (
     Keyring,
@@ -72,7 +72,7 @@ def list_keys(file: RingFile) -> None:
             _shown(entry["created_at"]),
             _shown(entry["replaced_at"]) if "replaced_at" in entry else "",
         )
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()

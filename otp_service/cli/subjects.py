@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from otp_service.cli.audit import operator
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.in_redis import in_redis
+from otp_service.cli.plain import console
 from otp_service.core.audit import checked_reason
 from otp_service.core.timeline import Happening, Moment
 from otp_service.errors import ChallengeNotFound, DestinationRefused, RateLimited
@@ -127,13 +127,13 @@ def _checked(reason: str, subject: str | None) -> str:
 
 
 def _show(history: History) -> None:
-    console, here = Console(), datetime.now().astimezone()
+    shown, here = console(), datetime.now().astimezone()
     offset = here.isoformat()[-6:]
     who = history.subject or "who has the number"
-    console.print(f"{who}, times in {here.tzname()} (UTC{offset})", highlight=False, markup=False)
+    shown.print(f"{who}, times in {here.tzname()} (UTC{offset})")
     for factor, until in history.blocks.items():
         when = f"until {_time(until):%Y-%m-%d %H:%M:%S}" if until is not None else "until freed"
-        console.print(f"blocked now: {factor} {when}", style="red", highlight=False)
+        shown.print(f"blocked now: {factor} {when}", style="red")
     named = {name: f"#{n}" for n, name in enumerate(dict.fromkeys(_names(history)), 1)}
     table = Table("at", "of", "what", "details")
     for moment in history.moments:
@@ -141,11 +141,11 @@ def _show(history: History) -> None:
         said = _SAID.get(moment.what, moment.what)
         at = _time(moment.at)
         table.add_row(f"{at:%Y-%m-%d %H:%M:%S}", of, said, ", ".join(_details(moment, at)))
-    console.print(table)
+    shown.print(table)
     for name, number in named.items():
         ref = history.client_refs.get(name)
         said = f"{number} {name}" + (f" ({ref})" if ref else "")
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        shown.print(said, soft_wrap=True)
 
 
 def _names(history: History) -> Iterator[str]:

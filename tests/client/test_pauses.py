@@ -9,6 +9,7 @@ from otp_service.client.wire import no_answer
 
 
 def test_pauses_grow_and_are_never_shorter_than_the_service_asks() -> None:
+    """I10."""
     call = Call(method="GET", path="/", result=object)
     retrying = Retrying(call, retries=5, timeout=100, now=0)
 

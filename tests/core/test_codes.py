@@ -55,7 +55,7 @@ def test_codes_are_uniform_over_all_digits_and_places() -> None:
     ids=["modulo", "no leading zero", "digits of bytes", "a thousand codes"],
 )
 def test_a_skewed_draw_would_be_seen(draw: Callable[[], str]) -> None:
-    """The negative control: the ways in which codes are usually drawn badly."""
+    """K02's negative control: the ways in which codes are usually drawn badly."""
     with pytest.raises(AssertionError):
         assert_uniform([draw() for _ in range(100_000)])
 

@@ -66,6 +66,7 @@ def test_an_operator_may_add_a_locale_and_texts_for_purposes_of_their_own(tmp_pa
     ],
 )
 def test_a_text_that_is_unsafe_is_refused_by_file_key_and_reason(tmp_path, text, reason):
+    """D15, D16, D17."""
     (tmp_path / "en.toml").write_text(f'[texts]\nlogin = ["$code", "{text}"]\n', encoding="utf-8")
     with pytest.raises(MessagesInvalid) as refused:
         Catalogue.load(tmp_path)
@@ -78,6 +79,7 @@ def test_a_text_that_is_unsafe_is_refused_by_file_key_and_reason(tmp_path, text,
 
 @pytest.mark.parametrize("text", ["{7*7} $code", "{0.__class__} $code", "{{code}} $code"])
 def test_template_languages_are_plain_text(tmp_path, text):
+    """D17."""
     (tmp_path / "en.toml").write_text(f'[texts]\nlogin = "{text}"\n', encoding="utf-8")
     message = Catalogue.load(tmp_path).render(
         purpose="login", locale="en", code="012345", minutes=5

@@ -38,6 +38,7 @@ def problems(tmp_path, text, *, locale="en", purpose="login", **settings):
 
 
 def test_nothing_is_wrong_with_the_texts_of_the_package():
+    """D16, D20, D22."""
     assert lint(CATALOGUE) == []
 
 
@@ -79,6 +80,7 @@ def test_the_worst_values_are_as_long_as_values_may_be():
     ],
 )
 def test_a_bad_text_is_found(tmp_path, text, problem):
+    """D16, D20, D22: the linter's control."""
     found = problems(tmp_path, text)
     assert any(problem in one for one in found), found
 

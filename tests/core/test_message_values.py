@@ -160,12 +160,14 @@ def test_names_in_any_script_are_taken(name):
     ],
 )
 def test_other_names_are_refused(name):
+    """D14, D15, D18."""
     assert name_problem(name)
 
 
 @steady
 @given(names | st.text(max_size=24) | st.text("ab1.,-'%@\n ", max_size=8))
 def test_a_name_that_is_taken_can_bring_no_line_no_link_and_no_code(name):
+    """D14, D18."""
     if name_problem(name) is None:
         assert not set(name) & set("%@#/:|$\\\n\r")
         assert not re.search(r"\d{4}|\.\S", name)

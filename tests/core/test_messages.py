@@ -54,6 +54,7 @@ def test_a_message_has_the_code_with_its_leading_zeros_and_how_long_it_lives():
 
 
 def test_the_last_line_binds_the_code_to_the_origin_and_nothing_follows_it():
+    """D18, D19."""
     assert render(origin="example.com").endswith(" anyone.\n@example.com #012345")
 
 
@@ -66,6 +67,7 @@ def test_without_an_origin_there_is_no_last_line():
 @pytest.mark.parametrize("purpose", PURPOSES)
 @pytest.mark.parametrize("brand", [None, "Acme"])
 def test_browsers_find_host_and_code_in_every_message(locale, purpose, brand):
+    """D19, J09."""
     message = render(locale=locale, purpose=purpose, brand=brand, origin="auth.example.com")
     assert parse_origin_bound(message) == BoundCode("auth.example.com", "012345")
     assert segments(message).count == 1
@@ -82,6 +84,7 @@ def test_browsers_find_host_and_code_in_every_message(locale, purpose, brand):
     ],
 )
 def test_the_parser_of_these_tests_refuses_what_browsers_refuse(broken):
+    """D19's, J09's control."""
     assert parse_origin_bound(broken) is None
 
 
@@ -173,6 +176,7 @@ def test_a_payee_is_cut_visibly_and_never_within_a_letter():
 def test_whatever_callers_send_the_rules_hold(
     purpose, locale, code, minutes, brand, bound, amount, payee
 ):
+    """D14, D18, D20, D22."""
     message = CATALOGUE.render(
         purpose=purpose,
         locale=locale,

@@ -209,7 +209,7 @@ async def test_it_stands_in_for_its_purpose_and_binding_only(people: People) -> 
 async def test_a_block_for_wrong_codes_leaves_the_device_and_the_device_the_block(
     people: People,
 ) -> None:
-    """A10, B18: nothing is guessed at a device, so a stranger's guesses do not lock its person out."""
+    """A10, A17: nothing is guessed at a device, so a stranger's guesses do not lock its person out."""
     device = await people.remembered()
     service = people.service
     for _ in range(2):
@@ -308,7 +308,7 @@ async def test_devices_are_listed_the_newest_first_and_without_a_token(people: P
 async def test_redis_holds_neither_token_nor_name_nor_person(
     people: People, valkey_url: str
 ) -> None:
-    """E01: what a dump shows of a device are ids, times and a generation."""
+    """E11: what a dump shows of a device are ids, times and a generation."""
     device = await people.remembered(name="Ann's very own phone", binding="key-1")
     used = await people.verified(device["token"], binding="key-1")
 

@@ -22,6 +22,7 @@ def compose(root: Path) -> dict[str, Any]:
 
 
 def test_the_dockerfile_passes_its_linter(root: Path) -> None:
+    """K12."""
     found = subprocess.run(
         [SCRIPTS / "hadolint", "--failure-threshold", "style", root / "docker/Dockerfile"],
         capture_output=True,
@@ -43,6 +44,7 @@ def test_the_compose_file_is_one_by_the_compose_specification(root: Path) -> Non
 def test_every_container_is_read_only_without_capabilities_and_root(
     compose: dict[str, Any],
 ) -> None:
+    """K12."""
     for name, service in compose["services"].items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -70,6 +72,7 @@ def test_the_proxy_sets_the_header_of_certificates_for_every_request(root: Path)
 
 
 def test_only_the_proxy_is_reachable_from_other_machines(compose: dict[str, Any]) -> None:
+    """K09."""
     for name, service in compose["services"].items():
         for port in service.get("ports", []):
             assert name == "proxy" or port.startswith("127.0.0.1:"), f"{name}: {port}"
@@ -78,6 +81,7 @@ def test_only_the_proxy_is_reachable_from_other_machines(compose: dict[str, Any]
 
 
 def test_no_secret_is_in_an_environment_or_an_image(compose: dict[str, Any], root: Path) -> None:
+    """K13."""
     secret = {n for n, f in Settings.model_fields.items() if "Secret" in str(f.annotation)}
     for name, service in compose["services"].items():
         given = {word.removeprefix("OTP_").lower() for word in service.get("environment", {})}
@@ -108,6 +112,7 @@ def test_a_container_is_given_longer_to_stop_than_a_send_may_take(compose: dict[
 def test_the_user_of_valkey_may_run_every_command_of_the_scripts_and_nothing_dangerous(
     root: Path,
 ) -> None:
+    """H10."""
     [line] = [
         line
         for line in (root / "docker/users.acl.template").read_text().splitlines()
@@ -130,6 +135,7 @@ def test_the_user_of_valkey_may_run_every_command_of_the_scripts_and_nothing_dan
 
 
 def test_the_proxy_has_deadlines_and_caps_for_slow_and_greedy_clients(root: Path) -> None:
+    """C21, C22, C23, I09."""
     text = (root / "docker/nginx.conf").read_text()
     given = dict(re.findall(r"^ +([a-z0-9_]+) ([^;]+);", text, re.M))
     for directive in ("client_header_timeout", "client_body_timeout", "send_timeout"):

@@ -17,6 +17,7 @@ from otp_service.core.credentials import SCOPES
 from otp_service.store import keys
 from otp_service.web.problems import INTERNAL, TABLE
 from otp_service.web.routes import OPERATIONS
+from tests.docs import attacks
 
 ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -100,6 +101,7 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "policy": policy,
     "metrics": metrics,
     "keys": redis_keys,
+    "attacks": attacks.table,
 }
 
 

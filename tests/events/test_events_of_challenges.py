@@ -134,7 +134,7 @@ async def test_without_an_endpoint_nothing_is_written(service: Service, valkey_u
 async def test_events_hold_no_number_no_code_and_no_credential(
     told: Told, desk: Desk, valkey_url: str
 ) -> None:
-    """Every type, on the wire and in Redis on its way; the subject is the caller's own word, and sealed at rest."""
+    """G12: every type, on the wire and in Redis on its way; the subject is the caller's own word, sealed at rest."""
     service, receiver, endpoint = told
     await service.rooms.relay.stop()  # so that everything can be seen on its way
     challenge = await service.request(subject="user-secret-1")

@@ -141,7 +141,7 @@ async def test_without_an_endpoint_nothing_is_written(service: Service, valkey_u
 
 
 async def test_the_person_is_sealed_on_the_way(told: Told, valkey_url: str) -> None:
-    """E: in Redis an event holds a fingerprint and a seal, never the caller's id of the person."""
+    """G12: in Redis an event holds a fingerprint and a seal, never the caller's id of the person."""
     service, _, _ = told
     await service.rooms.relay.stop()
     await service.post("/recovery-codes", subject="person-8a6f11")

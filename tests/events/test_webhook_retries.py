@@ -85,6 +85,7 @@ async def test_any_2xx_is_success(desk: Desk, receivers: Receivers, status: int)
 
 
 async def test_a_redirect_is_a_failure_and_not_followed(desk: Desk, receivers: Receivers) -> None:
+    """G09."""
     inner = await receivers()
     receiver = await receivers(statuses=[302], headers=f"location: {inner.url}\r\n")
     endpoint = await desk.endpoint(receiver.url)
@@ -100,6 +101,7 @@ async def test_a_redirect_is_a_failure_and_not_followed(desk: Desk, receivers: R
 async def test_410_switches_the_endpoint_off_and_keeps_what_waited(
     desk: Desk, receivers: Receivers
 ) -> None:
+    """G11."""
     receiver = await receivers(statuses=[410])
     endpoint = await desk.endpoint(receiver.url)
     for name in "123":
@@ -231,6 +233,7 @@ async def test_who_removes_a_caller_removes_its_endpoints(desk: Desk, receivers:
 async def test_logins_go_on_while_ten_thousand_events_wait_for_a_dead_endpoint(
     desk: Desk, service: Service
 ) -> None:
+    """G11."""
     down = await desk.endpoint("http://127.0.0.1:9/hook")
     names = [str(n) for n in range(10_000)]
     for first in range(0, len(names), 50):
@@ -253,6 +256,7 @@ async def test_logins_go_on_while_ten_thousand_events_wait_for_a_dead_endpoint(
 async def test_a_storm_for_a_dead_endpoint_is_bounded_and_the_oldest_go(
     small_desk: Desk, receivers: Receivers
 ) -> None:
+    """G11."""
     desk = small_desk
     down = await desk.endpoint("http://127.0.0.1:9/hook")
     up = await receivers()
@@ -275,6 +279,7 @@ async def test_a_storm_for_a_dead_endpoint_is_bounded_and_the_oldest_go(
 
 
 async def test_a_dead_endpoint_costs_one_try_a_turn(desk: Desk, receivers: Receivers) -> None:
+    """G11."""
     receiver = await receivers(statuses=[503])
     endpoint = await desk.endpoint(receiver.url)
     for n in range(200):

@@ -160,7 +160,7 @@ def naive(url: str) -> bool:
 
 
 def test_a_naive_check_lets_many_of_them_pass() -> None:
-    """So that the table shows something: without these rules most of it would be called."""
+    """G09's control: without these rules most of it would be called."""
     passed = []
     for url in BAD_URLS:
         try:

@@ -116,7 +116,7 @@ async def test_a_pending_authenticator_is_gone_after_five_wrong_codes(service: S
 
 
 async def test_ten_wrong_codes_block_authenticators_and_not_sms(service: Service) -> None:
-    """A10, B18 and N-025: across sessions, each factor by itself."""
+    """A10, A17 and N-025: across sessions, each factor by itself."""
     _, app = await confirmed(service)
     wrong = f"{(int(app.at(await now(service))) + 1) % 1_000_000:06d}"
 

@@ -88,6 +88,7 @@ def test_a_translated_site(environment: dict[str, str], sandbox: Sandbox) -> Non
 async def test_codes_that_stay_readable_in_wordpress(
     environment: dict[str, str], service: Service
 ) -> None:
+    """E14."""
     import asyncio
 
     _, before = await asyncio.to_thread(doctor, environment)

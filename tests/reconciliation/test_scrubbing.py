@@ -31,6 +31,7 @@ STOPS = [
 async def test_the_row_of_an_accepted_code_is_deleted(
     scrubbing: Service, sandbox: Sandbox, valkey_url: str
 ) -> None:
+    """E14."""
     challenge = await scrubbing.request()
     assert len(outbox(sandbox)) == 1
 

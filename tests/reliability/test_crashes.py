@@ -126,7 +126,7 @@ async def test_a_worker_killed_at_any_step_sends_at_most_one_sms_and_leaves_no_d
     gate: tuple[Gate, dict[str, str]],
     spawn_worker: Spawn,
 ) -> None:
-    """X33, I4."""
+    """G05, X33, I4."""
     service = await start_service(OTP_DELIVER="false")
     door, behind = gate
     if step.at == "the job is read, unseen":
@@ -158,7 +158,7 @@ async def test_a_worker_killed_during_the_post_leaves_unknown_and_no_second_sms(
     spawn_worker: Spawn,
     reaches_the_phone: bool,
 ) -> None:
-    """X33, X26: whether the SMS went out nobody can know, so nobody sends again."""
+    """G05, X33, X26: whether the SMS went out nobody can know, so nobody sends again."""
     service = await start_service(OTP_DELIVER="false")
     if reaches_the_phone:
         service.sandbox.fail(kind="hang", sent=True, times=1)
@@ -219,7 +219,7 @@ async def the_job(service: Service, valkey_url: str) -> Job:
 
 
 async def test_a_job_in_the_hands_of_many_workers_is_sent_once(start_service: Starter) -> None:
-    """I4: the fence, 24 at once, in three processes' worth of workers."""
+    """G05, I4: the fence, 24 at once, in three processes' worth of workers."""
     services = [await start_service(OTP_DELIVER="false") for _ in range(3)]
     front = services[-1]  # the caller's newest credential is the one that counts
     for i in range(3):
@@ -307,7 +307,7 @@ async def test_a_worker_asked_to_end_finishes_its_send_and_leaves_the_rest_to_th
 
 
 async def test_a_job_that_waited_too_long_is_dropped_unsent(start_service: Starter) -> None:
-    """X31: with less than a minute of life left a code is no use to anybody."""
+    """G08, X31: with less than a minute of life left a code is no use to anybody."""
     service = await start_service(OTP_DELIVER="false")
     challenge = await asked(service)
     service.advance(241)

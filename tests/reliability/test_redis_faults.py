@@ -417,7 +417,7 @@ async def test_with_durability_replica_no_failover_accepts_a_code_twice(
 async def test_without_durability_the_same_failover_is_seen_to_accept_it_twice(
     own_valkey: Own, sandbox: Sandbox, ring: str
 ) -> None:
-    """The control of the test above, and why `replica` is there (finding 5)."""
+    """B11: the control of the test above, and why `replica` is there (finding 5)."""
     answers = await failover_while_consuming(own_valkey, sandbox, ring, "none")
     assert [answer.status_code for answer in answers] == [200, 200, 410]
 

@@ -99,7 +99,7 @@ async def test_with_one_key_only_the_attack_works(
 async def test_a_call_is_remembered_over_a_rotation_and_sends_nothing_more(
     start_service: Starter, ring_file: RingFile
 ) -> None:
-    """B24, Q11: the same answer under every ring, in both directions; another body is still refused."""
+    """Q11: the same answer under every ring, in both directions; another body is still refused."""
     before = await start_service(OTP_KEYRING=ring_file.text)
     first = await ask(before, key="a-key-of-the-shop")
     for kind in ("phone", "route", "seal", "pepper", "proof"):
@@ -120,7 +120,7 @@ async def test_a_call_is_remembered_over_a_rotation_and_sends_nothing_more(
 async def test_a_run_that_died_is_taken_up_after_a_rotation_and_sends_once(
     start_service: Starter, ring_file: RingFile
 ) -> None:
-    """C03: its id comes from its handle, which remembers the route key that was active then."""
+    """Its id comes from its handle, which remembers the route key that was active then."""
     before = await start_service(OTP_KEYRING=ring_file.text)
     first = await ask(before, key="a-key-of-the-shop")
     client = before.rooms.scripts.connection.client

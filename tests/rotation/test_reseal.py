@@ -81,7 +81,7 @@ async def test_all_that_is_sealed_for_long_comes_under_the_new_key(
 async def test_what_changes_while_it_is_sealed_anew_is_never_overwritten(
     service: Service, ring_file: RingFile
 ) -> None:
-    """B01: the step of a code that was accepted in between stays spent; the next look seals what is there then."""
+    """B22: the step of a code that was accepted in between stays spent; the next look seals what is there then."""
     await enrolled(service)
     ring_file.rotate("seal")
     lasting = Overtaken(service.rooms.scripts)

@@ -51,7 +51,7 @@ async def tags(service: Service) -> set[str]:
 
 
 async def test_a_challenge_is_verified_by_either_process_whichever_opened_it(pair: Pair) -> None:
-    """Q11, B24: bindings too, and each still once."""
+    """Q11: bindings too, and each still once."""
     behind, ahead = await pair()
     for opening, verifying in ((behind, ahead), (ahead, behind)):
         to = f"+1415555{1000 + 2000 * (opening is behind)}"
@@ -94,7 +94,7 @@ async def test_a_person_is_erased_whichever_process_has_kept_what_of_them(pair: 
 
 
 async def test_wrong_codes_are_counted_on_over_both_processes(pair: Pair) -> None:
-    """C01: ten in half an hour block, however the processes take turns."""
+    """A04: ten in half an hour block, however the processes take turns."""
     behind, ahead = await pair()
     for opening in (behind, ahead):
         challenge = await opening.request(subject=USER)
@@ -113,7 +113,7 @@ async def test_wrong_codes_are_counted_on_over_both_processes(pair: Pair) -> Non
 
 
 async def test_guesses_at_once_in_both_processes_spend_one_budget(pair: Pair) -> None:
-    """C08: the keys move under them, and not one guess more is evaluated."""
+    """A01: the keys move under them, and not one guess more is evaluated."""
     behind, ahead = await pair()
     challenge = await behind.request(subject=USER)
     wrong = behind.wrong_code()

@@ -355,7 +355,7 @@ def assert_never_more(times: Sequence[int], windows: Sequence[Window]) -> None:
 
 
 def test_the_check_of_windows_sees_one_too_many() -> None:
-    """The negative control of the two tests that use it."""
+    """A20, Q2: the negative control of the two tests that use it."""
     with pytest.raises(AssertionError):
         assert_never_more([0, 1, 599_999], [Window(2, 600)])
     assert_never_more([0, 1, 600_000], [Window(2, 600)])

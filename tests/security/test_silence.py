@@ -383,7 +383,7 @@ def test_metrics_have_a_bounded_set_of_labels(trail: Trail) -> None:
 
 @pytest.mark.parametrize("number", range(8))
 def test_one_secret_left_in_one_place_is_found(trail: Trail, number: int) -> None:
-    """The negative control: whichever of its forms it has, and wherever in a text it stands."""
+    """E06, E08, E09, E11, E13: the control: whichever of its forms it has, and wherever in a text it stands."""
     secret = b"2718281828"
     form = sorted(set(forms(secret)))[number % len(set(forms(secret)))]
 

@@ -142,6 +142,7 @@ async def test_many_at_once(wsms: WsmsClient, sandbox: Site) -> None:
     ],
 )
 async def test_a_message_arrives_byte_for_byte(wsms: WsmsClient, sandbox: Site, text: str) -> None:
+    """D16."""
     await wsms.send(message=text, numbers=NUMBER)
 
     assert sandbox.phone.messages(NUMBER)[0].message == text

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from otp_service.cli.configured import refuse
+from otp_service.cli.plain import console
 from otp_service.cli.webhooks.desk import Desk, run
 from otp_service.core import events
 from otp_service.core.audit import Act
@@ -57,4 +57,4 @@ def dead(
             str(record.tries),
             record.last,
         )
-    Console().print(table)
+    console().print(table)

@@ -7,10 +7,10 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from otp_service.cli.configured import refuse
+from otp_service.cli.plain import console
 from otp_service.cli.webhooks.desk import Desk, run
 from otp_service.core import events
 from otp_service.core.audit import Act
@@ -70,7 +70,7 @@ def list_endpoints() -> None:
             str(len(endpoint.secrets)),
             f"off: {endpoint.off}" if endpoint.off else "active",
         )
-    Console().print(table)
+    console().print(table)
 
 
 def rotate(

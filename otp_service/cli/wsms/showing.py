@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Annotated, TypeAlias
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from otp_service.cli.plain import console, plain
 from otp_service.cli.wsms.running import ACCEPTED, REFUSED, UNKNOWN
 from otp_service.wsms import Accepted, Refused, SendOutcome, Unknown
 
@@ -32,29 +32,24 @@ def show_outcome(outcome: SendOutcome, as_json: bool) -> None:
 
 def show(fields: Mapping[str, object], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(fields, default=_plain, ensure_ascii=False))
+        typer.echo(plain(json.dumps(fields, default=_jsonable, ensure_ascii=False)))
         return
     table = Table(show_header=False, box=None)
     for key, value in fields.items():
         if value is not None:
-            table.add_row(key.replace("_", " "), _text(value))
+            table.add_row(key.replace("_", " "), plain(_text(value)))
     console().print(table)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], as_json: bool) -> None:
     if as_json:
         listed = [dict(zip(columns, row, strict=True)) for row in rows]
-        typer.echo(json.dumps(listed, default=_plain, ensure_ascii=False))
+        typer.echo(plain(json.dumps(listed, default=_jsonable, ensure_ascii=False)))
         return
     table = Table(*columns)
     for row in rows:
-        table.add_row(*(_text(cell) for cell in row))
+        table.add_row(*(plain(_text(cell)) for cell in row))
     console().print(table)
-
-
-def console() -> Console:
-    # Texts of the site are no markup, and a number is no link.
-    return Console(markup=False, highlight=False, emoji=False)
 
 
 def _text(value: object) -> str:
@@ -65,7 +60,7 @@ def _text(value: object) -> str:
     return value.isoformat(" ") if isinstance(value, datetime) else str(value)
 
 
-def _plain(value: object) -> object:
+def _jsonable(value: object) -> object:
     match value:
         case datetime():
             return value.isoformat()

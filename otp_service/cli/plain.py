@@ -1,0 +1,22 @@
+"""
+What others wrote, on an operator's terminal: text, and nothing that a terminal or a table would obey.
+
+A help desk's reason, a site's name and a subscriber's, who may be anybody with a web browser, are shown by commands.
+"""
+
+import re
+
+from rich.console import Console
+
+# C0 and C1, among them what moves the cursor, sets the title or writes the clipboard; line feeds and tabs are layout.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def console() -> Console:
+    """Return a console in which square brackets are no markup, a number is no link and `:x:` no picture."""
+    return Console(markup=False, highlight=False, emoji=False)
+
+
+def plain(text: str) -> str:
+    r"""Return the text with each control character as `\u001b`: to be read, also inside of JSON."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

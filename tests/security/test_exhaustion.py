@@ -1,0 +1,252 @@
+"""What one caller can make the service spend has a bound: memory, threads, commands of Redis, room in Redis."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from otp_service.core.codes import HashCost
+from otp_service.errors import Overloaded
+from otp_service.flows.hashing import HashPool, default_threads
+from otp_service.store import keys
+from otp_service.web.routes import OPERATIONS
+from tests.conftest import TO, Service, Starter
+from tests.factors.test_totp import confirmed
+from tests.security.test_doors import WIDE
+from tests.security.test_isolation import PROBES, of_nobody
+from tests.security.test_limits import RIGHT, WRONG, hashes, opened, told
+from tests.web.hands import redis
+
+MIB = 1024 * 1024
+COST = HashCost(1, 64 * 1024, 1)  # 64 MiB for each
+
+
+def peak() -> int:
+    """Bytes of memory that this process had at most since `forget_peak`."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        [line] = [line for line in status if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
+def forget_peak() -> None:
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+
+
+async def grown(threads: int, calls: int) -> int:
+    """By how much memory rises at most while so many hash at once."""
+    pool = HashPool(COST, threads=threads, queue=calls)
+    try:
+        forget_peak()
+        before = peak()
+        await asyncio.gather(*(pool.digest(b"x") for _ in range(calls)))
+        return peak() - before
+    finally:
+        pool.close()
+
+
+async def test_as_many_hashes_are_in_memory_as_there_are_threads() -> None:
+    """I02: forty at once need two places of 64 MiB, and not forty."""
+    assert await grown(2, 40) < 3.5 * 64 * MIB
+
+
+async def test_a_pool_as_wide_as_the_calls_is_seen_to_need_more() -> None:
+    """I02's negative control."""
+    assert await grown(16, 40) > 5 * 64 * MIB
+
+
+def test_a_pool_is_as_wide_as_the_cores_of_its_process() -> None:
+    """I04: more threads than cores lower what two cores hash a second from 113 to 87."""
+    cores = len(os.sched_getaffinity(0))
+    assert default_threads(1) == cores
+    assert default_threads(cores) == 1
+    assert default_threads(1000) == 1  # and never none
+
+
+async def test_who_is_not_admitted_is_told_before_anything_waits() -> None:
+    """I01: places are counted, so what waits is bounded, and what does not fit is refused at once."""
+    pool = HashPool(COST, threads=1, queue=3)
+    try:
+        held = [pool.admit() for _ in range(4)]
+        with pytest.raises(Overloaded):
+            pool.admit()
+        async with held[0]:
+            pass
+        pool.admit()
+    finally:
+        pool.close()
+
+
+async def test_while_hashes_run_everything_else_is_answered(start_service: Starter) -> None:
+    """I03: a call that came later is answered earlier, so no hash stands in the way of the loop."""
+    service = await start_service(OTP_HASH_PASSES="10", OTP_HASH_MEMORY_KIB="262144", **WIDE)
+    challenge = await opened(service, subject="user-1")
+    before, order = hashes(), []
+
+    async def noted(name: str, call: Awaitable[httpx.Response]) -> None:
+        await call
+        order.append(name)
+
+    slow = asyncio.create_task(noted("guess", service.verify(challenge, WRONG)))
+    while hashes() == before:
+        await asyncio.sleep(0.001)
+    for _ in range(5):
+        await noted("health", service.http.get("/healthz"))
+    assert not slow.done()
+    await slow
+    assert order == ["health"] * 5 + ["guess"]
+
+
+async def test_a_challenge_needs_less_than_four_kilobytes_in_redis(start_service: Starter) -> None:
+    """I06: with all that can be said in a request; and a caller's budget comes first."""
+    service = await start_service(**WIDE)
+    await opened(service, subject="user-0")
+    client = redis(service)
+    before = {name async for name in client.scan_iter()}
+    await opened(
+        service,
+        to="+14155550177",
+        subject="s" * 128,
+        binding="b" * 256,
+        client_ref="r" * 64,
+        client_ip="2001:db8::1",
+    )
+    new = [name async for name in client.scan_iter() if name not in before]
+    sizes = {name: await client.memory_usage(name, samples=0) for name in new}
+    queue = [
+        name for name in sizes if name.endswith(":queue")
+    ]  # of its bucket, bounded by a setting
+    assert len(queue) == 1
+    assert len(sizes) >= 6
+    assert sum(sizes.values()) - sizes[queue[0]] < 4 * 1024, sizes
+
+
+async def test_a_flood_of_requests_stops_at_the_callers_budget(start_service: Starter) -> None:
+    """I06, D10: one send to each of many blocks, slow enough for every other limit, still ends at the budget."""
+    service = await start_service(**{**WIDE, "OTP_LIMIT_CALLER": "30/1d"})
+    answers = []
+    for n in range(40):
+        service.advance(60)
+        body = {"to": f"+1415{200 + n}0123", "purpose": "login"}
+        answers.append(await service.post("/otp/request", **body))
+
+    assert [answer.status_code for answer in answers] == [202] * 30 + [429] * 10
+    assert answers[-1].json()["limit"] == "caller_budget"
+    assert int(answers[-1].headers["retry-after"]) > 3600
+
+
+async def commands(service: Service, work: Callable[[], Awaitable[Any]]) -> int:
+    """How many commands Redis ran for it, those inside of scripts among them."""
+
+    async def total() -> int:
+        stats = await redis(service).info("commandstats")
+        stats.pop("cmdstat_info")
+        return sum(row["calls"] for row in stats.values())
+
+    before = await total()
+    await work()
+    return await total() - before
+
+
+async def test_no_call_costs_more_the_longer_somebody_has_been_at_it(
+    start_service: Starter,
+) -> None:
+    """H13: what a script does is bounded by settings, and not by what was done before."""
+    service = await start_service(
+        **{**WIDE, "OTP_FAILURES": "1000/30m", "OTP_FAILURES_LONG": "5000/1d"}
+    )
+    await confirmed(service)
+
+    async def round_of_calls() -> None:
+        challenge = await opened(service, subject="user-1")
+        await service.verify(challenge, WRONG)
+        assert (await service.verify(challenge, RIGHT)).status_code == 200
+        await service.post("/factors/totp/verify", subject="user-1", code="000000", purpose="login")
+        await service.http.get("/factors?subject=user-1")
+
+    service.advance(2)
+    await round_of_calls()  # scripts are loaded
+    service.advance(2)
+    early = await commands(service, round_of_calls)
+    for _ in range(60):
+        service.advance(2)
+        await round_of_calls()
+    service.advance(2)
+    late = await commands(service, round_of_calls)
+    assert early > 10
+    assert (
+        late < 1.25 * early
+    )  # a list that is full gives its oldest up: one command more for each new entry
+
+
+async def test_a_script_that_walks_over_the_past_is_seen_to_cost_more(
+    start_service: Starter,
+) -> None:
+    """H13's negative control: the count sees a script whose work grows."""
+    service = await start_service(**WIDE)
+    client = redis(service)
+    walk = "for i = 1, tonumber(ARGV[1]) do redis.call('GET', KEYS[1]) end"
+
+    async def once(n: int) -> int:
+        return await commands(service, lambda: client.eval(walk, 1, "otp:{00}:probe", n))
+
+    assert await once(100) > await once(1) + 50
+
+
+async def test_every_key_of_a_whole_life_has_an_end(start_service: Starter) -> None:
+    """H12: and what has none is what is meant to last. The fixture of every test looks the same way."""
+    service = await start_service(**WIDE)
+    await confirmed(service)
+    challenge = await opened(service, subject="user-1")
+    await service.verify(challenge, WRONG)
+    await service.verify(challenge, RIGHT)
+    await service.post("/recovery-codes", subject="user-1", headers={"Idempotency-Key": "k"})
+    client = redis(service)
+
+    async def endless() -> set[str]:
+        return {name async for name in client.scan_iter() if await client.ttl(name) == -1}
+
+    found = await endless()
+    kinds = {name.split(":")[2] if "{" in name else name.split(":")[1] for name in found}
+    assert kinds <= {"factors", "recovery", "queue", "caller"}, found
+    await client.set(
+        "otp:forgotten", "1"
+    )  # the negative control: it is seen, and nothing permanent matches it
+    assert await endless() == found | {"otp:forgotten"}
+    assert not any(pattern.fullmatch("otp:forgotten") for pattern in keys.PERMANENT)
+    await client.delete("otp:forgotten")
+
+
+async def test_who_is_refused_together_is_not_told_one_moment_to_come_back(
+    start_service: Starter,
+) -> None:
+    """I10: a wait is the caller's own window's, so those of several numbers differ as their sends did."""
+    service = await start_service(**{**WIDE, "OTP_COOLDOWN": "60"})
+    waits = []
+    for n in range(4):
+        service.advance(7)
+        await service.post("/otp/request", to=f"+1415555010{n}", purpose="login")
+    for n in range(4):
+        refused = await service.post("/otp/request", to=f"+1415555010{n}", purpose="login")
+        assert told(refused) == (429, "rate_limited")
+        waits.append(int(refused.headers["retry-after"]))
+    assert len(set(waits)) == 4
+    assert TO not in waits
+
+
+async def test_calls_about_nobody_leave_nothing_behind(quiet: Service) -> None:
+    """I06, I07: guesses and looks at people, challenges and proofs that never were cost Redis no room."""
+    client, nobody = redis(quiet), of_nobody(quiet)
+    before = {name async for name in client.scan_iter()}
+    making = {"requestCode", "requestOptIn", "enrollTotp", "issueRecoveryCodes", "unblockSubject"}
+    asked = [operation for operation in OPERATIONS if operation.name not in making]
+    for n, operation in enumerate(asked):
+        path, sent = PROBES[operation.name](nobody)
+        headers = {"Idempotency-Key": f"key-{n}"}
+        await quiet.http.request(operation.method, path, json=sent, headers=headers)
+
+    assert len(asked) > 15
+    assert {name async for name in client.scan_iter()} == before
