@@ -144,12 +144,12 @@ def caller_tokens(settings: Settings) -> CallerTokens | None:
 
 
 @asynccontextmanager
-async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Rooms]:
+async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIterator[Rooms]:
     """
     Build everything, and take it down again.
 
     Args:
-        offset_ms: Added to Redis' clock; zero outside tests.
+        stands_at: See `Scripts`; None outside tests.
     """
     policy = settings.policy()
     keyring = LiveKeyring(
@@ -170,7 +170,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         # A client of its own for what runs beside: a sick outbox must open no circuit before sends.
         beside = await stack.enter_async_context(site_client(settings, pool_size=8))
         tracing = Tracing(reconcile=settings.wsms_reconcile, scrub=settings.wsms_scrub_outbox)
-        scripts = Scripts(connection, durability=settings.durability, offset_ms=offset_ms)
+        scripts = Scripts(connection, durability=settings.durability, stands_at=stands_at)
 
         listening = open_redis(settings, name="otp_service_events", block_seconds=BLOCK_MS / 1000)
         stack.push_async_callback(listening.aclose)
@@ -359,20 +359,22 @@ def log_audited(entry: Entry) -> None:
     log.info("audit.recorded", act=entry.act, by=entry.by, number=entry.number, mac=entry.mac)
 
 
-def create_app(settings: Settings, *, offset_ms: int = 0, freeze: bool = False) -> Starlette:
+def create_app(
+    settings: Settings, *, stands_at: int | None = None, freeze: bool = False
+) -> Starlette:
     """
     Return the application; it connects and starts to deliver with its lifespan.
 
     Args:
         settings: All of it.
-        offset_ms: Added to Redis' clock; zero outside tests.
+        stands_at: See `Scripts`; None outside tests.
         freeze: Whether what is alive after the start lives as long as the process: the collector then never looks at
             it again, which takes its pauses out of the slowest answers.
     """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[State]:
-        async with rooms(settings, offset_ms=offset_ms) as built:
+        async with rooms(settings, stands_at=stands_at) as built:
             app.state.rooms = built
             await check(settings)
             if settings.deliver:

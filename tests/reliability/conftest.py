@@ -20,6 +20,11 @@ Spawn = Callable[..., Process]
 
 
 @pytest.fixture
+def stands_at() -> None:
+    """Time goes on: other processes share the Redis."""
+
+
+@pytest.fixture
 async def gate(
     valkey_url: str, environment: dict[str, str]
 ) -> AsyncIterator[tuple[Gate, dict[str, str]]]:

@@ -145,7 +145,9 @@ class ChallengeLife(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.connection = connect(self.url, name="model", connections=4, timeouts=Timeouts())
+        self.connection = connect(
+            self.url, name="model", connections=4, timeouts=Timeouts(command=10)
+        )
         self.scripts = Scripts(self.connection)
         if self.mutant:
             self.mutant.put_into(self.scripts)
