@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -108,6 +108,7 @@ def running(site_port: int, *, workers: int = 1) -> Iterator[Running]:
         data = Path(directory)
         redis = valkey.start(data / "valkey")
         listening = listen(0, what="the service", variable="PORT")
+        admin = ExitStack()
         try:
             port = int(listening.getsockname()[1])
             environment = {
@@ -122,7 +123,7 @@ def running(site_port: int, *, workers: int = 1) -> Iterator[Running]:
                 "OTP_LIMIT_CALLER": "1000000/1d",
                 "OTP_LIMIT_PROCESS": "1000000/1m",
                 "OTP_WORKERS": str(workers),
-                "OTP_ADMIN_PORT": str(valkey.free_port()),
+                "OTP_ADMIN_PORT": str(admin.enter_context(valkey.free_port())),
             }
             credential = _credential(environment)
             began = time.perf_counter()
@@ -141,6 +142,7 @@ def running(site_port: int, *, workers: int = 1) -> Iterator[Running]:
                 process.terminate()
                 process.wait(60)
         finally:
+            admin.close()
             listening.close()
             redis.stop()
 

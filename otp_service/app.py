@@ -22,20 +22,22 @@ from otp_service.web.service import State
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings, *, offset_ms: int = 0, freeze: bool = False) -> Starlette:
+def create_app(
+    settings: Settings, *, stands_at: int | None = None, freeze: bool = False
+) -> Starlette:
     """
     Return the application; it connects and starts to deliver with its lifespan.
 
     Args:
         settings: All of it.
-        offset_ms: Added to Redis' clock; zero outside tests.
+        stands_at: See `Scripts`; None outside tests.
         freeze: Whether what is alive after the start lives as long as the process: the collector then never looks at
             it again, which takes its pauses out of the slowest answers.
     """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[State]:
-        async with rooms(settings, offset_ms=offset_ms) as built:
+        async with rooms(settings, stands_at=stands_at) as built:
             app.state.rooms = built
             await check(settings)
             if settings.deliver:

@@ -15,9 +15,7 @@ def open_redis(
         settings.redis_url.get_secret_value(),
         name=name,
         connections=settings.redis_connections,
-        timeouts=Timeouts(
-            command=settings.redis_timeout, connect=max(0.5, settings.redis_timeout / 2)
-        ),
+        timeouts=Timeouts(command=settings.redis_timeout),
         block_seconds=block_seconds,
         url_now=settings.redis_url_now,
     )

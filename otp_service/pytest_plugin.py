@@ -35,6 +35,7 @@ _LINE = itertools.count(200)  # of the phones that `phone()` hands out
 # Limits are wide: tests of other things shouldn't trip over them.
 SETTINGS = {
     "OTP_COOLDOWN": "1",
+    "OTP_REDIS_TIMEOUT": "10",  # on a busy machine
     "OTP_LIMIT_RECIPIENT": "1000/1d",
     "OTP_LIMIT_RECIPIENT_TOTAL": "1000/1d",
     "OTP_LIMIT_CLIENT_IP": "10000/10m",
@@ -155,7 +156,9 @@ def otp_service(
         )
     try:
         endpoints = _endpoints(process, data)
-        with httpx.Client(base_url=endpoints["sandbox_url"], trust_env=False) as sandbox:
+        with httpx.Client(
+            base_url=endpoints["sandbox_url"], trust_env=False, timeout=60
+        ) as sandbox:
             yield RunningService(
                 url=endpoints["service_url"],
                 credential=(data / "handed-out").read_text("utf-8").strip(),

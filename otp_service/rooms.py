@@ -116,12 +116,12 @@ def _caller_tokens(settings: Settings) -> CallerTokens | None:
 
 
 @asynccontextmanager
-async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Rooms]:
+async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIterator[Rooms]:
     """
     Build everything, and take it down again.
 
     Args:
-        offset_ms: Added to Redis' clock; zero outside tests.
+        stands_at: See `Scripts`; None outside tests.
     """
     policy = settings.policy()
     keyring = LiveKeyring(
@@ -142,7 +142,7 @@ async def rooms(settings: Settings, *, offset_ms: int = 0) -> AsyncIterator[Room
         # A client of its own for what runs beside: a sick outbox must open no circuit before sends.
         beside = await stack.enter_async_context(site_client(settings, pool_size=8))
         tracing = Tracing(reconcile=settings.wsms_reconcile, scrub=settings.wsms_scrub_outbox)
-        scripts = Scripts(connection, durability=settings.durability, offset_ms=offset_ms)
+        scripts = Scripts(connection, durability=settings.durability, stands_at=stands_at)
 
         listening = open_redis(settings, name="otp_service_events", block_seconds=BLOCK_MS / 1000)
         stack.push_async_callback(listening.aclose)

@@ -45,7 +45,7 @@ async def test_a_resent_code_replaces_the_old_one_within_the_same_tries(service:
     service.advance(30)
 
     answer = await service.post(
-        "/otp/resend", headers={"Prefer": "wait=10"}, challenge_id=challenge["challenge_id"]
+        "/otp/resend", headers={"Prefer": "wait=30"}, challenge_id=challenge["challenge_id"]
     )
 
     assert answer.status_code == 202

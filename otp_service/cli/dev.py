@@ -73,7 +73,8 @@ def dev(
         stack.callback(redis.stop)
         service_url = f"http://127.0.0.1:{service.getsockname()[1]}"
         sandbox_url = f"http://127.0.0.1:{sandbox.getsockname()[1]}"
-        environment = _environment(data, redis.url, sandbox_url)
+        admin_port = stack.enter_context(valkey.free_port())
+        environment = _environment(data, redis.url, sandbox_url, admin_port)
         _write(data / "environment", _settings(environment))
         admin_url = f"http://127.0.0.1:{environment['OTP_ADMIN_PORT']}/metrics"
 
@@ -103,7 +104,7 @@ def dev(
         typer.echo("\nstopping: what is in flight finishes first")
 
 
-def _environment(data: Path, redis_url: str, sandbox_url: str) -> dict[str, str]:
+def _environment(data: Path, redis_url: str, sandbox_url: str, admin_port: int) -> dict[str, str]:
     """Return the children's environment: the caller's own OTP_ settings win, but for what ties the parts together."""
     now = datetime.now(UTC).isoformat()
     ring = _kept(data / "keyring.json", keyring.generate(created_at=now))
@@ -116,7 +117,7 @@ def _environment(data: Path, redis_url: str, sandbox_url: str) -> dict[str, str]
     defaults = {
         "OTP_ENVIRONMENT": "development",
         "OTP_BRAND": "Acme",
-        "OTP_ADMIN_PORT": str(valkey.free_port()),
+        "OTP_ADMIN_PORT": str(admin_port),
     }
     tied = {
         "OTP_REDIS_URL": redis_url,

@@ -57,7 +57,12 @@ class DeliveryWorker:
     Sends what is queued, `concurrency` at a time.
 
     Start it with `start`, end it with `stop`: what is in flight finishes, what was not begun stays queued.
+
+    Attributes:
+        sweep_seconds: How often it looks for jobs of workers that died.
     """
+
+    sweep_seconds = SWEEP_SECONDS
 
     def __init__(
         self,
@@ -125,7 +130,7 @@ class DeliveryWorker:
                     "delivery.sweep_failed", error=type(error).__name__, detail=_detail(error)
                 )
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SWEEP_SECONDS):
+                async with asyncio.timeout(self.sweep_seconds):
                     await self._stopping.wait()
 
     @property

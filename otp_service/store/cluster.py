@@ -20,13 +20,19 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 _REDIRECTIONS = 5
-_SPLIT_SECONDS = 0.05  # a slot on its way from one node to another has a key here and a key there
+_LOOK_AGAIN_SECONDS = 0.05
 _LOOK_SECONDS = 1.0
 
 
 class Cluster(RedisCluster):
-    """A client of Redis Cluster that survives the loss of a node."""
+    """
+    A client of Redis Cluster that survives the loss of a node.
 
+    Attributes:
+        split_seconds: How long a slot is waited for that is on its way between nodes, with a key here and a key there.
+    """
+
+    split_seconds = 1.0
     _looked_at = 0.0
 
     async def initialize(self, **hints: Any) -> RedisCluster:  # type: ignore[override]  # noqa: ANN401
@@ -59,18 +65,22 @@ class Cluster(RedisCluster):
         return int(await super()._determine_slot(command, *args))
 
     async def _execute_command(self, target_node: ClusterNode, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        node = target_node
-        for _ in range(_REDIRECTIONS):
+        node, redirections, end = target_node, 0, time.monotonic() + self.split_seconds
+        while redirections < _REDIRECTIONS:
             try:
                 return await node.execute_command(*args, **kwargs)
             except MovedError as error:  # like the two below: nothing ran
+                redirections += 1
                 await self.nodes_manager.move_slot(error)
                 node = self.nodes_manager.get_node_from_slot(error.slot_id)
             except AskError as error:
+                redirections += 1
                 node = self.get_node(node_name=f"{error.host}:{error.port}") or target_node
                 await node.execute_command("ASKING")
             except TryAgainError:
-                await asyncio.sleep(_SPLIT_SECONDS)
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
             except (RedisConnectionError, RedisTimeoutError, ClusterDownError):
                 await self.lost(node)
                 raise

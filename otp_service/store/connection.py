@@ -39,24 +39,48 @@ SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """
-    How long Redis may take, in seconds.
+    How long Redis may take, in seconds. Who grants a command more grants more to all that comes before and after it.
 
     Attributes:
         command: From sending a command to its whole answer.
-        connect: Until a new connection stands.
-        pool: Until one of the pool's connections is free.
     """
 
     command: float = 1.0
-    connect: float = 0.5
-    pool: float = 1.0
+
+    @property
+    def connect(self) -> float:
+        """Until a new connection stands."""
+        return self.command / 2
+
+    @property
+    def pool(self) -> float:
+        """Until one of the pool's connections is free."""
+        return self.command
+
+    @property
+    def replica(self) -> float:
+        """Until a replica has what was written."""
+        return self.command / 20
+
+    @property
+    def disk(self) -> float:
+        """Until the disk has it."""
+        return self.command / 5
 
 
 class Connection:
     """One way to Redis; knows which keys one script may touch."""
 
-    def __init__(self, client: Client, *, clustered: bool, sentinels: Sequence[Redis] = ()) -> None:
+    def __init__(
+        self,
+        client: Client,
+        timeouts: Timeouts,
+        *,
+        clustered: bool,
+        sentinels: Sequence[Redis] = (),
+    ) -> None:
         self.client = client
+        self.timeouts = timeouts
         self.clustered = clustered
         self._sentinels = sentinels
 
@@ -150,7 +174,8 @@ def connect(
             max_connections=connections,
             **common,
         )
-        return Connection(cluster, clustered=True)
+        cluster.split_seconds = timeouts.command
+        return Connection(cluster, timeouts, clustered=True)
     if parts.scheme == "redis+sentinel":
         service, _, db = parts.path.strip("/").partition("/")
         if not service:
@@ -160,7 +185,7 @@ def connect(
         primary = sentinel.master_for(
             service, max_connections=connections, db=int(db or 0), **common
         )
-        return Connection(primary, clustered=False, sentinels=sentinel.sentinels)
+        return Connection(primary, timeouts, clustered=False, sentinels=sentinel.sentinels)
     user_info, at, _ = parts.netloc.rpartition("@")
     pool = Pool.from_url(
         url.replace(user_info + at, "", 1),
@@ -169,7 +194,7 @@ def connect(
         **{**common, "socket_timeout": None},
     )
     node = Node(pool, seconds=timeouts.command + block_seconds)
-    return Connection(node, clustered=False)
+    return Connection(node, timeouts, clustered=False)
 
 
 def _hosts(netloc: str, default_port: int) -> list[tuple[str, int]]:

@@ -39,12 +39,6 @@ class Durability(StrEnum):
     FSYNC = "fsync"  # it is on the primary's disk
 
 
-_WAITS = {
-    Durability.REPLICA: ("WAIT", 1, 50),
-    Durability.FSYNC: ("WAITAOF", 1, 0, 200),
-}
-
-
 def source(name: str) -> str:
     """Return the Lua of one script with its includes. Raises FileNotFoundError for an unknown one."""
     lua = files("otp_service.store") / "lua"
@@ -75,7 +69,8 @@ class Scripts:
     The scripts, ready to run on one connection.
 
     Attributes:
-        offset_ms: Added to Redis' clock in every script; zero outside tests.
+        offset_ms: Added to the clock in every script; zero outside tests.
+        stands_at: Where the clock stands still, Unix ms, instead of Redis' own; None outside tests.
     """
 
     def __init__(
@@ -83,11 +78,12 @@ class Scripts:
         connection: Connection,
         *,
         durability: Durability = Durability.NONE,
-        offset_ms: int = 0,
+        stands_at: int | None = None,
     ) -> None:
         self.connection = connection
         self.durability = durability
-        self.offset_ms = offset_ms
+        self.offset_ms = 0
+        self.stands_at = stands_at
         self._sources = {name: source(name) for name in names()}
         moving = source("_moving")
         self._sources |= {_MOVING + n: f"{moving}\n{text}" for n, text in self._sources.items()}
@@ -112,7 +108,8 @@ class Scripts:
             Unavailable: Redis is away, late, read-only or full, answers nonsense, or is not durable enough. The script
                 may have run all the same: what it counted stays counted.
         """
-        fields = {**args, "offset": self.offset_ms}
+        standing = self.stands_at is not None and {"at": self.stands_at + self.offset_ms}
+        fields = {**args, "offset": standing or self.offset_ms}
         former = [
             (number, key)
             for number, own in enumerate(keys, 1)
@@ -134,7 +131,7 @@ class Scripts:
         self, name: str, keys: Sequence[str], arg: str, *, durable: bool = False
     ) -> Any:  # noqa: ANN401
         """As `run`, with ARGV[1] and the answer as they are, and no key of a subject."""
-        wait = _WAITS.get(self.durability) if durable else None
+        wait = self._wait() if durable else None
         try:
             try:
                 return await self._call("EVALSHA", self._shas[name], keys, arg, wait)
@@ -176,6 +173,16 @@ class Scripts:
         except FAULTS as error:
             raise Unavailable(f"redis: {type(error).__name__}") from error
         return None if found is None else str(found)
+
+    def _wait(self) -> tuple[Any, ...] | None:
+        """The command that waits until what was written is as durable as configured."""
+        timeouts = self.connection.timeouts
+        match self.durability:
+            case Durability.REPLICA:
+                return "WAIT", 1, int(timeouts.replica * 1000)
+            case Durability.FSYNC:
+                return "WAITAOF", 1, 0, int(timeouts.disk * 1000)
+        return None
 
     async def _call(
         self, command: str, script: str, keys: Sequence[str], arg: str, wait: tuple[Any, ...] | None

@@ -14,9 +14,9 @@ def test_a_short_run_writes_ratios_latencies_memory_and_start_up_time(
     root: Path, tmp_path: Path
 ) -> None:
     found = subprocess.run(
-        [sys.executable, "-m", "bench", "--rounds", "1", "--seconds", "0.5", "--flows", "4",
+        [sys.executable, "-m", "bench", "--rounds", "1", "--seconds", "2", "--flows", "4",
          "--output", tmp_path],
-        cwd=root, capture_output=True, text=True, timeout=120, check=False,
+        cwd=root, capture_output=True, text=True, timeout=1200, check=False,
     )  # fmt: skip
 
     assert found.returncode == 0, found.stderr

@@ -10,7 +10,7 @@ def test_a_short_run_writes_the_share_of_a_plain_service(root: Path, tmp_path: P
     found = subprocess.run(
         [sys.executable, "-m", "bench.totp", "--rounds", "1", "--seconds", "0.5", "--at-once", "4",
          "--apps", "300", "--output", tmp_path],
-        cwd=root, capture_output=True, text=True, timeout=120, check=False,
+        cwd=root, capture_output=True, text=True, timeout=1200, check=False,
     )  # fmt: skip
 
     assert found.returncode == 0, found.stderr

@@ -17,6 +17,9 @@ from tests.conftest import PASSWORD, Sandbox
 
 pytestmark = pytest.mark.browser
 
+PATIENCE_MS = 120_000  # a busy machine shows pages late
+expect.set_options(timeout=PATIENCE_MS)
+
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -35,7 +38,7 @@ def browser() -> Iterator[Browser]:
     )
     assert path is not None, "the browser tests need chromium; see .ci/run"
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS, timeout=PATIENCE_MS)
         yield chromium
         chromium.close()
 
@@ -44,6 +47,7 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A page on which nothing may go wrong unseen: no script error, no request to elsewhere."""
     context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -63,6 +67,7 @@ def send(sandbox: Sandbox, to: str, message: str) -> None:
         f"{sandbox.url}/wp-json/wpsms/v1/send",
         json={"sender": "Acme", "recipients": "numbers", "numbers": [to], "message": message},
         auth=("otp", PASSWORD),
+        timeout=60,
     )
     assert answer.status_code == 200, answer.text
 

@@ -1,6 +1,5 @@
 """The running service by the plugin that callers use, and both clients as one."""
 
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -13,9 +12,9 @@ import pytest
 from otp_service.client import AsyncClient, Client, InvalidCode, TotpEnrolled
 from otp_service.pytest_plugin import RunningService, otp_service, otp_settings
 from tests.client.scripted import Scripted, scripted_server
+from tests.conftest import NO_TLS
 
 __all__ = ["otp_service", "otp_settings"]  # a conftest below the top may not name plugins
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading authorities takes longer than most tests
 
 
 class Caller:
@@ -37,7 +36,8 @@ class Caller:
 @pytest.fixture(params=["sync", "async"])
 async def otp(otp_service: RunningService, request: pytest.FixtureRequest) -> AsyncIterator[Caller]:
     """A client of the running service."""
-    async with opened(request.param, otp_service.url, otp_service.credential) as caller:
+    url, credential = otp_service.url, otp_service.credential
+    async with opened(request.param, url, credential, timeout=60) as caller:
         yield caller
 
 

@@ -32,7 +32,7 @@ def phone(otp_service: RunningService) -> Phone:
 
 
 async def request(otp: Caller, phone: Phone, **more: str) -> Challenge:
-    challenge = await otp.request_code(to=phone.to, purpose="login", wait=10, **more)
+    challenge = await otp.request_code(to=phone.to, purpose="login", wait=30, **more)
     assert isinstance(challenge, Challenge)
     return challenge
 
@@ -116,12 +116,12 @@ async def test_a_resend_waits_for_the_cooldown_and_makes_the_old_code_worthless(
     old = phone.code()
 
     with pytest.raises(RateLimited) as early:
-        await otp.resend_code(challenge_id=challenge.challenge_id, wait=10)
+        await otp.resend_code(challenge_id=challenge.challenge_id, wait=30)
     assert (early.value.limit, early.value.retry_after) == ("cooldown", 1)
     resent = None
     while resent is None:
         with contextlib.suppress(RateLimited):
-            resent = await otp.resend_code(challenge_id=challenge.challenge_id, wait=10)
+            resent = await otp.resend_code(challenge_id=challenge.challenge_id, wait=30)
     assert len(phone.messages()) == 2
     assert resent.sends_remaining == challenge.sends_remaining - 1
     if old != phone.code():

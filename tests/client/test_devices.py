@@ -24,7 +24,7 @@ def subject() -> str:
 
 async def proof(otp: Caller, service: RunningService, subject: str) -> str:
     phone = service.phone()
-    challenge = await otp.request_code(to=phone.to, purpose="login", subject=subject, wait=10)
+    challenge = await otp.request_code(to=phone.to, purpose="login", subject=subject, wait=30)
     verified = await otp.verify_code(
         challenge_id=challenge.challenge_id, code=phone.code(), purpose="login"
     )

@@ -76,7 +76,7 @@ def test_an_authenticator_counts_from_its_first_code(
     otp_service: RunningService, load: Load
 ) -> None:
     example = load("authenticator")
-    with otp_service.client() as otp:
+    with otp_service.client(timeout=60) as otp:
         enrolled = example["enroll"](otp, "user-3", "ann@example.com")
         right = pyotp.TOTP(enrolled.secret).now()
         wrong = f"{(int(right) + 1) % 10**6:06d}"
@@ -93,13 +93,13 @@ def test_a_browser_is_known_until_its_cookie_was_copied(
 ) -> None:
     example, warned, phone = load("devices"), list[str](), otp_service.phone()
     cookies: dict[str, str] = {}
-    with otp_service.client() as otp:
+    with otp_service.client(timeout=60) as otp:
 
         def is_known(jar: dict[str, str]) -> bool:
             return bool(example["is_known"](otp, "user-4", jar, warned.append))
 
         assert not is_known(cookies)
-        challenge = otp.request_code(to=phone.to, purpose="login", subject="user-4", wait=10)
+        challenge = otp.request_code(to=phone.to, purpose="login", subject="user-4", wait=30)
         verified = otp.verify_code(
             challenge_id=challenge.challenge_id, code=phone.code(), purpose="login"
         )
@@ -118,7 +118,7 @@ def test_a_browser_is_known_until_its_cookie_was_copied(
 
 def test_a_call_repeated_later_is_the_same_call(otp_service: RunningService, load: Load) -> None:
     phone, request_once = otp_service.phone(), load("later")["request_once"]
-    with otp_service.client() as otp:
+    with otp_service.client(timeout=60) as otp:
         first = request_once(otp, phone.to, f"of {phone.to}")
         assert "19.90 EUR" in phone.message()
         assert request_once(otp, phone.to, f"of {phone.to}") == first
@@ -130,7 +130,7 @@ async def test_a_payment_asks_for_a_proof_of_who_is_logged_in(
     otp_service: RunningService, load: Load
 ) -> None:
     payments = load("payments")
-    async with otp_service.async_client() as otp, payments["otp"]:
+    async with otp_service.async_client(timeout=60) as otp, payments["otp"]:
         proofs = []
         for subject in ("ann", "bob"):
             enrolled = await otp.enroll_totp(subject=f"{subject}-pays", account_name=subject)
@@ -156,9 +156,9 @@ async def test_a_signed_proof_of_this_session_is_the_login(
     otp_service: RunningService, load: Load
 ) -> None:
     phone, example = otp_service.phone(), load("signed")
-    async with otp_service.async_client() as otp, example["proofs"]:
+    async with otp_service.async_client(timeout=60) as otp, example["proofs"]:
         challenge = await otp.request_code(
-            to=phone.to, purpose="login", subject="ann", binding="hers", wait=10
+            to=phone.to, purpose="login", subject="ann", binding="hers", wait=30
         )
         verified = await otp.verify_code(
             challenge_id=challenge.challenge_id, code=phone.code(), purpose="login",
@@ -213,8 +213,8 @@ def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
 async def test_phones_without_a_number_are_new(otp_service: RunningService, kind: str) -> None:
     one, two = otp_service.phone(), otp_service.phone()
     assert one.to != two.to
-    async with opened(kind, otp_service.url, otp_service.credential) as otp:
-        await otp.request_code(to=one.to, purpose="login", wait=10)
+    async with opened(kind, otp_service.url, otp_service.credential, timeout=60) as otp:
+        await otp.request_code(to=one.to, purpose="login", wait=30)
     assert (len(one.messages()), two.messages()) == (1, [])
     assert one.wrong_code() != one.code()
     assert otp_service.credential not in repr(otp_service)

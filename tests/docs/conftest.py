@@ -26,9 +26,10 @@ class Running:
 
     def code(self, to: str) -> str:
         """The newest code on that phone, once it is there."""
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while True:
-            found = httpx.get(f"{self.sandbox_url}/sandbox/messages", params={"to": to}).json()
+            asked = {"params": {"to": to}, "timeout": 60}
+            found = httpx.get(f"{self.sandbox_url}/sandbox/messages", **asked).json()
             if found["messages"]:
                 return code_in(found["messages"][0]["message"])
             assert time.monotonic() < end, "no message came"
@@ -41,10 +42,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         process = subprocess.Popen(
             [sys.executable, "-m", "otp_service", "dev", "--port", "0", "--sandbox-port", "0",
              "--data-dir", data, "--credential-file", data / "handed-out"],
-            env={**os.environ, "OTP_COOLDOWN": "1"}, stdout=out, stderr=out,
+            env={**os.environ, "OTP_COOLDOWN": "1", "OTP_REDIS_TIMEOUT": "10"}, stdout=out, stderr=out,
         )  # fmt: skip
     try:
-        end = time.monotonic() + 40
+        end = time.monotonic() + 120
         while not (data / "endpoints.json").exists():
             assert process.poll() is None, (data / "out").read_text()
             assert time.monotonic() < end, (data / "out").read_text()

@@ -24,7 +24,11 @@ def test_the_example_sends_lists_and_subscribes(sandbox: Sandbox, root: Path) ->
     }
 
     done = subprocess.run(
-        [sys.executable, "-c", example], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", example],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
 
     assert done.returncode == 0, done.stderr

@@ -77,14 +77,24 @@ class Desk:
         return next(each for each in found if each.id == endpoint.id)
 
 
+DEADLINE = 60.0  # for a busy machine
+
+
 def make_desk(
-    environment: dict[str, str], channel: WebhookChannel, stack: AsyncExitStack, **caps: int
+    environment: dict[str, str],
+    stands_at: int | None,
+    stack: AsyncExitStack,
+    *,
+    deadline: float = DEADLINE,
+    **caps: int,
 ) -> Desk:
     settings = load(environment)
+    channel = WebhookChannel(allow_private=True, deadline=deadline)
     connection = open_redis(settings, name="otp_service_test")
     stack.push_async_callback(connection.aclose)
     stack.callback(channel.close)
-    ring, scripts, webhooks = settings.ring(), Scripts(connection), Webhooks(connection)
+    ring, webhooks = settings.ring(), Webhooks(connection)
+    scripts = Scripts(connection, stands_at=stands_at)
     outgoing = Outgoing(scripts, **caps)
     events = Events(keyring=lambda: ring, webhooks=webhooks, outgoing=outgoing)
     worker = WebhookWorker(
@@ -99,17 +109,16 @@ def make_desk(
 
 
 @pytest.fixture
-async def desk(environment: dict[str, str]) -> AsyncIterator[Desk]:
+async def desk(environment: dict[str, str], stands_at: int | None) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
-        yield make_desk(environment, WebhookChannel(allow_private=True, deadline=1), stack)
+        yield make_desk(environment, stands_at, stack)
 
 
 @pytest.fixture
-async def small_desk(environment: dict[str, str]) -> AsyncIterator[Desk]:
+async def small_desk(environment: dict[str, str], stands_at: int | None) -> AsyncIterator[Desk]:
     """One that keeps 30 waiting messages and 20 dead letters of an endpoint."""
-    channel = WebhookChannel(allow_private=True, deadline=1)
     async with AsyncExitStack() as stack:
-        yield make_desk(environment, channel, stack, waiting_at_most=30, dead_at_most=20)
+        yield make_desk(environment, stands_at, stack, waiting_at_most=30, dead_at_most=20)
 
 
 @pytest.fixture

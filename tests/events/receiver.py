@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +33,7 @@ class Received:
 @dataclass
 class Receiver:
     """
-    `statuses` are answered in turn, the last one again and again; 0 hangs until the other side gives up.
+    `statuses` are answered in turn, the last one again and again; 0 hangs until the other side gives up or `released`.
     """
 
     port: int = 0
@@ -43,6 +43,7 @@ class Receiver:
     body: bytes = b""
     received: list[Received] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
     _arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @property
@@ -53,7 +54,7 @@ class Receiver:
     def types(self) -> list[str]:
         return [each.json["type"] for each in self.received]
 
-    async def wait_for(self, count: int, timeout: float = 15) -> list[Received]:
+    async def wait_for(self, count: int, timeout: float = 60) -> list[Received]:
         """The first `count` messages, once they are there."""
         async with asyncio.timeout(timeout), self._arrived:
             await self._arrived.wait_for(lambda: len(self.received) >= count)
@@ -71,7 +72,7 @@ class Receiver:
                     self._arrived.notify_all()
                 status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
                 if not status:
-                    await reader.read()
+                    await _first(reader.read(), self.released.wait())
                     return
                 writer.write(
                     f"HTTP/1.1 {status} Whatever\r\n{self.headers}"
@@ -83,6 +84,16 @@ class Receiver:
             pass
         finally:
             writer.close()
+
+
+async def _first(*coroutines: Coroutine[Any, Any, Any]) -> None:
+    """Wait for one of them."""
+    tasks = [asyncio.create_task(each) for each in coroutines]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 @asynccontextmanager

@@ -146,7 +146,7 @@ async def test_events_hold_no_number_no_code_and_no_credential(
     private = [TO, TO[1:], TO[-7:], code, endpoint.secrets[0][6:]]
     at_rest = dump(valkey_url)
     for secret in [*private, "user-secret-1", receipt["receipt"], "key=1"]:
-        assert secret not in at_rest
+        assert not as_a_word(secret, at_rest)
 
     await service.rooms.relay.start()
     await receiver.wait_for(4)
@@ -155,7 +155,12 @@ async def test_events_hold_no_number_no_code_and_no_credential(
         sent = each.body + json.dumps(each.headers)
         credential = service.http.headers["authorization"].split()[1]
         for secret in [*private, credential]:
-            assert not re.search(rf"(?<![0-9A-Za-z]){re.escape(secret)}(?![0-9A-Za-z])", sent)
+            assert not as_a_word(secret, sent)
+
+
+def as_a_word(secret: str, text: str) -> bool:
+    """Within a random word or a time it may be by chance."""
+    return bool(re.search(rf"(?<![0-9A-Za-z]){re.escape(secret)}(?![0-9A-Za-z])", text))
 
 
 async def test_a_type_of_the_operator_is_told_to_who_asked_for_it(
@@ -194,7 +199,7 @@ def test_every_type_is_documented(root) -> None:
 
 async def settled(desk: Desk) -> None:
     """Whatever was told has been handed over."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await desk.outgoing.waiting() or await entries(desk):
             await asyncio.sleep(0.02)
 

@@ -25,8 +25,7 @@ async def enroll(
 
 async def now(service: Service) -> int:
     """Redis' clock in seconds, as the scripts see it."""
-    seconds, micros = await service.rooms.scripts.connection.client.time()
-    return (seconds * 1000 + micros // 1000 + service.rooms.scripts.offset_ms) // 1000
+    return await service.now()
 
 
 async def confirmed(service: Service, subject: str = USER) -> tuple[str, pyotp.TOTP]:

@@ -14,7 +14,7 @@ async def fail(service: Service, times: int) -> list[str]:
         service.advance(121)
         challenge = await service.post(
             "/otp/request",
-            headers={"Prefer": "wait=10"},
+            headers={"Prefer": "wait=30"},
             to="+14155550123",
             purpose="login",
             subject=USER,

@@ -300,6 +300,6 @@ async def test_a_get_confirms_nothing(verifying: Sandbox, service: Service) -> N
 
 async def until_message(service: Service) -> None:
     """Wait until the phone has got one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not service.sandbox.messages():
             await asyncio.sleep(0)

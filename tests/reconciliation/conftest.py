@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
-import httpx
 import pytest
 import redis
 from prometheus_client import REGISTRY
@@ -15,13 +14,17 @@ Traced = Callable[..., Awaitable[Service]]
 
 
 @pytest.fixture
-async def start_traced(environment: dict[str, str], sandbox: Sandbox) -> AsyncIterator[Traced]:
+async def start_traced(
+    environment: dict[str, str], sandbox: Sandbox, stands_at: int | None
+) -> AsyncIterator[Traced]:
     """`await start_traced(OTP_WSMS_SCRUB_OUTBOX="true")`; with `deliver=False` a test starts the worker itself."""
     async with AsyncExitStack() as stack:
 
         async def start(*, deliver: bool = True, **changes: str) -> Service:
-            own = {**environment, "OTP_DELIVER": "false", "OTP_WSMS_DEADLINE": "2", **changes}
-            service = await stack.enter_async_context(running_service(own, sandbox))
+            own = {**environment, "OTP_DELIVER": "false", **changes}
+            service = await stack.enter_async_context(
+                running_service(own, sandbox, stands_at=stands_at)
+            )
             if deliver:
                 await service.rooms.worker.start()
             stack.push_async_callback(service.rooms.worker.stop)
@@ -48,17 +51,17 @@ async def look(service: Service, *, after: float = 2.0) -> None:
 
 def outbox(sandbox: Sandbox) -> list[dict[str, Any]]:
     """The site's outbox, newest first, as an administrator sees it."""
-    return list(httpx.get(f"{sandbox.url}/sandbox/state").json()["outbox"])
+    return list(sandbox.state()["outbox"])
 
 
 def faults(sandbox: Sandbox) -> list[dict[str, Any]]:
     """The faults that are left."""
-    return list(httpx.get(f"{sandbox.url}/sandbox/faults").json()["faults"])
+    return list(sandbox.ask("GET", "faults").json()["faults"])
 
 
 def cron(sandbox: Sandbox) -> None:
     """Let the site send what it queued."""
-    httpx.post(f"{sandbox.url}/sandbox/cron").raise_for_status()
+    sandbox.ask("POST", "cron")
 
 
 def metric(name: str, **labels: str) -> float:
@@ -69,13 +72,13 @@ def metric(name: str, **labels: str) -> float:
 def may(sandbox: Sandbox, *capabilities: str) -> None:
     """Give the service's WordPress user these capabilities and no others."""
     user = {"login": "otp", "capabilities": list(capabilities)}
-    httpx.put(f"{sandbox.url}/sandbox/users", json=user).raise_for_status()
+    sandbox.ask("PUT", "users", json=user)
 
 
 def passwords(sandbox: Sandbox, *application_passwords: str) -> None:
     """Give the service's WordPress user these application passwords and no others."""
     user = {"login": "otp", "application_passwords": list(application_passwords)}
-    httpx.put(f"{sandbox.url}/sandbox/users", json=user).raise_for_status()
+    sandbox.ask("PUT", "users", json=user)
 
 
 @pytest.fixture
@@ -94,7 +97,7 @@ def traces(valkey_url: str) -> list[str]:
 @contextmanager
 def at_time_zone(sandbox: Sandbox, name: str) -> Iterator[None]:
     """What the site writes meanwhile it writes in that zone's time, and reads it as its own zone's afterwards."""
-    before = httpx.get(f"{sandbox.url}/sandbox/settings").json()["timezone"]
+    before = sandbox.ask("GET", "settings").json()["timezone"]
     sandbox.settings(timezone=name)
     yield
     sandbox.settings(timezone=before)

@@ -162,4 +162,4 @@ async def test_a_public_url_that_cannot_be_called_is_refused(
 
 
 def webhooks(sandbox: Sandbox) -> dict[str, list[str]]:
-    return dict(httpx.get(f"{sandbox.url}/sandbox/state").json()["webhooks"])
+    return dict(sandbox.state()["webhooks"])

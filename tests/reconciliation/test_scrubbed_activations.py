@@ -270,10 +270,15 @@ async def test_a_trace_holds_no_number_and_no_code_and_later_only_the_row(
 
 
 async def test_another_process_finishes_after_a_restart(
-    start_traced: Traced, environment: dict[str, str], sandbox: Sandbox, valkey_url: str
+    start_traced: Traced,
+    environment: dict[str, str],
+    sandbox: Sandbox,
+    valkey_url: str,
+    stands_at: int | None,
 ) -> None:
     scrub = {"OTP_WSMS_SCRUB_OUTBOX": "true"}
-    async with running_service({**environment, **scrub, "OTP_DELIVER": "false"}, sandbox) as first:
+    own = {**environment, **scrub, "OTP_DELIVER": "false"}
+    async with running_service(own, sandbox, stands_at=stands_at) as first:
         await ask(first)
 
     second = await start_traced(**scrub)
@@ -308,7 +313,9 @@ async def test_a_killed_process_leaves_nothing_behind(
         rule = gate.add(script(name), action)
         process = serve({**own, "OTP_REDIS_URL": url})
         try:
-            async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=30) as http:
+            async with httpx.AsyncClient(
+                base_url=process.url, headers=headers, timeout=120
+            ) as http:
                 call = asyncio.create_task(http.post("/optin/request", json=PERSON))
                 await rule.is_reached()
                 process.kill()

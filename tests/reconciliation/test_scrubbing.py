@@ -54,7 +54,7 @@ async def test_it_is_deleted_after_the_code_was_used_replaced_or_canceled_too(
     resent = await scrubbing.request(subject="c")
     scrubbing.advance(121)
     await scrubbing.post(
-        "/otp/resend", headers={"Prefer": "wait=10"}, challenge_id=resent["challenge_id"]
+        "/otp/resend", headers={"Prefer": "wait=30"}, challenge_id=resent["challenge_id"]
     )
     assert len(outbox(sandbox)) == 4
 
@@ -101,7 +101,7 @@ async def test_the_row_of_an_older_code_says_nothing_of_the_newer_one(
     scrubbing.advance(30)
     sandbox.fail(kind="queued", times=1)
     await scrubbing.post(
-        "/otp/resend", headers={"Prefer": "wait=10"}, challenge_id=challenge["challenge_id"]
+        "/otp/resend", headers={"Prefer": "wait=30"}, challenge_id=challenge["challenge_id"]
     )
 
     await look(scrubbing, after=30)

@@ -27,6 +27,11 @@ Spawn = Callable[..., Process]
 
 
 @pytest.fixture
+def stands_at() -> None:
+    """Time goes on: other processes share the Redis."""
+
+
+@pytest.fixture
 async def gate(
     valkey_url: str, environment: dict[str, str]
 ) -> AsyncIterator[tuple[Gate, dict[str, str]]]:
@@ -77,6 +82,8 @@ def own_valkey(tmp_path: Path) -> Iterator[Own]:
     with ExitStack() as stack:
 
         def start(name: str = "primary", *options: str, **places: Any) -> Valkey:
+            if "port" not in places:  # held, so that a server that died can come back to it
+                places["port"] = stack.enter_context(valkey.free_port())
             server = valkey.start(tmp_path / name, options=options, **places)
             stack.callback(end, server)
             return server

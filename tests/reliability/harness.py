@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Any, Literal
@@ -41,7 +41,7 @@ Command = list[bytes]
 
 
 async def eventually(
-    condition: Callable[[], Any | Awaitable[Any]], what: str, *, seconds: float = 15
+    condition: Callable[[], Any | Awaitable[Any]], what: str, *, seconds: float = 60
 ) -> Any:
     """Poll until the condition gives something true, and return it; fail after so many seconds."""
     end = time.monotonic() + seconds
@@ -70,12 +70,12 @@ class Process:
     popen: subprocess.Popen[bytes]
     url: str = ""
     admin_url: str = ""
-    listening: socket.socket | None = None
+    ports: ExitStack = field(default_factory=ExitStack)
 
     def kill(self) -> None:
         """As a power cut would."""
         self.popen.kill()
-        self.popen.wait(10)
+        self.popen.wait(60)
 
     def terminate(self) -> None:
         """Ask it to drain and end."""
@@ -85,11 +85,10 @@ class Process:
         if self.popen.poll() is None:
             self.popen.terminate()
             try:
-                self.popen.wait(10)
+                self.popen.wait(60)
             except subprocess.TimeoutExpired:
                 self.kill()
-        if self.listening is not None:
-            self.listening.close()
+        self.ports.close()
 
     def hashes(self, use: str = "verify") -> int:
         """How many argon2id it has computed for this use."""
@@ -100,8 +99,9 @@ class Process:
 
 def serve(environment: dict[str, str], *, stdout: int | None = subprocess.DEVNULL) -> Process:
     """Start a serving process on a free port; it queues calls until it answers. Without `stdout` that is closed."""
-    listening = listen(0, what="the service", variable="PORT")
-    admin = valkey.free_port()
+    ports = ExitStack()
+    listening = ports.enter_context(listen(0, what="the service", variable="PORT"))
+    admin = ports.enter_context(valkey.free_port())
     process = _start(
         ["serve", "--fd", str(listening.fileno())],
         {**environment, "OTP_ADMIN_PORT": str(admin)},
@@ -109,7 +109,7 @@ def serve(environment: dict[str, str], *, stdout: int | None = subprocess.DEVNUL
         stdout=stdout,
     )
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    return Process(process, url, f"http://127.0.0.1:{admin}", listening)
+    return Process(process, url, f"http://127.0.0.1:{admin}", ports)
 
 
 def work(environment: dict[str, str]) -> Process:
@@ -238,7 +238,7 @@ class Rule:
         return stopped > 0 and (self.times == 0 or stopped <= self.times)
 
     async def is_reached(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self.reached.wait()
 
 

@@ -36,8 +36,8 @@ from tests.reliability.harness import (
     script,
 )
 
-# Longer than any send may take: the site's deadline and the margin.
-LONG_ENOUGH = 15
+# Longer than any send may take: the site's deadline and the margin. The clock of the one who dies goes on meanwhile.
+LONG_ENOUGH = 60
 
 
 async def asked(service: Service, to: str = TO, **body: Any) -> dict[str, Any]:
@@ -291,7 +291,7 @@ async def test_a_worker_asked_to_end_finishes_its_send_and_leaves_the_rest_to_th
 
     worker.terminate()
     site_gate.open.set()
-    code = await asyncio.to_thread(worker.popen.wait, 15)
+    code = await asyncio.to_thread(worker.popen.wait, 60)
 
     assert code == 0
     assert await delivery_of(service, first) == ("accepted", None)
@@ -334,7 +334,9 @@ async def test_a_service_killed_while_hashing_has_counted_the_guess(
         "code": service.code(),
         "purpose": "login",
     }
-    async with httpx.AsyncClient(base_url=other.url, headers=service.http.headers) as client:
+    async with httpx.AsyncClient(
+        base_url=other.url, headers=service.http.headers, timeout=60
+    ) as client:
         call = asyncio.create_task(client.post("/otp/verify", json=body))
         await held.is_reached()
         other.kill()
@@ -362,7 +364,9 @@ async def test_a_service_killed_after_it_spent_the_code_gives_the_proof_to_the_s
     held = door.add(script("consume_challenge"), "hold_after")
     body = {"challenge_id": challenge["challenge_id"], "code": code, "purpose": "login"}
     key = {"Idempotency-Key": "try-1"}
-    async with httpx.AsyncClient(base_url=other.url, headers=service.http.headers) as client:
+    async with httpx.AsyncClient(
+        base_url=other.url, headers=service.http.headers, timeout=60
+    ) as client:
         call = asyncio.create_task(client.post("/otp/verify", json=body, headers=key))
         await held.is_reached()
         other.kill()
@@ -388,22 +392,24 @@ async def test_a_service_asked_to_end_finishes_the_answers_it_owes(
 ) -> None:
     """X36: a request that waits for its delivery gets its answer, and the process ends by itself."""
     server = spawn_server({**environment, "OTP_WSMS_URL": site_gate.url})
-    headers = {**await credential(environment), "Prefer": "wait=10"}
-    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=20) as client:
+    headers = {**await credential(environment), "Prefer": "wait=30"}
+    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as client:
         call = asyncio.create_task(client.post("/otp/request", json={"to": TO, "purpose": "login"}))
         await eventually(lambda: site_gate.arrived, "the POST")
         server.popen.send_signal(signal.SIGTERM)
         site_gate.open.set()
         answer = await call
     assert answer.json()["delivery"] == {"status": "accepted", "reason": None}
-    assert await asyncio.to_thread(server.popen.wait, 15) == 0
+    assert await asyncio.to_thread(server.popen.wait, 60) == 0
 
 
 async def test_a_worker_with_nothing_to_do_ends_at_once(start_service: Starter) -> None:
     """X36: though a cancellation can get lost in a call to Redis, nobody waits for the next sweep."""
-    service = await start_service(OTP_DELIVER="false")
     for _ in range(8):
-        await service.rooms.worker.start()
+        service = await start_service(OTP_DELIVER="false")
+        worker = service.rooms.worker
+        worker.sweep_seconds = 3600
+        await worker.start()
         await service.http.get("/healthz")
-        async with asyncio.timeout(2.5):
-            await service.rooms.worker.stop()
+        async with asyncio.timeout(60):
+            await worker.stop()

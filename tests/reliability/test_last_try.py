@@ -28,7 +28,7 @@ async def begin_the_last(
     body = {"challenge_id": challenge["challenge_id"], "code": code, "purpose": "login"}
 
     async def call() -> httpx.Response:
-        async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=30) as http:
+        async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=120) as http:
             return await http.post("/otp/verify", json=body)
 
     trying = asyncio.create_task(call())

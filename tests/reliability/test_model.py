@@ -11,6 +11,7 @@ once (I4); no proof without acceptance (I5). After every step what a caller sees
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -145,8 +146,10 @@ class ChallengeLife(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.connection = connect(self.url, name="model", connections=4, timeouts=Timeouts())
-        self.scripts = Scripts(self.connection)
+        self.connection = connect(
+            self.url, name="model", connections=4, timeouts=Timeouts(command=10)
+        )
+        self.scripts = Scripts(self.connection, stands_at=int(time.time() * 1000))
         if self.mutant:
             self.mutant.put_into(self.scripts)
         self.challenges = Dying(

@@ -83,7 +83,7 @@ async def two_of(environment: dict[str, str], spawn_server: Spawn) -> AsyncItera
                 httpx.AsyncClient(
                     base_url=process.url,
                     headers=headers,
-                    timeout=30,
+                    timeout=120,
                     event_hooks={"response": [without_the_servers_own, check_answer]},
                     limits=httpx.Limits(max_connections=64),
                 )
@@ -97,7 +97,7 @@ async def two_of(environment: dict[str, str], spawn_server: Spawn) -> AsyncItera
 
 async def requested(post: Post, to: str = TO, **body: Any) -> dict[str, Any]:
     answer = await post(
-        "/otp/request", headers={"Prefer": "wait=10"}, to=to, purpose="login", **body
+        "/otp/request", headers={"Prefer": "wait=30"}, to=to, purpose="login", **body
     )
     assert answer.status_code == 202, answer.text
     assert answer.json()["delivery"]["status"] == "accepted", answer.text

@@ -11,7 +11,8 @@ import pytest
 from tests.conftest import TO, Service, Starter
 from tests.reliability.harness import count, number
 
-DEADLINE = {"OTP_WSMS_DEADLINE": "1"}
+# Only where it is waited for: on a busy machine any answer may take a second.
+SHORT = {"OTP_WSMS_DEADLINE": "4"}
 
 # The fault, the delivery's status and reason, and how many SMS the phone gets.
 FAULTS: dict[str, tuple[dict[str, Any], str, str | None, int]] = {
@@ -47,7 +48,7 @@ async def test_whatever_the_site_does_a_code_is_sent_at_most_once_and_told_of_tr
 ) -> None:
     """I4, D-8."""
     how, status, reason, sms = fault
-    service = await start_service(**DEADLINE)
+    service = await start_service(**(SHORT if reason == "timeout" else {}))
     service.sandbox.fail(**how)  # for as long as anybody asks: a second try would be seen
 
     challenge = await service.request()
@@ -71,7 +72,7 @@ async def the_person_asks_again(
     """With the site well again a resend works, unless the site itself or the breaker asked for patience."""
     answer = await service.post(
         "/otp/resend",
-        headers={"Prefer": "wait=10"},
+        headers={"Prefer": "wait=30"},
         challenge_id=challenge["challenge_id"],
     )
     if answer.status_code == 503:

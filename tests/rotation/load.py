@@ -31,10 +31,10 @@ class Load:
         self, processes: list[Process], sandbox: Sandbox, credential: dict[str, str]
     ) -> None:
         self._clients = [
-            httpx.AsyncClient(base_url=process.url, headers=credential, timeout=30)
+            httpx.AsyncClient(base_url=process.url, headers=credential, timeout=120)
             for process in processes
         ]
-        self._site = httpx.AsyncClient(base_url=sandbox.url, timeout=30)
+        self._site = httpx.AsyncClient(base_url=sandbox.url, timeout=120)
         self._turns = itertools.count()
         self._numbers = itertools.count(1)
         self._tasks: list[asyncio.Task[None]] = []
@@ -61,7 +61,7 @@ class Load:
     async def request(self, **more: Any) -> tuple[dict[str, Any], str]:
         """Return a challenge whose code has been sent, and that code."""
         to = number(next(self._numbers))
-        headers = {"Prefer": "wait=20"}
+        headers = {"Prefer": "wait=30"}
         challenge = await self.post(
             "/otp/request", 202, headers=headers, to=to, purpose="login", **more
         )
@@ -81,12 +81,16 @@ class Load:
         return await self.post("/otp/verify", **sent, **more)
 
     async def enroll(self, subject: str) -> tuple[str, pyotp.TOTP]:
-        """With the code of the step before, so that the present one is left."""
+        """With the code of the step before, so that the present one is left; again where a step begins in between."""
         made = await self.post("/factors/totp", 201, subject=subject, account_name="a")
         totp = pyotp.TOTP(made["secret"])
         path = f"/factors/totp/{made['factor_id']}/confirm"
-        await self.post(path, code=totp.at(int(time.time()) - totp.interval))
-        return made["factor_id"], totp
+        while True:
+            step = int(time.time()) // totp.interval - 1
+            answer = await self.http.post(path, json={"code": totp.generate_otp(step)})
+            if answer.status_code == 200:
+                return made["factor_id"], totp
+            assert int(time.time()) // totp.interval - 1 > step, answer.text
 
     async def recover(self, subject: str, code: str) -> int:
         """Return how many codes are left."""

@@ -35,9 +35,10 @@ async def test_with_two_kinds_swapped_nothing_verifies(
 ) -> None:
     """And nothing breaks: a refusal, never a 500."""
     right = await start_service(OTP_KEYRING=ring)
+    wrong = await start_service(OTP_KEYRING=swapped(ring, one, other), OTP_DELIVER="false")
+    right.http.headers.update(wrong.http.headers)  # a caller's newest credential counts
     challenge = await right.request(subject="user-1")
     code = right.code()
-    wrong = await start_service(OTP_KEYRING=swapped(ring, one, other))
 
     assert (await wrong.verify(challenge, code)).json()["code"] in refusals
     assert (await right.verify(challenge, code)).status_code == 200

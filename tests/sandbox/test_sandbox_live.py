@@ -41,7 +41,7 @@ def live() -> Iterator[SimpleNamespace]:
     listening.listen(64)
     thread.start()
     url = server.url_of(listening)
-    with httpx.Client(base_url=url, auth=("admin", PASSWORD), timeout=20) as client:
+    with httpx.Client(base_url=url, auth=("admin", PASSWORD), timeout=60) as client:
         yield SimpleNamespace(site=site, client=client, url=url)
     running.should_exit = True
     thread.join()
@@ -153,14 +153,14 @@ def test_it_runs_on_an_inherited_socket_and_stops_at_once_with_a_page_open() -> 
         )
     assert running.stdout is not None
     said = running.stdout.readline()
-    with httpx.Client(base_url=url, auth=("svc", "abcdefghijkl"), timeout=20) as client:
+    with httpx.Client(base_url=url, auth=("svc", "abcdefghijkl"), timeout=60) as client:
         assert client.post(ENDPOINT, json=SEND).status_code == 200
         index = client.get("/wp-json/").json()
         with client.stream("GET", "/sandbox/stream") as stream:
             lines = stream.iter_lines()
             assert next(lines).startswith("retry")
             running.terminate()
-            out, err = running.communicate(timeout=20)
+            out, err = running.communicate(timeout=60)
             assert list(lines)
     assert (index["url"], url in said, "no real site" in said) == (url, True, True)
     assert "abcd" not in said + out + err
@@ -178,9 +178,9 @@ def test_it_prints_a_password_it_made_up_itself() -> None:
     url = running.stdout.readline().split()[2]
     password = running.stdout.readline().partition("application password ")[2].strip()
     assert len(password) == 29
-    response = httpx.post(url + ENDPOINT, json=SEND, auth=("otp", password))
+    response = httpx.post(url + ENDPOINT, json=SEND, auth=("otp", password), timeout=60)
     running.terminate()
-    running.communicate(timeout=20)
+    running.communicate(timeout=60)
     assert response.status_code == 200
 
 

@@ -16,7 +16,7 @@ from tests.web.hands import redis
 async def ask(service: Service, headers: dict[str, str], **body: object) -> dict[str, object]:
     """Request a code as that caller and wait until it has gone out."""
     sent = {"to": TO, "purpose": "login", **body}
-    answer = await service.post("/otp/request", headers={**headers, "Prefer": "wait=10"}, **sent)
+    answer = await service.post("/otp/request", headers={**headers, "Prefer": "wait=30"}, **sent)
     assert answer.status_code == 202, answer.text
     return dict(answer.json())
 
@@ -171,7 +171,7 @@ async def test_a_resend_keeps_what_the_challenge_was_opened_under(
     other.advance(31)
     answer = await other.post(
         "/otp/resend",
-        headers={**loose, "Prefer": "wait=10"},
+        headers={**loose, "Prefer": "wait=30"},
         challenge_id=challenge["challenge_id"],
     )
 
@@ -190,7 +190,7 @@ async def test_a_grace_of_the_service_that_a_caller_does_not_want(start_service:
         service.advance(31)
         await service.post(
             "/otp/resend",
-            headers={**headers, "Prefer": "wait=10"},
+            headers={**headers, "Prefer": "wait=30"},
             challenge_id=challenge["challenge_id"],
         )
         answer = await service.post(

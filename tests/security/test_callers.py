@@ -362,7 +362,7 @@ def test_a_credential_that_has_expired_makes_room_for_another(
     shell.credential("rotate", "web")
     with SyncRedis.from_url(valkey_url) as client:
         record = json.loads(client.get("otp:caller:web"))  # type: ignore[arg-type]
-        assert 1790 <= record["credentials"][0]["expires_at"] - int(time.time()) <= 1800
+        assert 1200 <= record["credentials"][0]["expires_at"] - int(time.time()) <= 1800
         record["credentials"][0]["expires_at"] = int(time.time())
         client.set("otp:caller:web", json.dumps(record))
 
@@ -434,7 +434,7 @@ def test_the_command_itself_prints_the_credential_and_nothing_else(
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
         check=True,
     )
 

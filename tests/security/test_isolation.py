@@ -102,8 +102,7 @@ async def of_shop(service: Service) -> Things:
     """Everything that the caller `shop` can have, alive."""
     enrolled = (await service.post("/factors/totp", subject="user-a", account_name="ann")).json()
     app = pyotp.parse_uri(enrolled["provisioning_uri"])
-    seconds, _ = await service.rooms.scripts.connection.client.time()
-    code = app.at(seconds + service.rooms.scripts.offset_ms // 1000)
+    code = app.at(await service.now())
     path = f"/factors/totp/{enrolled['factor_id']}/confirm"
     assert (await service.post(path, code=code)).status_code == 200
     codes = (await service.post("/recovery-codes", subject="user-a")).json()["codes"]

@@ -23,6 +23,7 @@ from otp_service.flows.caller_tokens import (
 )
 from otp_service.settings.environment import load
 from tests.conftest import Starter
+from tests.reliability.harness import eventually
 from tests.security.conftest import Register
 from tests.security.issuer import AUDIENCE, Issuer, ec_key
 
@@ -38,7 +39,7 @@ class Clock:
 class Desk:
     """The checking of tokens alone, under a clock of its own."""
 
-    def __init__(self, issuer: Issuer, *, deadline: float = 3.0) -> None:
+    def __init__(self, issuer: Issuer, *, deadline: float = 60.0) -> None:
         self.issuer = issuer
         self.clock = Clock()
         rules = TokenRules(
@@ -122,14 +123,12 @@ async def test_a_key_that_the_issuer_withdrew_is_forgotten_within_minutes(
     issuer.keys = [ec_key("two")]
     desk.clock.now += REFRESH_SECONDS
     assert await desk.says(issuer.token(key=old)) == "svc-shop"
-    while desk.fetches < 2:
-        await asyncio.sleep(0.005)
-    for _ in range(200):
-        if await desk.says(issuer.token(key=old)) == "unknown_key":
-            break
-        await asyncio.sleep(0.005)
 
-    assert await desk.says(issuer.token(key=old)) == "unknown_key"
+    async def forgotten() -> bool:
+        return await desk.says(issuer.token(key=old)) == "unknown_key"
+
+    await eventually(forgotten, "the key forgotten")
+    assert desk.fetches == 2
     await desk.tokens.stop()
 
 
@@ -268,7 +267,7 @@ async def test_an_issuer_that_accepts_and_says_nothing_has_a_deadline(issuer: Is
     good, issuer.url = issuer.url, f"http://127.0.0.1:{port}"
     desk = Desk(issuer, deadline=0.2)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await desk.good() == "unavailable"
     finally:
         issuer.url = good

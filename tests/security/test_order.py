@@ -48,7 +48,7 @@ class Walk:
     async def request(self) -> None:
         self.service.advance(130)
         answer = await self.service.post(
-            "/otp/request", headers={"Prefer": "wait=10"}, to=self.to, purpose="login",
+            "/otp/request", headers={"Prefer": "wait=30"}, to=self.to, purpose="login",
             subject=self.subject,
         )  # fmt: skip
         if answer.status_code == 202:
@@ -69,7 +69,7 @@ class Walk:
         self.service.advance(130)
         known = self.challenge["challenge_id"] if self.challenge else self.some_id()
         answer = await self.service.post(
-            "/otp/resend", headers={"Prefer": "wait=10"}, challenge_id=known
+            "/otp/resend", headers={"Prefer": "wait=30"}, challenge_id=known
         )
         if answer.status_code == 202:
             assert self.challenge is not None

@@ -82,7 +82,7 @@ class Wire:
 
     async def answer(self, *, head_only: bool = False) -> Heard:
         """The next answer; fails after 10 s without one."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             status_line, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().splitlines()
             pairs = (line.partition(": ") for line in lines if line)
             headers = {name.lower(): value for name, _, value in pairs}
@@ -93,7 +93,7 @@ class Wire:
     async def closed(self) -> bool:
         """Whether the other side closes within 10 s; what it still sends is read."""
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while await self.reader.read(65536):
                     pass
         except ConnectionResetError:

@@ -42,6 +42,7 @@ async def run(live: Live, document: Path, directory: Path, *options: str) -> tup
         *("--header", f"Authorization: {live.credential['Authorization']}"),
         *("--checks", "all", "--continue-on-failure", "--no-color"),
         "--generation-deterministic",
+        *("--request-timeout", "120", "--suppress-health-check", "too_slow"),
         *options,
     ]
     process = await asyncio.create_subprocess_exec(

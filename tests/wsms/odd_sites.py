@@ -16,6 +16,8 @@ from otp_service.sandbox.app import create_app
 from otp_service.sandbox.site import Site
 from otp_service.wsms import CircuitBreaker, WsmsClient
 
+# Seconds after which a site that hangs is given up: enough to be asked on a busy machine, and no more.
+SHORT = 2.0
 PASSWORD = "abcd EFGH ijkl MNOP qrst UVWX"
 NUMBER = "+14155550123"
 SUCCESS = {"message": "Successfully send SMS!", "error": [], "data": {"balance": 4711}}
@@ -174,7 +176,7 @@ def client_of(url: str, **settings: Any) -> WsmsClient:
     """A client that never waits between tries and has a breaker that never opens."""
     settings.setdefault("breaker", CircuitBreaker(failures=10_000))
     settings.setdefault("connect_backoff", (0.0, 0.0))
-    settings.setdefault("deadline", 10.0)
+    settings.setdefault("deadline", 60.0)
     return WsmsClient(url, "otp", PASSWORD, **settings)
 
 

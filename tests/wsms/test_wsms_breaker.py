@@ -121,7 +121,7 @@ def test_senseless_settings_are_refused(failures: int, open_for: float) -> None:
 
 
 async def send(client: WsmsClient) -> SendOutcome:
-    return await client.send(message="x", numbers=NUMBER, deadline=0.2)
+    return await client.send(message="x", numbers=NUMBER)
 
 
 @pytest.mark.parametrize("status", [401, 403, 500, 502, 503])

@@ -11,7 +11,7 @@ import time
 
 import httpx
 import pytest
-from odd_sites import NUMBER, SUCCESS, OddSite, Talk, client_of
+from odd_sites import NUMBER, SHORT, SUCCESS, OddSite, Talk, client_of
 
 from otp_service.wsms import (
     Accepted,
@@ -55,7 +55,7 @@ async def test_a_site_that_takes_the_request_and_hangs_is_unknown_after_the_dead
 
     odd.behave = hang
 
-    outcome = await send(client, deadline=0.2)
+    outcome = await send(client, deadline=SHORT)
 
     assert isinstance(outcome, Unknown)
     assert outcome.reason is UnknownReason.TIMEOUT
@@ -117,11 +117,11 @@ async def test_dripping_bytes_do_not_stretch_the_deadline(odd: OddSite, client: 
     odd.behave = drip
     began = asyncio.get_running_loop().time()
 
-    outcome = await send(client, deadline=0.2)
+    outcome = await send(client, deadline=SHORT)
 
     assert isinstance(outcome, Unknown)
     assert outcome.reason is UnknownReason.TIMEOUT
-    assert asyncio.get_running_loop().time() - began < 2
+    assert asyncio.get_running_loop().time() - began < 20
 
 
 async def test_a_connection_dropped_after_the_request_was_read_is_unknown_and_not_retried(
@@ -293,8 +293,10 @@ async def test_a_429_in_the_plugins_own_shape_proves_nothing(
 
 async def test_a_closed_port_is_refused(odd: OddSite, client: WsmsClient) -> None:
     """X25: not sent, and sure of it."""
-    async with client_of(f"http://127.0.0.1:{_closed_port()}") as nowhere:
-        outcome = await send(nowhere)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and nobody listens
+        async with client_of(f"http://127.0.0.1:{silent.getsockname()[1]}") as nowhere:
+            outcome = await send(nowhere)
 
     assert isinstance(outcome, Refused)
     assert outcome.reason is RefusedReason.CONNECT_FAILED
@@ -367,7 +369,7 @@ async def test_waiting_for_a_free_connection_past_the_deadline_is_refused(odd: O
 
     odd.behave = hang
     async with client_of(odd.url, pool_size=1) as client:
-        first = asyncio.create_task(send(client, deadline=1.0))
+        first = asyncio.create_task(send(client))
         await odd.asked.wait()
         second = await send(client, deadline=0.1)
         first.cancel()
@@ -430,10 +432,3 @@ async def test_cancelling_a_send_cancels_it(odd: OddSite, client: WsmsClient) ->
 
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-def _closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from odd_sites import NUMBER, OddSite, client_of
+from odd_sites import NUMBER, SHORT, OddSite, client_of
 
 from otp_service.wsms import (
     Accepted,
@@ -47,7 +47,7 @@ async def test_the_client_reads_the_recording_as_the_contract_does(
     for exchange in _exchanges(path):
         _replay(odd, exchange["response"])
         async with client_of(
-            odd.url, deadline=0.1 if "failed" in exchange["response"] else 10
+            odd.url, deadline=SHORT if "failed" in exchange["response"] else 60
         ) as c:
             verdicts.append(await _verdict(c, exchange["request"]))
 
@@ -61,7 +61,7 @@ async def test_what_is_refused_never_reached_a_phone(path: Path, odd: OddSite) -
         if exchange["request"]["path"].endswith("/send") and exchange.get("sms_captured"):
             _replay(odd, exchange["response"])
             timeout = "failed" in exchange["response"]
-            async with client_of(odd.url, deadline=0.1 if timeout else 10) as client:
+            async with client_of(odd.url, deadline=SHORT if timeout else 60) as client:
                 outcome = await client.send(message="x", numbers=NUMBER)
 
             assert not isinstance(outcome, Refused)

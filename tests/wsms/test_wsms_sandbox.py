@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from odd_sites import NUMBER, PASSWORD, client_of
+from odd_sites import NUMBER, PASSWORD, SHORT, client_of
 
 from otp_service.sandbox.faults import Fault
 from otp_service.sandbox.site import Site
@@ -38,7 +38,7 @@ def word(outcome: SendOutcome) -> str:
         ({"kind": "drop_after"}, "unknown connection_lost", 1),
         ({"kind": "hang"}, "unknown timeout", 0),
         ({"kind": "hang", "sent": True}, "unknown timeout", 1),
-        ({"kind": "drip", "interval": 0.01}, "unknown timeout", 0),
+        ({"kind": "drip", "interval": 0.5}, "unknown timeout", 0),
         ({"kind": "html"}, "unknown not_wsms", 0),
         ({"kind": "html", "sent": True}, "unknown not_wsms", 1),
         ({"kind": "empty"}, "unknown not_wsms", 0),
@@ -62,7 +62,7 @@ async def test_each_fault(
     slow = fault["kind"] in {"hang", "drip"}
 
     outcome = await wsms.send(
-        message="Your code is 123456", numbers=NUMBER, deadline=0.3 if slow else 10
+        message="Your code is 123456", numbers=NUMBER, deadline=SHORT if slow else 60
     )
 
     assert word(outcome) == expected

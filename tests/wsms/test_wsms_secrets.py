@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from odd_sites import NUMBER, PASSWORD, SUCCESS, OddSite, Talk, client_of, odd_site
+from odd_sites import NUMBER, PASSWORD, SHORT, SUCCESS, OddSite, Talk, client_of, odd_site
 
 from otp_service.wsms import (
     Accepted,
@@ -165,7 +165,7 @@ async def test_a_message_that_went_out_before_the_timeout_goes_out_once(
     """G04."""
     odd.behave = _send_then_hang
 
-    outcome = await client.send(message=MESSAGE, numbers=NUMBER, deadline=0.2)
+    outcome = await client.send(message=MESSAGE, numbers=NUMBER, deadline=SHORT)
 
     assert isinstance(outcome, Unknown)
     assert len(odd.seen) == 1
@@ -174,7 +174,7 @@ async def test_a_message_that_went_out_before_the_timeout_goes_out_once(
 async def test_control_a_client_that_retries_timeouts_sends_twice(odd: OddSite) -> None:
     """Negative control for G04: the counting above sees a second SMS."""
     odd.behave = _send_then_hang
-    async with httpx.AsyncClient(timeout=0.2, trust_env=False) as naive:
+    async with httpx.AsyncClient(timeout=SHORT, trust_env=False) as naive:
         for _ in range(2):
             with pytest.raises(httpx.ReadTimeout):
                 await naive.post(odd.url, json={"message": MESSAGE})
