@@ -78,7 +78,7 @@ async def test_no_read_gets_the_answer_of_one_that_was_canceled(
 ) -> None:
     """E16."""
     async with link_to(environment["OTP_REDIS_URL"], piece=5) as link:
-        patient = Timeouts(command=60, connect=60, pool=60)
+        patient = Timeouts(command=60)
         url = by_way_of(link.target, link)
         connection = connect(url, name="readers", connections=8, timeouts=patient)
         waiting = ("WAITAOF", 0, 0, 0)

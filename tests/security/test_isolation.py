@@ -92,6 +92,10 @@ PROBES: dict[str, Probe] = {
         "/subjects/unblock",
         {"subject": t.subject, "reason": "called the help desk"},
     ),
+    "eraseSubject": lambda t: (
+        "/subjects/erase",
+        {"subject": t.subject, "reason": "closed the account"},
+    ),
     "introspectProof": lambda t: ("/proofs/introspect", {"proof": t.proof}),
 }
 # The site has one list, whichever caller asks; what it answers of a number is the site's own.
