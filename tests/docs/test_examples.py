@@ -1,4 +1,4 @@
-"""The examples of the README do what they say, on what `otp-service dev` starts."""
+"""The examples of the README and docs/proofs.md do what they say, on what `otp-service dev` starts."""
 
 import json
 import re
@@ -146,11 +146,12 @@ def test_the_javascript_example_logs_a_person_in(
     assert run("begin", "none", "user-2", "hash") is None
 
 
-def test_the_examples_on_proofs_redeem_one_and_check_one(readme: str, running: Running) -> None:
-    [curl], [python] = _blocks(readme, "bash"), _blocks(readme, "py")
+def test_the_examples_on_proofs_redeem_one_and_check_one(root: Path, running: Running) -> None:
+    text = (root / "docs" / "proofs.md").read_text("utf-8")
+    [curl], [python] = _blocks(text, "bash"), _blocks(text, "python")
     introspect = _there(curl, running).replace("$CREDENTIAL", running.credential)
     example: dict[str, Any] = {}
-    exec(compile(_there(python, running), "README.md", "exec"), example)  # noqa: S102
+    exec(compile(_there(python, running), "docs/proofs.md", "exec"), example)  # noqa: S102
     with Client(running.service_url, running.credential) as otp:
 
         def proof(to: str, proof_format: str) -> str:
