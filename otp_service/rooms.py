@@ -55,6 +55,7 @@ from otp_service.settings.table import Settings
 from otp_service.store import keys
 from otp_service.store.activations import ActivationTraces
 from otp_service.store.app_challenges import AppChallenges
+from otp_service.store.attempts import Attempts
 from otp_service.store.audit import Audit
 from otp_service.store.callers import Callers
 from otp_service.store.challenges import Challenges
@@ -67,6 +68,7 @@ from otp_service.store.factors import Factors
 from otp_service.store.guards import Guards
 from otp_service.store.idempotency import Idempotency
 from otp_service.store.limits import Limits
+from otp_service.store.openings import Openings
 from otp_service.store.opt_ins import OptIns
 from otp_service.store.outgoing import Outgoing
 from otp_service.store.proofs import Proofs
@@ -163,12 +165,15 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             deadline=settings.wsms_deadline,
             on_balance=credit.seen,
         )
-        challenges = Challenges(
+        challenges = Challenges(scripts)
+        openings = Openings(
             scripts,
+            challenges=challenges,
             budget=policy.failures,
             max_bindings=policy.max_bindings,
             queue_limit=policy.queue_limit,
         )
+        attempts = Attempts(scripts, budget=policy.failures)
         tokens = _caller_tokens(settings)
         if tokens is not None:
             stack.push_async_callback(tokens.stop)
@@ -192,6 +197,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
         sending = CodeSending(
             policy=policy,
             keyring=keyring,
+            openings=openings,
             challenges=challenges,
             catalogue=catalogue,
             channel=channel,
@@ -199,7 +205,11 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             wanted=events.wanted,
         )
         verification = CodeVerification(
-            keyring=keyring, challenges=challenges, hashes=hashes, proofs=proofs
+            keyring=keyring,
+            attempts=attempts,
+            challenges=challenges,
+            hashes=hashes,
+            proofs=proofs,
         )
         history_ms = policy.history_ms
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures, history_ms=history_ms)
@@ -236,6 +246,8 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 by_app=ChallengesByApp(
                     policy=policy,
                     keyring=keyring,
+                    openings=openings,
+                    attempts=attempts,
                     challenges=challenges,
                     app_challenges=AppChallenges(scripts, budget=policy.failures),
                     proofs=proofs,

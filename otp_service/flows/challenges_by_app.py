@@ -30,8 +30,10 @@ from otp_service.flows.code_verification import Verified
 from otp_service.flows.proofs import ProofMaking
 from otp_service.store import keys
 from otp_service.store.app_challenges import AppChallenges, ReservedStep
-from otp_service.store.challenges import Approved, Challenges, NewChallenge
+from otp_service.store.attempts import Approved, Attempts
+from otp_service.store.challenges import Challenges
 from otp_service.store.limits import ChargedLimit
+from otp_service.store.openings import NewChallenge, Openings
 from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
@@ -62,6 +64,8 @@ class ChallengesByApp:
         *,
         policy: Policy,
         keyring: Callable[[], Keyring],
+        openings: Openings,
+        attempts: Attempts,
         challenges: Challenges,
         app_challenges: AppChallenges,
         proofs: ProofMaking,
@@ -69,6 +73,8 @@ class ChallengesByApp:
     ) -> None:
         self._policy = policy
         self._keyring = keyring
+        self._openings = openings
+        self._attempts = attempts
         self._challenges = challenges
         self._app_challenges = app_challenges
         self._proofs = proofs
@@ -82,7 +88,7 @@ class ChallengesByApp:
         policy: Policy,
         handle: str,
     ) -> Issued:
-        """Open a challenge for a subject that has an app. Raises as `Challenges.open`."""
+        """Open a challenge for a subject that has an app. Raises as `Openings.open`."""
         keyring = self._keyring()
         challenge_id = challenge_id_for(keyring, subject, handle)
         address = ChallengeAddress(challenge_id, subject)
@@ -115,7 +121,7 @@ class ChallengesByApp:
             )
             for digest in digests
         ]
-        opened = await self._challenges.open(new, limits)
+        opened = await self._openings.open(new, limits)
         if opened is None:  # a retried call
             return await self._issued(caller, address)
         CHALLENGES.labels(ask.purpose, "opened").inc()
@@ -191,7 +197,7 @@ class ChallengesByApp:
         log.info("challenge.wrong_code", caller=caller, challenge_id=address.challenge_id)
         if reserved.blocks:
             log.info("challenge.blocked", caller=caller, challenge_id=address.challenge_id)
-            await self._challenges.tell_blocked(address, factor=METHOD)
+            await self._attempts.tell_blocked(address, factor=METHOD)
         if reserved.attempts_left > 0:
             off = (
                 attempt.diagnose

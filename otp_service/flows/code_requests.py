@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from otp_service.core.challenge import ChallengeAddress, DeliveryStatus
-from otp_service.store.challenges import Opened, View
+from otp_service.store.challenges import View
 from otp_service.store.limits import WindowState
+from otp_service.store.openings import Opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,9 +41,11 @@ from otp_service.flows.challenge_ids import address_behind
 from otp_service.flows.code_requests import CodeRequest, Issued
 from otp_service.flows.delivery import Hands
 from otp_service.flows.send_limits import send_limits, served_recipient
-from otp_service.store.challenges import Challenges, NewChallenge, Opened, ended
+from otp_service.store.challenges import Challenges
 from otp_service.store.deliveries import Send
 from otp_service.store.limits import ChargedLimit
+from otp_service.store.openings import NewChallenge, Opened, Openings
+from otp_service.store.refusals import ended
 from otp_service.telemetry import CHALLENGES, REGIONS
 
 log = structlog.get_logger()
@@ -65,6 +67,7 @@ class CodeSending:
         *,
         policy: Policy,
         keyring: Callable[[], Keyring],
+        openings: Openings,
         challenges: Challenges,
         catalogue: Catalogue,
         channel: Channel,
@@ -73,6 +76,7 @@ class CodeSending:
     ) -> None:
         self._policy = policy
         self._keyring = keyring
+        self._openings = openings
         self._challenges = challenges
         self._catalogue = catalogue
         self._channel = channel
@@ -128,7 +132,7 @@ class CodeSending:
         )
         limits = self._limits(policy, caller, recipient, ask.client_ip)
         with self._headroom():
-            opened = await self._challenges.open(new, limits, taker=self._hands.free)
+            opened = await self._openings.open(new, limits, taker=self._hands.free)
         if opened is None:
             view = await self._challenges.view(address, caller=caller)
             return Issued.of_view(address, view, to=recipient.masked)
@@ -172,7 +176,7 @@ class CodeSending:
         recipient = served_recipient(policy, destination.to)
         limits = self._limits(policy, caller, recipient, destination.client_ip)
         with self._headroom():
-            opened = await self._challenges.resend(address, limits, caller=caller, resend_id=handle)
+            opened = await self._openings.resend(address, limits, caller=caller, resend_id=handle)
         REGIONS.labels(recipient.region, "requested").inc()
         log.info("challenge.resent", caller=caller, challenge_id=challenge_id)
         return Issued.of(address, opened, channel=self._channel.name, to=recipient.masked)

@@ -16,7 +16,8 @@ from otp_service.flows.challenge_ids import about_behind, address_behind
 from otp_service.flows.code_sending import METHOD
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.proofs import PendingProof, ProofMaking
-from otp_service.store.challenges import Approved, Challenges
+from otp_service.store.attempts import Approved, Attempts
+from otp_service.store.challenges import Challenges
 from otp_service.telemetry import CHALLENGES, REGIONS
 
 log = structlog.get_logger()
@@ -58,11 +59,13 @@ class CodeVerification:
         self,
         *,
         keyring: Callable[[], Keyring],
+        attempts: Attempts,
         challenges: Challenges,
         hashes: HashPool,
         proofs: ProofMaking,
     ) -> None:
         self._keyring = keyring
+        self._attempts = attempts
         self._challenges = challenges
         self._hashes = hashes
         self._proofs = proofs
@@ -100,7 +103,7 @@ class CodeVerification:
         address = address_behind(keyring, challenge_id)
         bound_to = bound(keyring, caller, binding)
         async with self._hashes.admit() as hashing:
-            reserved = await self._challenges.reserve(
+            reserved = await self._attempts.reserve(
                 address,
                 caller=caller,
                 purpose=purpose,
@@ -130,7 +133,7 @@ class CodeVerification:
                     continue
                 context = CodeContext(caller, purpose, challenge_id, candidate.generation, bound_to)
                 if await hashing.matches(candidate.digest, codes.message(pepper, context, code)):
-                    ended_at = await self._challenges.consume(
+                    ended_at = await self._attempts.consume(
                         address,
                         generation=candidate.generation,
                         attempt_id=handle,
@@ -151,7 +154,7 @@ class CodeVerification:
         CHALLENGES.labels(purpose, "wrong_code").inc()
         if reserved.blocks:
             log.info("challenge.blocked", caller=caller, challenge_id=challenge_id)
-            await self._challenges.tell_blocked(address)
+            await self._attempts.tell_blocked(address)
         if reserved.attempts_left > 0:
             raise InvalidCode(reserved.attempts_left)
         _, ended_at = await self._challenges.end(address, caller=caller, status=Status.EXHAUSTED)

@@ -18,7 +18,7 @@ from otp_service.flows.challenges_by_app import AppAttempt, ChallengesByApp
 from otp_service.flows.code_requests import CodeRequest, Issued
 from otp_service.flows.code_sending import CodeSending
 from otp_service.flows.code_verification import CodeVerification, Verified
-from otp_service.store.challenges import AnsweredByApp
+from otp_service.store.attempts import AnsweredByApp
 from otp_service.store.factor_records import Factor
 from otp_service.store.factors import Factors
 

@@ -4,7 +4,7 @@ from otp_service.core.challenge import Status
 from otp_service.core.messages import check_context
 from otp_service.errors import FieldError, InvalidRequest
 from otp_service.flows.code_requests import CodeRequest, Issued
-from otp_service.store.challenges import ended
+from otp_service.store.refusals import ended
 from otp_service.web.factors import DIAGNOSE
 from otp_service.web.operations import Answer, Call
 from otp_service.web.otp_models import (
