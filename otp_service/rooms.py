@@ -23,6 +23,8 @@ from otp_service.flows.app_codes import AppCodes
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.caller_tokens import CallerTokens
 from otp_service.flows.challenges_by_app import ChallengesByApp
+from otp_service.flows.code_sending import CodeSending
+from otp_service.flows.code_verification import CodeVerification
 from otp_service.flows.credit import CreditWatch
 from otp_service.flows.delivery import BLOCK_MS, DeliveryWorker
 from otp_service.flows.devices import RememberedDevices
@@ -36,13 +38,13 @@ from otp_service.flows.hints import Hints
 from otp_service.flows.idempotency import IdempotentCalls
 from otp_service.flows.known_callers import KnownCallers
 from otp_service.flows.live_keyring import LiveKeyring
-from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
 from otp_service.flows.opt_in_codes import OptInCodes
 from otp_service.flows.proofs import ProofMaking, ProofRedemption
 from otp_service.flows.readiness import Readiness
 from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
+from otp_service.flows.standings import Standings
 from otp_service.flows.subscribers import Subscribers
 from otp_service.flows.support import Support
 from otp_service.flows.tracing import Tracing
@@ -53,6 +55,7 @@ from otp_service.settings.table import Settings
 from otp_service.store import keys
 from otp_service.store.activations import ActivationTraces
 from otp_service.store.app_challenges import AppChallenges
+from otp_service.store.attempts import Attempts
 from otp_service.store.audit import Audit
 from otp_service.store.callers import Callers
 from otp_service.store.challenges import Challenges
@@ -65,6 +68,7 @@ from otp_service.store.factors import Factors
 from otp_service.store.guards import Guards
 from otp_service.store.idempotency import Idempotency
 from otp_service.store.limits import Limits
+from otp_service.store.openings import Openings
 from otp_service.store.opt_ins import OptIns
 from otp_service.store.outgoing import Outgoing
 from otp_service.store.proofs import Proofs
@@ -161,12 +165,15 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             deadline=settings.wsms_deadline,
             on_balance=credit.seen,
         )
-        challenges = Challenges(
+        challenges = Challenges(scripts)
+        openings = Openings(
             scripts,
+            challenges=challenges,
             budget=policy.failures,
             max_bindings=policy.max_bindings,
             queue_limit=policy.queue_limit,
         )
+        attempts = Attempts(scripts, budget=policy.failures)
         tokens = _caller_tokens(settings)
         if tokens is not None:
             stack.push_async_callback(tokens.stop)
@@ -187,16 +194,22 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             tracing=tracing,
             concurrency=settings.delivery_concurrency,
         )
-        codes = OneTimeCodes(
+        sending = CodeSending(
             policy=policy,
             keyring=keyring,
+            openings=openings,
             challenges=challenges,
-            hashes=hashes,
             catalogue=catalogue,
             channel=channel,
             hands=worker,
-            proofs=proofs,
             wanted=events.wanted,
+        )
+        verification = CodeVerification(
+            keyring=keyring,
+            attempts=attempts,
+            challenges=challenges,
+            hashes=hashes,
+            proofs=proofs,
         )
         history_ms = policy.history_ms
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures, history_ms=history_ms)
@@ -224,16 +237,17 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             ),
             hop=TrustedHop(settings.trusted_proxies) if settings.caller_certificates else None,
             idempotent=IdempotentCalls(Idempotency(scripts), keyring),
-            codes=codes,
             proofs=redemption,
             ways=Ways(
                 policy=policy,
                 keyring=keyring,
-                codes=codes,
+                sending=sending,
+                verification=verification,
                 by_app=ChallengesByApp(
                     policy=policy,
                     keyring=keyring,
-                    codes=codes,
+                    openings=openings,
+                    attempts=attempts,
                     challenges=challenges,
                     app_challenges=AppChallenges(scripts, budget=policy.failures),
                     proofs=proofs,
@@ -241,6 +255,8 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 ),
                 factors=factors,
             ),
+            sending=sending,
+            standings=Standings(keyring=keyring, challenges=challenges),
             opt_in=OptIn(
                 policy=policy,
                 keyring=keyring,
@@ -248,7 +264,9 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 subscribers=Subscribers(
                     newsletter=client.newsletter, opt_ins=opt_ins, activations=activations
                 ),
-                codes=OptInCodes(codes, keyring) if settings.optin_mode == "service" else None,
+                codes=OptInCodes(keyring=keyring, sending=sending, verification=verification)
+                if settings.optin_mode == "service"
+                else None,
                 issuer=settings.issuer,
                 announce=events.announce,
             ),

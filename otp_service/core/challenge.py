@@ -190,3 +190,10 @@ def _masked(key: Key, bucket: int, nonce: bytes, pseudonym: bytes) -> bytes:
 def fingerprint(key: Key, domain: str, *parts: str) -> str:
     """Return 32 hex digits by which Redis recognises what it must not read."""
     return key.mac(domain, *parts)[:16].hex()
+
+
+def bound(keyring: Keyring, caller: str, binding: str) -> str:
+    """Return the fingerprint of a binding, or "" for none."""
+    if not binding:
+        return ""
+    return fingerprint(keyring.active(Kind.NAME), "binding/v1", caller, binding)

@@ -11,9 +11,9 @@ import structlog
 
 from otp_service.core.challenge import (
     ChallengeAddress,
-    DeliveryStatus,
     Status,
     SubjectAddress,
+    bound,
     challenge_id_for,
     fingerprint,
 )
@@ -22,15 +22,18 @@ from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.limits import Window
 from otp_service.core.policy import Policy
 from otp_service.core.proofs import ProofWish, Success
-from otp_service.core.seal import SealBroken
-from otp_service.errors import ChallengeExhausted, ChallengeNotFound, InvalidCode
+from otp_service.errors import ChallengeExhausted, InvalidCode
 from otp_service.flows.authenticators import AMR, METHOD, clock_is_off, match
-from otp_service.flows.one_time_code import CodeRequest, Issued, OneTimeCodes, Verified
-from otp_service.flows.proofs import PendingProof, ProofMaking
+from otp_service.flows.challenge_ids import about_behind
+from otp_service.flows.code_requests import CodeRequest, Issued
+from otp_service.flows.code_verification import Verified
+from otp_service.flows.proofs import ProofMaking
 from otp_service.store import keys
 from otp_service.store.app_challenges import AppChallenges, ReservedStep
-from otp_service.store.challenges import Approved, Challenges, NewChallenge
+from otp_service.store.attempts import Approved, Attempts
+from otp_service.store.challenges import Challenges
 from otp_service.store.limits import ChargedLimit
+from otp_service.store.openings import NewChallenge, Openings
 from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
@@ -54,19 +57,15 @@ class AppAttempt:
 
 
 class ChallengesByApp:
-    """
-    Such challenges, opened and verified.
-
-    Args:
-        codes: By whose key bindings are known here too.
-    """
+    """Such challenges, opened and verified."""
 
     def __init__(
         self,
         *,
         policy: Policy,
         keyring: Callable[[], Keyring],
-        codes: OneTimeCodes,
+        openings: Openings,
+        attempts: Attempts,
         challenges: Challenges,
         app_challenges: AppChallenges,
         proofs: ProofMaking,
@@ -74,7 +73,8 @@ class ChallengesByApp:
     ) -> None:
         self._policy = policy
         self._keyring = keyring
-        self._codes = codes
+        self._openings = openings
+        self._attempts = attempts
         self._challenges = challenges
         self._app_challenges = app_challenges
         self._proofs = proofs
@@ -88,7 +88,7 @@ class ChallengesByApp:
         policy: Policy,
         handle: str,
     ) -> Issued:
-        """Open a challenge for a subject that has an app. Raises as `Challenges.open`."""
+        """Open a challenge for a subject that has an app. Raises as `Openings.open`."""
         keyring = self._keyring()
         challenge_id = challenge_id_for(keyring, subject, handle)
         address = ChallengeAddress(challenge_id, subject)
@@ -97,7 +97,7 @@ class ChallengesByApp:
             channel=METHOD,
             caller=caller,
             purpose=ask.purpose,
-            binding=self._codes.bound(caller, ask.binding),
+            binding=bound(keyring, caller, ask.binding),
             about=About(subject=ask.subject, client_ref=ask.client_ref).seal(keyring, challenge_id),
             sealed="",
             region="",
@@ -121,7 +121,7 @@ class ChallengesByApp:
             )
             for digest in digests
         ]
-        opened = await self._challenges.open(new, limits)
+        opened = await self._openings.open(new, limits)
         if opened is None:  # a retried call
             return await self._issued(caller, address)
         CHALLENGES.labels(ask.purpose, "opened").inc()
@@ -143,14 +143,11 @@ class ChallengesByApp:
             address,
             caller=caller,
             purpose=attempt.purpose,
-            binding=self._codes.bound(caller, attempt.binding),
+            binding=bound(keyring, caller, attempt.binding),
             digits=len(attempt.code),
             attempt_id=attempt.handle,
         )
-        try:
-            about = About.open(keyring, reserved.about, address.challenge_id)
-        except SealBroken:
-            raise ChallengeNotFound from None  # its key was taken away: the challenge is void
+        about = about_behind(keyring, reserved.about, address.challenge_id)
         success = Success(
             caller=caller,
             id=address.challenge_id,
@@ -164,7 +161,7 @@ class ChallengesByApp:
         )
         if isinstance(reserved, Approved):
             before = self._proofs.begin(success, attempt.wish, kid=reserved.proof_kid)
-            return self._verified(attempt, about, before, reserved.ended_at)
+            return Verified.of(success, before, reserved.ended_at)
         proving = keyring.active(Kind.PROOF).kid
         proof = self._proofs.begin(success, attempt.wish, kid=proving)
         matched = match(
@@ -185,25 +182,12 @@ class ChallengesByApp:
             if at is not None:
                 CHALLENGES.labels(attempt.purpose, "approved").inc()
                 log.info("challenge.approved", caller=caller, challenge_id=address.challenge_id)
-                return self._verified(attempt, about, proof, at)
+                return Verified.of(success, proof, at)
         return await self._wrong(attempt, reserved, matched is None)
 
     async def _issued(self, caller: str, address: ChallengeAddress) -> Issued:
         view = await self._challenges.view(address, caller=caller)
-        return Issued(
-            challenge_id=address.challenge_id,
-            purpose=view.purpose,
-            channel=view.channel,
-            to=None,
-            expires_at=view.expires_at,
-            expires_in=max(0, view.expires_at - view.now) // 1000,
-            resend_in=None,
-            sends_remaining=0,
-            attempts_remaining=view.attempts_left,
-            delivery=DeliveryStatus.NONE,
-            delivery_reason="",
-            windows=(),
-        )
+        return Issued.of_view(address, view, to=None)
 
     async def _wrong(
         self, attempt: AppAttempt, reserved: ReservedStep, unmatched: bool
@@ -213,7 +197,7 @@ class ChallengesByApp:
         log.info("challenge.wrong_code", caller=caller, challenge_id=address.challenge_id)
         if reserved.blocks:
             log.info("challenge.blocked", caller=caller, challenge_id=address.challenge_id)
-            await self._challenges.tell_blocked(address, factor=METHOD)
+            await self._attempts.tell_blocked(address, factor=METHOD)
         if reserved.attempts_left > 0:
             off = (
                 attempt.diagnose
@@ -226,17 +210,3 @@ class ChallengesByApp:
         _, ended_at = await self._challenges.end(address, caller=caller, status=Status.EXHAUSTED)
         CHALLENGES.labels(attempt.purpose, "exhausted").inc()
         raise ChallengeExhausted(ended_at)
-
-    def _verified(
-        self, attempt: AppAttempt, about: About, proof: PendingProof, verified_at: int
-    ) -> Verified:
-        return Verified(
-            challenge_id=attempt.address.challenge_id,
-            purpose=attempt.purpose,
-            subject=about.subject,
-            method=METHOD,
-            amr=AMR,
-            verified_at=verified_at,
-            proof=proof.at(verified_at),
-            proof_expires_in=proof.expires_in,
-        )

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from otp_service.core.challenge import SubjectAddress, fingerprint
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
-from otp_service.flows.one_time_code import CodeRequest, Issued, OneTimeCodes
+from otp_service.flows.code_requests import CodeRequest, Issued
+from otp_service.flows.code_sending import CodeSending
+from otp_service.flows.code_verification import CodeVerification
 
 PURPOSE = "opt_in"
 
@@ -13,9 +15,16 @@ PURPOSE = "opt_in"
 class OptInCodes:
     """Codes for opt-ins, by the person and group that an address stands for."""
 
-    def __init__(self, codes: OneTimeCodes, keyring: Callable[[], Keyring]) -> None:
-        self._codes = codes
+    def __init__(
+        self,
+        *,
+        keyring: Callable[[], Keyring],
+        sending: CodeSending,
+        verification: CodeVerification,
+    ) -> None:
         self._keyring = keyring
+        self._sending = sending
+        self._verification = verification
 
     async def request(
         self,
@@ -28,7 +37,7 @@ class OptInCodes:
         policy: Policy,
         handle: str,
     ) -> Issued:
-        """Open a challenge. Raises as `OneTimeCodes.request`."""
+        """Open a challenge. Raises as `CodeSending.request`."""
         ask = CodeRequest(
             to=to,
             purpose=PURPOSE,
@@ -36,18 +45,18 @@ class OptInCodes:
             locale=locale,
             client_ip=client_ip,
         )
-        return await self._codes.request(caller, ask, policy=policy, handle=handle)
+        return await self._sending.request(caller, ask, policy=policy, handle=handle)
 
     async def verify(self, caller: str, challenge_id: str, activation: str) -> None:
         """
-        Let the challenge decide. Raises as `OneTimeCodes.verify`.
+        Let the challenge decide. Raises as `CodeVerification.verify`.
 
         The handle is made of the code itself: when the site was away after the code had been accepted, the same code
         again goes on where it broke off, until the subscriber is there; afterwards the opt-in's record has ended.
         """
         name = self._keyring().active(Kind.NAME)
         handle = fingerprint(name, "opt-in-try/v1", challenge_id, activation)
-        await self._codes.verify(
+        await self._verification.verify(
             caller,
             challenge_id,
             activation,

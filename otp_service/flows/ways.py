@@ -7,15 +7,18 @@ beside the code (an amount, a payee) goes by SMS, since an app can't show it.
 
 from collections.abc import Callable
 
-from otp_service.core.challenge import SubjectAddress, address_of, person_address
+from otp_service.core.challenge import SubjectAddress, person_address
 from otp_service.core.keyring import Keyring
 from otp_service.core.policy import Policy
 from otp_service.core.proofs import ProofWish
-from otp_service.errors import ChallengeNotFound, FactorNotFound, FieldError, InvalidRequest
+from otp_service.errors import FactorNotFound, FieldError, InvalidRequest
 from otp_service.flows.authenticators import METHOD
+from otp_service.flows.challenge_ids import address_behind
 from otp_service.flows.challenges_by_app import AppAttempt, ChallengesByApp
-from otp_service.flows.one_time_code import CodeRequest, Issued, OneTimeCodes, Verified
-from otp_service.store.challenges import AnsweredByApp
+from otp_service.flows.code_requests import CodeRequest, Issued
+from otp_service.flows.code_sending import CodeSending
+from otp_service.flows.code_verification import CodeVerification, Verified
+from otp_service.store.attempts import AnsweredByApp
 from otp_service.store.factor_records import Factor
 from otp_service.store.factors import Factors
 
@@ -30,13 +33,15 @@ class Ways:
         *,
         policy: Policy,
         keyring: Callable[[], Keyring],
-        codes: OneTimeCodes,
+        sending: CodeSending,
+        verification: CodeVerification,
         by_app: ChallengesByApp,
         factors: Factors,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
-        self._codes = codes
+        self._sending = sending
+        self._verification = verification
         self._by_app = by_app
         self._factors = factors
 
@@ -56,12 +61,12 @@ class Ways:
         Raises:
             InvalidRequest: `auto` without a subject, or an SMS without a number.
             FactorNotFound: `auto`, and the operator's ways leave none for this person.
-            Else as `OneTimeCodes.request`.
+            Else as `CodeSending.request`.
         """
         if not auto:
             if not ask.to:
                 raise InvalidRequest(FieldError("to", "is required"))
-            return await self._codes.request(caller, ask, policy=policy, handle=handle)
+            return await self._sending.request(caller, ask, policy=policy, handle=handle)
         if ask.subject is None:
             raise InvalidRequest(FieldError("subject", "is required with channel auto"))
         address = person_address(self._keyring(), caller, ask.subject)
@@ -69,7 +74,7 @@ class Ways:
             if way == APP and not ask.context and await self._has_app(address, caller):
                 return await self._by_app.request(caller, ask, address, policy, handle)
             if way == SMS and ask.to:
-                return await self._codes.request(caller, ask, policy=policy, handle=handle)
+                return await self._sending.request(caller, ask, policy=policy, handle=handle)
         if SMS in self._policy.auto_channels:
             raise InvalidRequest(FieldError("to", "is required: this goes by SMS"))
         raise FactorNotFound
@@ -95,10 +100,10 @@ class Ways:
 
         Raises:
             FactorNotFound: the last authenticator was removed since; no try was spent.
-            Else as `OneTimeCodes.verify`.
+            Else as `CodeVerification.verify`.
         """
         try:
-            return await self._codes.verify(
+            return await self._verification.verify(
                 caller,
                 challenge_id,
                 code,
@@ -108,9 +113,7 @@ class Ways:
                 wish=wish,
             )
         except AnsweredByApp:
-            address = address_of(self._keyring(), challenge_id)
-            if address is None:
-                raise ChallengeNotFound from None
+            address = address_behind(self._keyring(), challenge_id)
         return await self._by_app.verify(
             AppAttempt(
                 address=address,

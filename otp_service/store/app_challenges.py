@@ -6,10 +6,11 @@ from otp_service.core.challenge import ChallengeAddress
 from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound
 from otp_service.store import keys
-from otp_service.store.challenges import Approved, refusal, wrong_length
+from otp_service.store.attempts import Approved
 from otp_service.store.factor_records import FACTOR, Factor, factors_in
 from otp_service.store.guards import budget_fields
 from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
+from otp_service.store.refusals import refusal, wrong_length
 from otp_service.store.scripts import Scripts
 
 
@@ -77,11 +78,7 @@ class AppChallenges:
                     blocks=bool(answer["blocks"]),
                 )
             case "approved":
-                return Approved(
-                    ended_at=int(answer["ended_at"]),
-                    about=answer["about"],
-                    proof_kid=answer["proof_kid"],
-                )
+                return Approved.of(answer)
             case "digits":
                 raise wrong_length(answer)
             case "no_factor":

@@ -9,8 +9,9 @@ from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound, FieldError, InvalidRequest
 from otp_service.store import keys
 from otp_service.store.factor_records import FACTOR, Factor, factors_in
-from otp_service.store.guards import blocked, budget_fields, tell_blocked
+from otp_service.store.guards import budget_fields, tell_blocked
 from otp_service.store.proofs import ProofRecord, proof_args, proof_keys, require_proven
+from otp_service.store.refusals import blocked
 from otp_service.store.scripts import Scripts
 
 CONFIRM_ATTEMPTS = 5

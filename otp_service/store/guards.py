@@ -1,20 +1,14 @@
 """What a guard of wrong codes is told, and what it says: see lua/_guard.lua."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.limits import FailureBudget
-from otp_service.errors import SubjectBlocked
 from otp_service.store import keys
 from otp_service.store.scripts import Scripts
 
 FACTORS = ("sms", "totp", "recovery")
 _TRIES = 5  # of who was freed
-
-_UNTIL_FREED = (
-    86_400  # seconds told to a caller whose subject's factor is disabled: waiting alone won't help
-)
 _MEMORY_MS = 365 * 86_400_000
 
 
@@ -29,13 +23,6 @@ def budget_fields(budget: FailureBudget) -> dict[str, int]:
         "in_a_row": budget.in_a_row,
         "memory_ms": _MEMORY_MS,
     }
-
-
-def blocked(answer: Mapping[str, Any]) -> SubjectBlocked:
-    """Return the refusal for a script's verdict `blocked`."""
-    until, now = int(answer["until_ms"]), int(answer["now"])
-    wait = _UNTIL_FREED if until < 0 else max(1, -(-(until - now) // 1000))
-    return SubjectBlocked("failures", wait)
 
 
 async def tell_blocked(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from otp_service.errors import IdempotencyInProgress, IdempotencyKeyReused
 from otp_service.store import keys
-from otp_service.store.limits import seconds
+from otp_service.store.refusals import seconds
 from otp_service.store.scripts import Scripts
 
 MEMORY_MS = 86_400_000

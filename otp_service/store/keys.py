@@ -108,6 +108,11 @@ def subject(address: SubjectAddress) -> str:
     return _of_subject(address, "subject")
 
 
+def of_challenge(address: ChallengeAddress) -> list[str]:
+    """Return what a script on the life of a challenge begins with."""
+    return [challenge(address), secret(address), subject(address.subject)]
+
+
 def guard(address: SubjectAddress, factor: str) -> str:
     return _of_subject(address, "guard", f":{factor}")
 

@@ -7,12 +7,13 @@ id when a later one refuses. A crash in between leaves a charge too much, never 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from otp_service.core.limits import Window
-from otp_service.errors import QuotaExceeded, RateLimited
+from otp_service.errors import Unavailable
+from otp_service.store.refusals import limited, refusal
 from otp_service.store.scripts import Scripts
 
 
@@ -86,20 +87,55 @@ class FarCharge:
 
 
 class Limits:
-    """Limits in slots of their own."""
+    """Limits, and what is charged to them."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    def split(
-        self, key: str, limits: Sequence[ChargedLimit]
-    ) -> tuple[list[ChargedLimit], list[ChargedLimit]]:
-        """Return the limits that a script on `key` may touch, and those it may not."""
-        near: list[ChargedLimit] = []
-        far: list[ChargedLimit] = []
-        for limit in limits:
-            (near if self._scripts.connection.same_slot(key, limit.key) else far).append(limit)
-        return near, far
+    async def run_charged(
+        self,
+        script: str,
+        own: Sequence[str],
+        args: Mapping[str, Any],
+        limits: Sequence[ChargedLimit],
+        *,
+        member: str,
+        passed: Collection[str],
+    ) -> dict[str, Any]:
+        """
+        Run a script that does something if every limit passes; return its answer.
+
+        Args:
+            script: It takes its own keys, then those of limits, and `limits` among its arguments.
+            own: Its own keys, all in one slot.
+            args: Its other arguments.
+            limits: To be charged.
+            member: The call's own id in each limit: the same again is charged once.
+            passed: Its verdicts that mean success; after any other nothing is charged.
+
+        Raises:
+            What `refusal` makes of a verdict: and nothing was counted.
+            Unavailable: Redis; all may have been done.
+        """
+        near, far = self._split(own[0], limits)
+        charge = await self.charge_far(far, member)
+        try:
+            answer = await self._scripts.run(
+                script,
+                [*own, *(limit.key for limit in near)],
+                {**args, "limits": [limit.spec(i) for i, limit in enumerate(near, len(own) + 1)]},
+                durable=True,
+            )
+            if answer["verdict"] not in passed:
+                raise refusal(answer)
+        except Unavailable:
+            raise  # it may have been done all the same: then it must stay charged
+        except Exception:
+            await self._release_far(charge)
+            raise
+        if charge.state is not None:
+            answer["windows"], answer["next_ms"] = charge.state
+        return answer
 
     async def charge_far(self, limits: Sequence[ChargedLimit], member: str) -> FarCharge:
         """
@@ -122,7 +158,7 @@ class Limits:
             else (told[0][1]["windows"], int(told[0][1]["next_ms"])),
         )
         if failed or refused:
-            await self.release_far(charge)
+            await self._release_far(charge)
         if failed:
             raise failed[0]
         if refused:
@@ -130,7 +166,17 @@ class Limits:
             raise limited(worst)
         return charge
 
-    async def release_far(self, charge: FarCharge) -> None:
+    def _split(
+        self, key: str, limits: Sequence[ChargedLimit]
+    ) -> tuple[list[ChargedLimit], list[ChargedLimit]]:
+        """Return the limits that a script on `key` may touch, and those it may not."""
+        near: list[ChargedLimit] = []
+        far: list[ChargedLimit] = []
+        for limit in limits:
+            (near if self._scripts.connection.same_slot(key, limit.key) else far).append(limit)
+        return near, far
+
+    async def _release_far(self, charge: FarCharge) -> None:
         """Take back what this run charged. Only for what certainly was not opened."""
         for limit in charge.fresh:
             await self._scripts.evaluate("release_limits", [limit.key], charge.member)
@@ -139,17 +185,3 @@ class Limits:
         return await self._scripts.run(
             "charge_limits", [limit.key], {"member": member, "limits": [limit.spec(1)]}
         )
-
-
-def limited(answer: Mapping[str, Any]) -> RateLimited:
-    """Return the refusal for a script's verdict `limited`."""
-    kind = QuotaExceeded if answer["limit"] == "caller_budget" else RateLimited
-    window = answer.get("window_ms")
-    return kind(
-        answer["limit"], seconds(answer["wait_ms"]), None if window is None else seconds(window)
-    )
-
-
-def seconds(ms: float) -> int:
-    """Return whole seconds, at least 1, after which `ms` milliseconds are over."""
-    return max(1, -(-int(ms) // 1000))

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from otp_service.core.challenge import Status, SubjectAddress
-from otp_service.errors import ChallengeNotFound, Unavailable
+from otp_service.errors import ChallengeNotFound
 from otp_service.store import keys
-from otp_service.store.challenges import ended
-from otp_service.store.limits import ChargedLimit, Limits, limited
+from otp_service.store.limits import ChargedLimit, Limits
+from otp_service.store.refusals import ended
 from otp_service.store.scripts import Scripts
 
 
@@ -70,34 +70,24 @@ class OptIns:
             RateLimited, QuotaExceeded: and nothing was counted.
             Unavailable: Redis.
         """
-        key = keys.opt_in(address)
-        near, far = self._limits.split(key, limits)
-        charge = await self._limits.charge_far(far, handle)
-        try:
-            answer = await self._scripts.run(
-                "open_opt_in",
-                [key, *(limit.key for limit in near)],
-                {
-                    "handle": handle,
-                    "consent": consent,
-                    "max_attempts": max_attempts,
-                    "ttl_ms": ttl_ms,
-                    "retention_ms": retention_ms,
-                    "limits": [limit.spec(number) for number, limit in enumerate(near, 2)],
-                },
-                durable=True,
-            )
-            if answer["verdict"] == "limited":
-                raise limited(answer)
-        except Unavailable:
-            raise  # it may have been opened all the same: then it must stay charged
-        except Exception:
-            await self._limits.release_far(charge)
-            raise
+        answer = await self._limits.run_charged(
+            "open_opt_in",
+            [keys.opt_in(address)],
+            {
+                "handle": handle,
+                "consent": consent,
+                "max_attempts": max_attempts,
+                "ttl_ms": ttl_ms,
+                "retention_ms": retention_ms,
+            },
+            limits,
+            member=handle,
+            passed=("opened", "again"),
+        )
         return OpenedOptIn(
             now=int(answer["now"]),
             expires_at=int(answer["expires_at"]),
-            next_ms=int(charge.state[1] if charge.state is not None else answer["next_ms"]),
+            next_ms=int(answer["next_ms"]),
             again=answer["verdict"] == "again",
             pending_before=bool(answer.get("pending_before")),
         )

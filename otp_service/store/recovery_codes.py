@@ -7,7 +7,7 @@ from otp_service.core.challenge import SubjectAddress
 from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound, Unavailable
 from otp_service.store import keys
-from otp_service.store.guards import blocked, budget_fields, tell_blocked
+from otp_service.store.guards import budget_fields, tell_blocked
 from otp_service.store.proofs import (
     FactorProof,
     ProofRecord,
@@ -15,6 +15,7 @@ from otp_service.store.proofs import (
     proof_keys,
     require_proven,
 )
+from otp_service.store.refusals import blocked
 from otp_service.store.scripts import Scripts
 
 FACTOR = "recovery"

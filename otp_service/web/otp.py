@@ -3,8 +3,8 @@
 from otp_service.core.challenge import Status
 from otp_service.core.messages import check_context
 from otp_service.errors import FieldError, InvalidRequest
-from otp_service.flows.one_time_code import CodeRequest, Issued
-from otp_service.store.challenges import ended
+from otp_service.flows.code_requests import CodeRequest, Issued
+from otp_service.store.refusals import ended
 from otp_service.web.factors import DIAGNOSE
 from otp_service.web.operations import Answer, Call
 from otp_service.web.otp_models import (
@@ -48,7 +48,7 @@ async def request_code(call: Call) -> Answer:
 
 async def resend_code(call: Call) -> Answer:
     sent: ChallengeBody = call.body
-    issued = await call.service.codes.resend(
+    issued = await call.service.sending.resend(
         call.caller.name, sent.challenge_id, policy=call.caller.policy, handle=call.handle
     )
     return await _challenge(call, issued)
@@ -83,7 +83,7 @@ async def verify_code(call: Call) -> Answer:
 
 async def cancel_challenge(call: Call) -> Answer:
     sent: ChallengeBody = call.body
-    status, ended_at = await call.service.codes.cancel(call.caller.name, sent.challenge_id)
+    status, ended_at = await call.service.standings.cancel(call.caller.name, sent.challenge_id)
     if status is not Status.CANCELED:
         raise ended(status, ended_at)
     return Answer(
@@ -92,7 +92,7 @@ async def cancel_challenge(call: Call) -> Answer:
 
 
 async def look_at_challenge(call: Call) -> Answer:
-    standing = await call.service.codes.look(call.caller.name, call.path["challenge_id"])
+    standing = await call.service.standings.look(call.caller.name, call.path["challenge_id"])
     view = standing.view
     return Answer(
         ChallengeStanding(
@@ -123,7 +123,7 @@ def _check_context(sent: CodeRequestBody) -> None:
 async def _challenge(call: Call, issued: Issued) -> Answer:
     status, reason = issued.delivery, issued.delivery_reason
     if call.wait:
-        status, reason = await call.service.codes.wait_for_delivery(
+        status, reason = await call.service.standings.wait_for_delivery(
             call.caller.name, issued.challenge_id, call.wait
         )
     body = Challenge(

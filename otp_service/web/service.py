@@ -6,15 +6,16 @@ from typing import Any, TypedDict
 
 from otp_service.flows.app_codes import AppCodes
 from otp_service.flows.authentication import Authentication
+from otp_service.flows.code_sending import CodeSending
 from otp_service.flows.devices import RememberedDevices
 from otp_service.flows.erasure import Erasure
 from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hints import Hints
 from otp_service.flows.idempotency import IdempotentCalls
-from otp_service.flows.one_time_code import OneTimeCodes
 from otp_service.flows.opt_in import OptIn
 from otp_service.flows.proofs import ProofRedemption
 from otp_service.flows.recovery import Recovery
+from otp_service.flows.standings import Standings
 from otp_service.flows.support import Support
 from otp_service.flows.ways import Ways
 from otp_service.web.client_certificate import TrustedHop
@@ -33,8 +34,9 @@ class Service:
 
     authentication: Authentication
     idempotent: IdempotentCalls
-    codes: OneTimeCodes
     ways: Ways
+    sending: CodeSending
+    standings: Standings
     proofs: ProofRedemption
     opt_in: OptIn
     apps: AuthenticatorApps

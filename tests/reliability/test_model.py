@@ -50,18 +50,14 @@ from otp_service.errors import (
     Unavailable,
 )
 from otp_service.store import keys
-from otp_service.store.challenges import (
-    FACTOR,
-    Approved,
-    Challenges,
-    NewChallenge,
-    Reserved,
-    ended,
-)
+from otp_service.store.attempts import Approved, Attempts, Reserved
+from otp_service.store.challenges import FACTOR, Challenges
 from otp_service.store.connection import Timeouts, connect
 from otp_service.store.deliveries import Deliveries, Dropped, InProgress, Job, Send
 from otp_service.store.limits import ChargedLimit
+from otp_service.store.openings import NewChallenge, Openings
 from otp_service.store.proofs import ProofRecord
+from otp_service.store.refusals import ended
 from otp_service.store.scripts import Scripts
 from tests.reliability.harness import Mutant
 
@@ -152,9 +148,15 @@ class ChallengeLife(RuleBasedStateMachine):
         self.scripts = Scripts(self.connection, stands_at=int(time.time() * 1000))
         if self.mutant:
             self.mutant.put_into(self.scripts)
-        self.challenges = Dying(
-            self.scripts, budget=BUDGET, max_bindings=MAX_BINDINGS, queue_limit=50
+        self.challenges = Dying(self.scripts)
+        self.openings = Openings(
+            self.scripts,
+            challenges=self.challenges,
+            budget=BUDGET,
+            max_bindings=MAX_BINDINGS,
+            queue_limit=50,
         )
+        self.trying = Attempts(self.scripts, budget=BUDGET)
         self.deliveries = Deliveries(self.scripts, self.connection, consumer="model")
         self.redis = redis.Redis.from_url(self.url, decode_responses=True)
         self.redis.flushall()
@@ -265,7 +267,7 @@ class ChallengeLife(RuleBasedStateMachine):
             min_life_ms=MIN_LIFE * 1000, retention_ms=3_600_000,
         )  # fmt: skip
         self.challenges.dies = dies
-        answer = self.try_to(self.challenges.open(new, self.limits(who)))
+        answer = self.try_to(self.openings.open(new, self.limits(who)))
         self.challenges.dies = False
 
         beside = [
@@ -303,7 +305,7 @@ class ChallengeLife(RuleBasedStateMachine):
 
     def do_resend(self, life: Life) -> None:
         answer = self.try_to(
-            self.challenges.resend(
+            self.openings.resend(
                 life.address, self.limits(life.who), caller="shop", resend_id=new_handle(RING)
             )
         )
@@ -394,7 +396,7 @@ class ChallengeLife(RuleBasedStateMachine):
     def do_reserve(self, life: Life, typed: str) -> Attempt | None:
         handle = new_handle(RING)
         answer = self.try_to(
-            self.challenges.reserve(
+            self.trying.reserve(
                 life.address,
                 caller="shop",
                 purpose="payment" if typed == "elsewhere" else life.purpose,
@@ -458,7 +460,7 @@ class ChallengeLife(RuleBasedStateMachine):
         proof_key = keys.proof(life.address.subject.bucket, attempt.handle)
         record = ProofRecord(key=proof_key, fields={"audience": "shop"}, ttl_ms=PROOF * 1000)
         answer = self.try_to(
-            self.challenges.consume(
+            self.trying.consume(
                 life.address,
                 generation=generation,
                 attempt_id=attempt.handle,
@@ -482,7 +484,7 @@ class ChallengeLife(RuleBasedStateMachine):
             del self.pointers[life.who, life.purpose, life.binding]
             self.guards.pop(life.who, None)
             again = self.do(
-                self.challenges.reserve(
+                self.trying.reserve(
                     life.address, caller="shop", purpose=life.purpose, binding=life.binding,
                     digits=6, attempt_id=attempt.handle,
                 )

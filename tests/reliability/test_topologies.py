@@ -221,6 +221,22 @@ async def test_limits_in_other_slots_are_charged_once_and_given_back_when_one_re
         assert {key: n for key, n in cluster.charges().items() if n} == before
 
 
+async def test_limits_in_other_slots_are_given_back_when_the_challenge_is_refused(
+    cluster: Cluster, sandbox: Sandbox, ring: str
+) -> None:
+    """H08: they were charged before its own slot was asked."""
+    async with on(cluster.url, sandbox, ring, OTP_MAX_BINDINGS="1") as service:
+        await service.request(to=number(0), subject="u-1", binding="a")
+        before = cluster.charges()
+
+        refused = await service.post(
+            "/otp/request", to=number(1), purpose="login", subject="u-1", binding="b"
+        )
+
+        assert refused.json()["limit"] == "live_challenges"
+        assert {key: n for key, n in cluster.charges().items() if n} == before
+
+
 async def test_requests_at_once_never_pass_a_limit_in_another_slot(
     cluster: Cluster, sandbox: Sandbox, ring: str
 ) -> None:

@@ -30,7 +30,7 @@ from otp_service.core.credentials import SCOPES
 from otp_service.core.envelopes import About, Destination
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.recipients import parse_recipient
-from otp_service.flows.one_time_code import CodeRequest
+from otp_service.flows.code_requests import CodeRequest
 from otp_service.settings.environment import load
 from tests.conftest import PASSWORD, Sandbox, base_environment, code_in
 
