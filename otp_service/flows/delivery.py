@@ -11,6 +11,7 @@ the same job in the same queue, held as if it had been read, without asking Redi
 
 import asyncio
 import contextlib
+import contextvars
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -151,7 +152,10 @@ class DeliveryWorker:
         if name in self._unbegun or any(task.get_name() == name for task in self._sends):
             return  # a sweep found what this very worker is still sending
         self._unbegun[name] = job
-        task = asyncio.create_task(self._handle(name, job, send), name=name)
+        # In no request's context: of who takes it along the log would name the request and the caller.
+        task = asyncio.create_task(
+            self._handle(name, job, send), name=name, context=contextvars.Context()
+        )
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
 

@@ -4,6 +4,9 @@ The process that opens a challenge takes the queue's next job along, when its wo
 A gate before Redis keeps that process from reading the queue: what it sends then, it has taken along.
 """
 
+import json
+from pathlib import Path
+
 import httpx
 import redis
 
@@ -14,6 +17,7 @@ from tests.reliability.harness import (
     Gate,
     Rule,
     credential,
+    eventually,
     script,
 )
 from tests.reliability.test_crashes import (
@@ -85,6 +89,36 @@ async def test_an_older_job_goes_first(start_service: Starter, gate: Door, valke
     door.release()
     assert await until(service, two, "accepted", "failed") == ("accepted", None)
     assert [len(service.sandbox.messages(to)) for to in (TO, "+14155670123")] == [1, 1]
+
+
+async def test_the_log_of_a_job_names_no_request_that_only_took_it_along(
+    start_service: Starter, gate: Door, spawn_server: Spawn, tmp_path: Path
+) -> None:
+    """An operator would look for one person's trouble in another's request."""
+    front = await start_service(OTP_DELIVER="false")
+    door, behind = gate
+    held = let_nobody_read(door)
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        other = spawn_server(behind, stdout=out.fileno())
+    await held.is_reached()
+    older = await asked(front, subject="ann", binding="one")
+
+    async with httpx.AsyncClient(base_url=other.url, timeout=30) as client:
+        client.headers.update(front.http.headers)
+        body = {"to": "+14155670123", "purpose": "login", "subject": "ann", "binding": "two"}
+        await client.post("/otp/request", json=body, headers={"X-Request-Id": "takes-it-along"})
+
+    def told(event: str) -> list[dict[str, str]]:
+        lines = map(json.loads, log.read_text("utf-8").splitlines())
+        return [line for line in lines if line["event"] == event]
+
+    [settled] = await eventually(lambda: told("delivery.settled"), "it is sent")
+    assert settled["challenge_id"] == older["challenge_id"]
+    assert "request_id" not in settled
+    [request] = await eventually(lambda: told("http.request"), "the request is answered")
+    assert request["request_id"] == "takes-it-along"
+    other.kill()
 
 
 async def test_what_was_taken_along_by_a_process_that_died_is_sent_by_another(
