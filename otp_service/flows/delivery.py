@@ -160,6 +160,8 @@ class DeliveryWorker:
         task.add_done_callback(self._sends.discard)
 
     async def _handle(self, name: str, job: Job, send: Send | None) -> None:
+        if self._free.locked():
+            send = None  # by the time a hand is free its `now` is long over: the text says how many minutes are left
         async with self._free:
             self._unbegun.pop(name, None)
             try:

@@ -4,7 +4,9 @@ The process that opens a challenge takes the queue's next job along, when its wo
 A gate before Redis keeps that process from reading the queue: what it sends then, it has taken along.
 """
 
+import asyncio
 import json
+import re
 from pathlib import Path
 
 import httpx
@@ -16,6 +18,7 @@ from tests.reliability.conftest import Spawn
 from tests.reliability.harness import (
     Gate,
     Rule,
+    SiteGate,
     credential,
     eventually,
     script,
@@ -119,6 +122,32 @@ async def test_the_log_of_a_job_names_no_request_that_only_took_it_along(
     [request] = await eventually(lambda: told("http.request"), "the request is answered")
     assert request["request_id"] == "takes-it-along"
     other.kill()
+
+
+async def test_what_waited_for_a_hand_says_how_long_its_code_is_good_by_then(
+    start_service: Starter, gate: Door, site_gate: SiteGate
+) -> None:
+    """Two are opened at once while the only hand is free; the second is sent when the site is done with the first."""
+    door, behind = gate
+    held = let_nobody_read(door)
+    opening = door.add(script("open_challenge"), "hold_before", times=0)
+    slow = {"OTP_WSMS_URL": site_gate.url, "OTP_WSMS_DEADLINE": "30", "OTP_REDIS_TIMEOUT": "10"}
+    service = await start_service(**behind | slow | {"OTP_DELIVERY_CONCURRENCY": "1"})
+    await held.is_reached()
+    numbers = [TO, "+14155670123"]
+    both = asyncio.gather(*(asked(service, to) for to in numbers))
+    await eventually(lambda: opening.seen == 2, "both are at the door")
+    opening.released.set()
+    challenges = await both
+    await eventually(lambda: site_gate.arrived, "the first is with the site")
+
+    service.advance(120)
+    site_gate.open.set()
+
+    for challenge in challenges:
+        assert await until(service, challenge, "accepted", "failed") == ("accepted", None)
+    texts = [service.sandbox.messages(to)[0]["message"] for to in numbers]
+    assert sorted(re.findall(r"(\d+) min", " ".join(texts))) == ["3", "5"]
 
 
 async def test_what_was_taken_along_by_a_process_that_died_is_sent_by_another(
