@@ -104,8 +104,9 @@ class DeliveryWorker:
             if task.get_name() in self._unbegun:
                 task.cancel()
         await asyncio.gather(*self._sends, return_exceptions=True)
+        unbegun, self._unbegun = list(self._unbegun.values()), {}
         with contextlib.suppress(Unavailable):
-            await self._deliveries.give_back(list(self._unbegun.values()))
+            await self._deliveries.give_back(unbegun)
             await self._deliveries.leave()
 
     async def _read(self, queues: Sequence[str]) -> None:
