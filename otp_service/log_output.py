@@ -11,7 +11,8 @@ import io
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 WAITING_AT_MOST = 10_000  # lines, of a few hundred bytes each
@@ -76,17 +77,37 @@ class LogOutput(io.TextIOBase):
                     each.set()
 
     def _put(self, lines: list[str]) -> None:
-        """Write them; when that fails all of them count as lost, though some may have got through."""
-        left = ("\n" * self._torn + "".join(lines)).encode()
-        try:
-            if self._fd is None:
-                raise BrokenPipeError
-            while left:
-                select.select(
-                    [], [self._fd], []
-                )  # whoever gave it to us may have made it non-blocking
-                written = os.write(self._fd, left)
-                self._torn = not left[:written].endswith(b"\n")
-                left = left[written:]
-        except OSError:
-            self._dropped(len(lines), "failed")
+        """Write them; when that fails all of a piece count as lost, though some may have got through."""
+        for count, piece in _pieces(lines):
+            left = b"\n" * self._torn + piece
+            try:
+                if self._fd is None:
+                    raise BrokenPipeError
+                while left:
+                    left = left[self._write_some(self._fd, left) :]
+            except OSError:
+                self._dropped(count, "failed")
+
+    def _write_some(self, fd: int, left: bytes) -> int:
+        # Whoever gave it to us may have made it non-blocking; and then another process may have been faster.
+        select.select([], [fd], [])
+        with suppress(BlockingIOError):
+            written = os.write(fd, left)
+            self._torn = not left[:written].endswith(b"\n")
+            return written
+        return 0
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[tuple[int, bytes]]:
+    """
+    Yield the lines joined, with how many they are, in pieces that a pipe takes as a whole: it is every process' of
+    `--workers`, and who waits in the middle of a larger piece finds the others' lines in its own.
+    """
+    count, piece = 0, b""
+    for line in map(str.encode, lines):
+        if count and len(piece) + len(line) >= select.PIPE_BUF:
+            yield count, piece
+            count, piece = 0, b""
+        count, piece = count + 1, piece + line
+    if count:
+        yield count, piece

@@ -37,7 +37,7 @@ def serve(
         # Before prometheus_client is imported: it reads this once. Every process writes there, the admin port sums up.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
         _check(settings)
-        _take_turns()
+        take_turns()
         _serve_metrics(settings)
         _run_uvicorn(settings, fd)
 
@@ -48,7 +48,7 @@ def worker() -> None:
     with _metrics_directory() as directory:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
         _check(settings)
-        _take_turns()
+        take_turns()
         _serve_metrics(settings)
         from otp_service.telemetry import configure_logging
 
@@ -150,17 +150,18 @@ def _run_uvicorn(settings: Settings, fd: int | None) -> None:
         raise typer.Exit(1)
 
 
-def _take_turns() -> None:
+def take_turns() -> None:
     """
     Let a thread that wakes wait until the one that runs has used up its turn of a few milliseconds (sched(7)).
 
     A hash that is interrupted goes on with a cold cache, and so does whoever interrupted it. On busy cores the answers
     that hash nothing wait a little, come several at a time, and all of it together costs a tenth less (`make bench`).
-    What the service starts from here on inherits it.
+    What the service starts from here on inherits it. A policy that somebody has chosen for it stands.
     """
     if hasattr(os, "SCHED_BATCH"):
         with contextlib.suppress(OSError):  # a sandbox may forbid it
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            if os.sched_getscheduler(0) == os.SCHED_OTHER:
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _inherited(fd: int) -> socket.socket:

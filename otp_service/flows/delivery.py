@@ -11,6 +11,7 @@ the same job in the same queue, held as if it had been read, without asking Redi
 
 import asyncio
 import contextlib
+import contextvars
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -103,8 +104,9 @@ class DeliveryWorker:
             if task.get_name() in self._unbegun:
                 task.cancel()
         await asyncio.gather(*self._sends, return_exceptions=True)
+        unbegun, self._unbegun = list(self._unbegun.values()), {}
         with contextlib.suppress(Unavailable):
-            await self._deliveries.give_back(list(self._unbegun.values()))
+            await self._deliveries.give_back(unbegun)
             await self._deliveries.leave()
 
     async def _read(self, queues: Sequence[str]) -> None:
@@ -151,11 +153,16 @@ class DeliveryWorker:
         if name in self._unbegun or any(task.get_name() == name for task in self._sends):
             return  # a sweep found what this very worker is still sending
         self._unbegun[name] = job
-        task = asyncio.create_task(self._handle(name, job, send), name=name)
+        # In no request's context: of who takes it along the log would name the request and the caller.
+        task = asyncio.create_task(
+            self._handle(name, job, send), name=name, context=contextvars.Context()
+        )
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
 
     async def _handle(self, name: str, job: Job, send: Send | None) -> None:
+        if self._free.locked():
+            send = None  # by the time a hand is free its `now` is long over: the text says how many minutes are left
         async with self._free:
             self._unbegun.pop(name, None)
             try:

@@ -78,7 +78,13 @@ class Streams:
                     raise
                 await self._make_group(names)
                 return []
-        return _read(answer)
+        streams = answer.items() if isinstance(answer, dict) else answer or []
+        return [
+            entry
+            for name, batches in streams
+            for batch in batches
+            for entry in _entries(name, batch)
+        ]
 
     async def held(self) -> list[Entry]:
         """
@@ -87,13 +93,23 @@ class Streams:
         Raises:
             Unavailable: no stream could be looked at. A node that is away hides only its own.
         """
-        answers = await self._looked_at(
+        # Reading them once more would make them young again, and no other worker could ever claim them.
+        pending = await self._looked_at(
             "held",
-            lambda calls, name: calls.xreadgroup(
-                self._group, self._consumer, {name: "0"}, count=16
+            lambda calls, name: calls.xpending_range(
+                name, self._group, "-", "+", 16, consumername=self._consumer
             ),
         )
-        return [entry for _, answer in answers for entry in _read(answer)]
+        async with _faults("held"):
+            return [
+                entry
+                for name, own in pending
+                for each in own
+                for entry in _entries(
+                    name,
+                    await self._client.xrange(name, each["message_id"], each["message_id"]),
+                )
+            ]
 
     async def claim_idle(self, *, idle_ms: int) -> list[Entry]:
         """
@@ -186,14 +202,6 @@ async def _faults(what: str) -> AsyncIterator[None]:
 
 def _no_group(error: Exception) -> bool:
     return isinstance(error, ResponseError) and "NOGROUP" in str(error)
-
-
-def _read(answer: Any) -> list[Entry]:  # noqa: ANN401
-    """Entries as XREADGROUP gives them in RESP2 and RESP3."""
-    streams = answer.items() if isinstance(answer, dict) else answer or []
-    return [
-        entry for name, batches in streams for batch in batches for entry in _entries(name, batch)
-    ]
 
 
 def _entries(stream: str, entries: Any) -> list[Entry]:  # noqa: ANN401

@@ -18,7 +18,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     Closes a connection whose next request is not whole in time, or too large.
 
     Attributes:
-        head_seconds: From the connection, or the first byte of a further request, to the end of its head.
+        head_seconds: From the connection, or the first byte that comes after an answer, to the end of a head.
         body_seconds: From there to the end of its body, answered or not.
         head_bytes: Of the target and all headers; more is a 400.
         head_lines: How many headers there may be; more is a 400.
@@ -38,11 +38,13 @@ class DeadlineProtocol(HttpToolsProtocol):
     _request_left = 0
 
     def data_received(self, data: bytes) -> None:
+        if self.timeout_keep_alive_task is not None:
+            # Whatever comes ends uvicorn's own waiting for a further request; line breaks come and begin none.
+            self._expect(self.head_seconds)
         begun = self._request
         super().data_received(data)
-        if (
-            begun is not None and self._request is begun
-        ):  # a line without an end is told by no other call
+        if begun is not None and self._request is begun:
+            # A line without an end is told by no other call.
             self._request_left -= len(data)
             if self._request_left < 0:
                 self.transport.close()
@@ -55,7 +57,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._request, self._request_left = object(), self.request_bytes
         self._in_head, self._head_left = True, self.head_bytes
-        if self._deadline is None:  # a further request on a kept connection
+        if self._deadline is None:  # a request right behind another
             self._expect(self.head_seconds)
 
     def on_url(self, url: bytes) -> None:

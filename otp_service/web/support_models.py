@@ -149,9 +149,7 @@ class Unblocked(Given):
 
 
 class Erased(Given):
-    status: Annotated[
-        Literal["erased"], Field(description="Nothing is left, also where there was nothing.")
-    ]
+    status: Annotated[Literal["erased"], Field(description="Done, also where there was nothing.")]
     factors: Annotated[int, Field(ge=0, description="How many there were.", examples=[1])]
     recovery_codes: Annotated[int, Field(ge=0, description="That were left.", examples=[9])]
     devices: Annotated[int, Field(ge=0, examples=[2])]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ import redis
 import yaml
 
 from otp_service.cli import valkey
+from otp_service.cli.serve import take_turns
 from tests.conftest import PASSWORD, TO, Sandbox
 
 
@@ -213,6 +215,18 @@ def test_a_thread_that_wakes_does_not_interrupt_a_hash(
     threads = [int(entry.name) for entry in Path(f"/proc/{service.pid}/task").iterdir()]
 
     assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
+
+
+def test_a_scheduling_policy_that_an_operator_has_chosen_stands() -> None:
+    """Such as systemd's `CPUSchedulingPolicy=idle` for a worker beside something that matters more."""
+
+    def start_in_the_background() -> int:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # of this thread
+        take_turns()
+        return os.sched_getscheduler(0)
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(start_in_the_background).result() == os.SCHED_IDLE
 
 
 def test_the_doctor_finds_nothing_to_refuse_in_the_composed_stack(stack: Stack) -> None:

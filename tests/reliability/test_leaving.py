@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import redis
 
+from otp_service.flows.delivery import IDLE_MS
 from otp_service.outside import open_redis
 from otp_service.settings.environment import load
 from otp_service.store import keys
@@ -92,3 +93,19 @@ async def test_who_leaves_after_the_data_was_lost_leaves_quietly(
             client.flushall()
 
         await one.leave()
+
+
+async def test_what_a_worker_looks_at_again_and_cannot_do_is_still_left_to_another(
+    environment: dict[str, str], valkey_url: str
+) -> None:
+    """Such as a job under a key that it does not know yet. It looks every few seconds, and others must get a turn."""
+    add_job(valkey_url)
+    async with worker(environment, "one") as one, worker(environment, "other") as other:
+        [job] = await one.read([QUEUE], block_ms=1000)
+        with redis.Redis.from_url(valkey_url) as client:
+            client.xclaim(QUEUE, GROUP, "one", 0, [job.message_id], idle=IDLE_MS, justid=True)
+
+        assert await one.held() == [job]
+
+        assert await other.claim_idle(idle_ms=IDLE_MS) == [job]
+        assert await one.held() == []

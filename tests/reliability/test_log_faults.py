@@ -216,3 +216,22 @@ async def test_metrics_live_in_memory_where_no_full_disk_can_end_the_process(
     assert len(mapped) > 2
     assert {path.parts[:3] for path in mapped} == {("/", "dev", "shm")}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_share_a_pipe_never_write_into_each_others_lines() -> None:
+    """X37, `--workers`: each waits in the middle of what it writes whenever the pipe is full."""
+
+    def lost(lines: int, why: str) -> None:
+        raise AssertionError(f"{lines} {why}")
+
+    many, filling = 2_000, "." * 200
+    with narrow_pipe() as (reading, writing):
+        outputs = [LogOutput(writing, lost) for _ in range(3)]
+        for number in range(many):
+            for by, out in enumerate(outputs):
+                out.write(json.dumps({"by": by, "number": number, "filling": filling}) + "\n")
+        with os.fdopen(os.dup(reading), encoding="utf-8") as text:
+            read = [json.loads(next(text)) for _ in range(many * len(outputs))]
+        assert all(out.drain(60) for out in outputs)
+    for by in range(len(outputs)):
+        assert [line["number"] for line in read if line["by"] == by] == list(range(many))

@@ -4,6 +4,12 @@ The process that opens a challenge takes the queue's next job along, when its wo
 A gate before Redis keeps that process from reading the queue: what it sends then, it has taken along.
 """
 
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
 import httpx
 import redis
 
@@ -13,7 +19,9 @@ from tests.reliability.conftest import Spawn
 from tests.reliability.harness import (
     Gate,
     Rule,
+    SiteGate,
     credential,
+    eventually,
     script,
 )
 from tests.reliability.test_crashes import (
@@ -85,6 +93,86 @@ async def test_an_older_job_goes_first(start_service: Starter, gate: Door, valke
     door.release()
     assert await until(service, two, "accepted", "failed") == ("accepted", None)
     assert [len(service.sandbox.messages(to)) for to in (TO, "+14155670123")] == [1, 1]
+
+
+async def test_the_log_of_a_job_names_no_request_that_only_took_it_along(
+    start_service: Starter, gate: Door, spawn_server: Spawn, tmp_path: Path
+) -> None:
+    """An operator would look for one person's trouble in another's request."""
+    front = await start_service(OTP_DELIVER="false")
+    door, behind = gate
+    held = let_nobody_read(door)
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        other = spawn_server(behind, stdout=out.fileno())
+    await held.is_reached()
+    older = await asked(front, subject="ann", binding="one")
+
+    async with httpx.AsyncClient(base_url=other.url, timeout=30) as client:
+        client.headers.update(front.http.headers)
+        body = {"to": "+14155670123", "purpose": "login", "subject": "ann", "binding": "two"}
+        await client.post("/otp/request", json=body, headers={"X-Request-Id": "takes-it-along"})
+
+    def told(event: str) -> list[dict[str, str]]:
+        lines = map(json.loads, log.read_text("utf-8").splitlines())
+        return [line for line in lines if line["event"] == event]
+
+    [settled] = await eventually(lambda: told("delivery.settled"), "it is sent")
+    assert settled["challenge_id"] == older["challenge_id"]
+    assert "request_id" not in settled
+    [request] = await eventually(lambda: told("http.request"), "the request is answered")
+    assert request["request_id"] == "takes-it-along"
+    other.kill()
+
+
+async def two_with_one_hand(
+    start_service: Starter, gate: Door, site_gate: SiteGate
+) -> tuple[Service, list[dict[str, Any]]]:
+    """Two are opened at once while the only hand is free: one is with the site, one waits in the process."""
+    door, behind = gate
+    held = let_nobody_read(door)
+    opening = door.add(script("open_challenge"), "hold_before", times=0)
+    slow = {"OTP_WSMS_URL": site_gate.url, "OTP_WSMS_DEADLINE": "30", "OTP_REDIS_TIMEOUT": "10"}
+    service = await start_service(**behind | slow | {"OTP_DELIVERY_CONCURRENCY": "1"})
+    await held.is_reached()
+    both = asyncio.gather(*(asked(service, to) for to in (TO, "+14155670123")))
+    await eventually(lambda: opening.seen == 2, "both are at the door")
+    opening.released.set()
+    challenges = await both
+    await eventually(lambda: site_gate.arrived, "the first is with the site")
+    return service, challenges
+
+
+async def test_what_waited_for_a_hand_says_how_long_its_code_is_good_by_then(
+    start_service: Starter, gate: Door, site_gate: SiteGate
+) -> None:
+    service, challenges = await two_with_one_hand(start_service, gate, site_gate)
+
+    service.advance(120)
+    site_gate.open.set()
+
+    for challenge in challenges:
+        assert await until(service, challenge, "accepted", "failed") == ("accepted", None)
+    texts = [service.sandbox.messages(to)[0]["message"] for to in (TO, "+14155670123")]
+    assert sorted(re.findall(r"(\d+) min", " ".join(texts))) == ["3", "5"]
+
+
+async def test_what_a_worker_gave_back_as_it_stopped_it_takes_again_when_it_is_started_again(
+    start_service: Starter, gate: Door, site_gate: SiteGate
+) -> None:
+    service, challenges = await two_with_one_hand(start_service, gate, site_gate)
+    gate[0].release()
+    stopping = asyncio.create_task(service.rooms.worker.stop())
+    await eventually(lambda: len(service.rooms.worker._sends) == 1, "one is given up")
+    site_gate.open.set()
+    await stopping
+    states = [(await delivery_of(service, challenge))[0] for challenge in challenges]
+    assert sorted(states) == ["accepted", "queued"]
+
+    await service.rooms.worker.start()
+
+    for challenge in challenges:
+        assert await until(service, challenge, "accepted", "failed") == ("accepted", None)
 
 
 async def test_what_was_taken_along_by_a_process_that_died_is_sent_by_another(

@@ -184,6 +184,21 @@ async def test_hundreds_of_silent_connections_are_cut_off_and_keep_nobody_out(
         assert all(await asyncio.gather(*(wire.closed() for wire in silent)))
 
 
+@pytest.mark.parametrize("said", [b"\r\n" * 3, b"G"], ids=["line breaks", "a letter"])
+async def test_a_kept_connection_that_begins_nothing_is_cut_off(
+    start_live: LiveStarter, said: bytes
+) -> None:
+    """C23: a line break before a request is skipped, so it begins none, and yet it ended uvicorn's waiting."""
+    live = await start_live(Hasty, OTP_DELIVER="false")
+    async with live.connection() as wire:
+        wire.send(live.head("GET /healthz HTTP/1.1"))
+        assert (await wire.answer()).status == 200
+
+        wire.send(said)
+
+        assert await wire.closed()
+
+
 @pytest.mark.parametrize(
     "line",
     [
