@@ -9,7 +9,8 @@ import re
 from rich.console import Console
 
 # C0 and C1, among them what moves the cursor, sets the title or writes the clipboard; line feeds and tabs are layout.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# And what turns around how the text beside it reads.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def console() -> Console:

@@ -2,7 +2,7 @@
 
 import ipaddress
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
@@ -40,6 +40,8 @@ def _require_readable(redis_url: str) -> None:
         raise ValueError(
             "host or port can't be read; write special characters of a password as %XX"
         ) from None
+    if {"username", "password"} & parse_qs(parts.query).keys():
+        raise ValueError("user and password belong before the host, as user:password@host")
     if parts.scheme == "unix":
         if not path:
             raise ValueError("names no socket")

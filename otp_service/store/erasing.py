@@ -26,6 +26,7 @@ class Erasing:
         self._scripts = scripts
         seconds = max(budget.short.seconds, budget.long.seconds, budget.block_seconds)
         self._guarded_ms = seconds * 1000
+        self._in_a_row = budget.in_a_row
 
     async def erase(self, subject: SubjectAddress) -> Erased:
         """
@@ -48,7 +49,11 @@ class Erasing:
                 *(keys.guard(subject, factor) for factor in FACTORS),
                 *(key for each in challenges for key in (keys.challenge(each), keys.secret(each))),
             ],
-            {"guards": len(FACTORS), "guarded_ms": self._guarded_ms},
+            {
+                "guards": len(FACTORS),
+                "guarded_ms": self._guarded_ms,
+                "in_a_row": self._in_a_row,
+            },
             durable=True,
         )
         return Erased(

@@ -253,6 +253,12 @@ def test_every_kind_of_redis_url_is_understood(url: str) -> None:
     assert refusals(DEVELOPMENT, OTP_REDIS_URL=url) == ()
 
 
+def test_a_password_in_the_query_of_the_redis_url_is_refused() -> None:
+    """redis-py would take it, and then not the one that is read anew from the file."""
+    (line,) = refusals(DEVELOPMENT, OTP_REDIS_URL="redis://localhost?password=marker")
+    assert line == "OTP_REDIS_URL: user and password belong before the host, as user:password@host"
+
+
 # Combinations
 
 

@@ -89,6 +89,27 @@ async def test_a_blocked_person_is_not_freed_by_being_erased(start_service: Star
     assert 0 < left <= 86_400_000, "it must end with the day in which it counts"
 
 
+async def test_what_is_blocked_until_it_is_freed_is_not_freed_by_an_erasure_and_a_day(
+    start_service: Starter,
+) -> None:
+    """A07: the long count is the last wall before somebody who guesses for months."""
+    service = await start_service(OTP_FAILURES_IN_A_ROW="10")
+    for _ in range(2):
+        challenge = await service.request(subject=USER)
+        for _ in range(5):
+            await service.verify(challenge, service.wrong_code())
+        service.advance(61)
+
+    await erase(service, subject=USER)
+
+    service.advance(2 * 86_400)
+    refused = await service.post("/otp/request", to=TO, purpose="login", subject=USER)
+    assert refused.json()["code"] == "subject_blocked"
+    address = subject_address(service.settings.ring(), "shop", f"subject:{USER}")
+    left = await hands.redis(service).pttl(keys.guard(address, "sms"))
+    assert left > 2 * 86_400_000
+
+
 async def test_a_message_that_is_asked_for_is_not_sent_any_more(start_service: Starter) -> None:
     service = await start_service(OTP_DELIVER="false")
     await service.post("/otp/request", to=TO, purpose="login", subject=USER)

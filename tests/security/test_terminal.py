@@ -12,6 +12,7 @@ from tests.operators.conftest import Run, run  # noqa: F401 - a fixture
 from tests.security.test_limits import WRONG, opened
 
 CLEAR, TITLE, C1 = "\x1b[2J\x1b[H", "\x1b]0;done\x07", "\x9b2J"
+TURNED = "\u202e"  # what follows reads from the right
 
 
 async def freed(start_service: Starter, reason: str) -> Service:
@@ -58,7 +59,7 @@ async def test_a_reason_holds_no_control_character(control: str, service: Servic
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-@pytest.mark.parametrize("control", [CLEAR, TITLE, C1])
+@pytest.mark.parametrize("control", [CLEAR, TITLE, C1, TURNED])
 async def test_a_message_of_the_site_moves_no_cursor(
     control: str,
     as_json: bool,
@@ -79,7 +80,7 @@ async def test_a_message_of_the_site_moves_no_cursor(
 
     assert shown.exit_code == 0, shown.output
     assert "hello" in shown.stdout
-    assert not set(shown.stdout) & set("\x1b\x07\x9b")
+    assert not set(shown.stdout) & set("\x1b\x07\x9b\u202e")
     if as_json:
         assert control in json.loads(shown.stdout)[0]["message"]
 

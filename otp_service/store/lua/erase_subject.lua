@@ -1,5 +1,5 @@
--- Erase what is kept of a subject. Counts of wrong codes stay as long as they count, or erasing would be a way to more
--- guesses; traces stay for their minutes, since by them the code's row is deleted at the provider.
+-- Erase what is kept of a subject. Counts of wrong codes stay as long as they count, and what is blocked until it is freed
+-- stays blocked, or erasing would be a way to more guesses; traces stay for their minutes, since by them the code's row is deleted at the provider.
 --
 -- KEYS[1]    factors     see _factors.lua
 -- KEYS[2]    recovery    hash of index to PHC string
@@ -7,7 +7,7 @@
 -- KEYS[4]    subject     hash of pointers to the live challenges
 -- KEYS[5]    timeline    see _timeline.lua
 -- KEYS[6..]  guards      so many as `guards` says, see _guard.lua; then, for each challenge, the challenge and its secret
--- ARGV[1]    JSON: offset, guards, guarded_ms (how long wrong codes count)
+-- ARGV[1]    JSON: offset, guards, guarded_ms (how long wrong codes count), in_a_row (so many block until freed)
 --
 -- Returns JSON {verdict, …}
 --   erased        factors, recovery_codes, devices, challenges: how many there were
@@ -28,7 +28,10 @@ local answer = {verdict = 'erased', factors = size(factors(KEYS[1], now)), recov
   devices = size(devices(KEYS[3], now)), challenges = 0}
 for i = 1, 5 do redis.call('DEL', KEYS[i]) end
 for i = 6, 5 + a.guards do
-  if redis.call('PTTL', KEYS[i]) > a.guarded_ms then redis.call('PEXPIRE', KEYS[i], a.guarded_ms) end
+  local until_freed = tonumber(redis.call('HGET', KEYS[i], 'streak') or 0) >= a.in_a_row
+  if not until_freed and redis.call('PTTL', KEYS[i]) > a.guarded_ms then
+    redis.call('PEXPIRE', KEYS[i], a.guarded_ms)
+  end
 end
 for i = 6 + a.guards, #KEYS, 2 do
   answer.challenges = answer.challenges + redis.call('DEL', KEYS[i])
