@@ -92,7 +92,7 @@ async def test_with_one_key_only_the_attack_works(
         def in_order(self, kind: Kind) -> Any:
             return [self.active(kind)]
 
-    after.rooms.service.codes._keyring().__class__ = OnlyActive
+    after.rooms.service.sending._keyring().__class__ = OnlyActive
     assert (await ask(after)).status_code == 202
 
 
