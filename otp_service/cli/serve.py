@@ -155,7 +155,7 @@ def take_turns() -> None:
     Let a thread that wakes wait until the one that runs has used up its turn of a few milliseconds (sched(7)).
 
     A hash that is interrupted goes on with a cold cache, and so does whoever interrupted it. On busy cores the answers
-    that hash nothing wait a little, come several at a time, and all of it together costs a tenth less (`make bench`).
+    that hash nothing wait a little, come several at a time, and all of it together costs less (`make bench`).
     What the service starts from here on inherits it. A policy that somebody has chosen for it stands.
     """
     if hasattr(os, "SCHED_BATCH"):

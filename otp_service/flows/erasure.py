@@ -2,9 +2,9 @@
 Forgetting a person on request (GDPR Article 17), or when the account is closed.
 
 Authenticators, recovery codes, remembered devices, challenges and the timeline go at once. What is left ends by itself,
-and is sealed or names nobody: counts of wrong codes and of sends for the day in which they count, or erasing would be a
-way to more guesses and messages; kept answers of retried calls for a day; messages that wait for a webhook endpoint;
-the fingerprint in the audit log.
+and is sealed or names nobody: counts of wrong codes and of sends for the day in which they count, and a block until it
+is freed, or erasing would be a way to more guesses and messages; kept answers of retried calls for a day; messages that
+wait for a webhook endpoint; the fingerprint in the audit log.
 """
 
 from collections.abc import Callable
