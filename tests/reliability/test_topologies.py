@@ -62,8 +62,16 @@ class Cluster:
         await eventually(self.whole, "a cluster")
 
     def whole(self) -> bool:
+        """Every node knows every other, and who has each slot: one that serves its own share is "ok" before that."""
         found = [client.execute_command("CLUSTER INFO") for client in self.each()]
-        return all((i["cluster_state"], int(i["cluster_known_nodes"])) == ("ok", 3) for i in found)
+        whole = ("ok", len(self.nodes), SLOTS, SLOTS)
+        return all(
+            (
+                i["cluster_state"], int(i["cluster_known_nodes"]),
+                int(i["cluster_slots_assigned"]), int(i["cluster_slots_ok"]),
+            ) == whole
+            for i in found
+        )  # fmt: skip
 
     def flush(self) -> None:
         for client in self.each():
