@@ -2,8 +2,8 @@
 Standard output for log lines, and nobody waits for it.
 
 A reader that stopped, a full disk or a closed output must not hold up an answer: lines are handed to a thread that
-writes them. While it can't, a bounded number waits; what comes on top, and what could not be written, is dropped and
-counted.
+writes them, all that came within a moment at once. While it can't, a bounded number waits; what comes on top, and what
+could not be written, is dropped and counted.
 """
 
 import atexit
@@ -17,6 +17,9 @@ from queue import Empty, SimpleQueue
 
 WAITING_AT_MOST = 10_000  # lines, of a few hundred bytes each
 LAST_WORDS_SECONDS = 1.0  # for what still waits when the process ends
+GATHER_SECONDS = (
+    0.02  # so long the first line waits for others: waking for each costs more than writing it
+)
 
 
 class LogOutput(io.TextIOBase):
@@ -35,6 +38,7 @@ class LogOutput(io.TextIOBase):
         self._lines: SimpleQueue[str | threading.Event] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._torn = False
+        self._hurry = threading.Event()
         self._lock = threading.Lock()
 
     def write(self, line: str) -> int:
@@ -53,6 +57,7 @@ class LogOutput(io.TextIOBase):
             return True
         done = threading.Event()
         self._lines.put(done)
+        self._hurry.set()
         return done.wait(seconds)
 
     def _start(self) -> None:
@@ -66,6 +71,8 @@ class LogOutput(io.TextIOBase):
     def _run(self) -> None:
         while True:
             taken = [self._lines.get()]
+            if self._hurry.wait(GATHER_SECONDS):
+                self._hurry.clear()
             try:
                 while len(taken) < WAITING_AT_MOST:
                     taken.append(self._lines.get_nowait())

@@ -23,7 +23,8 @@ class About:
 
     def seal(self, keyring: Keyring, challenge_id: str) -> str:
         """Return it sealed for this challenge."""
-        return seal(keyring, json.dumps(asdict(self)), belongs_to=about_of(challenge_id))
+        told = {"subject": self.subject, "client_ref": self.client_ref}
+        return seal(keyring, json.dumps(told), belongs_to=about_of(challenge_id))
 
     @classmethod
     def open(cls, keyring: Keyring, sealed: str, challenge_id: str) -> Self:
@@ -48,7 +49,7 @@ class Destination:
 
     def seal(self, keyring: Keyring, challenge_id: str) -> str:
         """Return it sealed for this challenge."""
-        told = {name: value for name, value in asdict(self).items() if value}
+        told = {name: value for name in self.__slots__ if (value := getattr(self, name))}
         return seal(keyring, json.dumps(told), belongs_to=f"destination:{challenge_id}")
 
     @classmethod

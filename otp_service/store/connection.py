@@ -53,11 +53,6 @@ class Timeouts:
         return self.command / 2
 
     @property
-    def pool(self) -> float:
-        """Until one of the pool's connections is free."""
-        return self.command
-
-    @property
     def replica(self) -> float:
         """Until a replica has what was written."""
         return self.command / 20
@@ -144,7 +139,7 @@ def connect(
     Args:
         url: See the module.
         name: What `CLIENT LIST` shows.
-        connections: The most at once; beyond it a command waits `timeouts.pool`, then it is a fault.
+        connections: The most at once; beyond it a command waits as long as it may take, then it is a fault.
         timeouts: See there.
         block_seconds: How long blocking commands block; added to the command's time.
         url_now: Asked at each new connection for the URL of that time; its user and password are used, and no more.
@@ -190,7 +185,6 @@ def connect(
     pool = Pool.from_url(
         url.replace(user_info + at, "", 1),
         max_connections=connections,
-        timeout=timeouts.pool,
         **{**common, "socket_timeout": None},
     )
     node = Node(pool, seconds=timeouts.command + block_seconds)

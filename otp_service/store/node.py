@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+import hiredis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection, RedisSSLContext, SSLConnection
 
@@ -13,7 +14,8 @@ class Node(Redis):
     redis-py's client of one node, but for what it does around each command.
 
     That one takes a deadline and a task for every step of a command, and asks after retries, maintenance and metrics
-    that are all off. Here is one deadline: for a free, open connection, and anew for the command and its answer.
+    that are all off. Here is one deadline: for a free, open connection, and anew for the command and its answer. And it
+    packs commands in Python where its own synchronous client has hiredis do that.
     """
 
     def __init__(self, pool: "Pool", *, seconds: float) -> None:
@@ -28,14 +30,14 @@ class Node(Redis):
             deadline.reschedule(asyncio.get_running_loop().time() + self._seconds)
             try:
                 # Whatever interrupts these two closes the connection: no answer is ever left on it.
-                await connection.send_command(*args)
+                await connection.send_packed_command(_packed(args))
                 return await self.parse_response(connection, args[0], **options)
             finally:
                 await self._pool.release(connection)
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
         pipeline = _Pipeline(self._pool, self.response_callbacks, transaction, shard_hint)
-        pipeline.seconds = (self._pool.timeout or 0) + self._seconds
+        pipeline.seconds = 2 * self._seconds
         return pipeline
 
 
@@ -49,10 +51,14 @@ class _Pipeline(Pipeline):
             return await super().execute(raise_on_error)
 
 
-class Pool(BlockingConnectionPool):
-    """redis-py's pool, with a short way to a connection that is free, and one TLS context for all."""
+class Pool(ConnectionPool):
+    """redis-py's pool, in which who wants one connection too many waits, and one TLS context for all."""
 
     _tls: RedisSSLContext | None = None
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(**options)
+        self._places = asyncio.Semaphore(self.max_connections)
 
     def make_connection(self) -> Any:  # noqa: ANN401
         connection = super().make_connection()  # type: ignore[no-untyped-call]
@@ -63,9 +69,12 @@ class Pool(BlockingConnectionPool):
         return connection
 
     async def get_connection(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401
-        if not self.can_get_connection():
-            return await super().get_connection()  # type: ignore[no-untyped-call]
-        connection = self.get_available_connection()  # type: ignore[no-untyped-call]
+        await self._places.acquire()
+        try:
+            connection = self.get_available_connection()  # type: ignore[no-untyped-call]
+        except BaseException:
+            self._places.release()
+            raise
         try:
             if _was_reset(connection):
                 await connection.disconnect(nowait=True)
@@ -74,6 +83,22 @@ class Pool(BlockingConnectionPool):
             await self.release(connection)
             raise
         return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        try:
+            if connection.should_reconnect():  # type: ignore[no-untyped-call]
+                await connection.disconnect()
+        finally:
+            self._in_use_connections.remove(connection)
+            self._available_connections.append(connection)
+            self._places.release()
+
+
+def _packed(args: tuple[Any, ...]) -> bytes:
+    """As redis-py packs a command, whose name may be two words."""
+    name, *others = args
+    packed: bytes = hiredis.pack_command((*name.split(), *others))
+    return packed
 
 
 def _was_reset(connection: AbstractConnection) -> bool:

@@ -5,7 +5,6 @@ A line `--- include: _name.lua` is replaced by that fragment. Arguments travel a
 one: both name their fields. Whatever Redis answers besides that is a fault, and a fault never permits anything.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha1
@@ -13,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 import structlog
+from pydantic_core import from_json, to_json
 from redis.asyncio.cluster import ClusterNode
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, NoScriptError, ResponseError
@@ -119,9 +119,9 @@ class Scripts:
         if former:
             fields["former"] = [number for number, _ in former]
             name, keys = _MOVING + name, [*keys, *(key for _, key in former)]
-        answer = await self.evaluate(name, keys, json.dumps(fields), durable=durable)
+        answer = await self.evaluate(name, keys, to_json(fields).decode(), durable=durable)
         try:
-            decoded = json.loads(answer)
+            decoded = from_json(answer)
             decoded["verdict"]
         except (TypeError, ValueError, KeyError):
             raise Unavailable(f"redis: {name} gave no answer of ours") from None

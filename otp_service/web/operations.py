@@ -169,7 +169,7 @@ class Operation:
             caller=caller.name,
             call=f"{self.method} {request.scope['path']}",
             key=key,
-            body=sent.model_dump(mode="json") if sent else {},
+            body=sent.model_dump(mode="json") if key is not None and sent else {},
             work=work,
         )
         if shown:

@@ -1,10 +1,10 @@
 """One HTTP exchange with the site: pooled, verified, capped, within one deadline.
 
 Rules of this file:
-- Only here does the room speak HTTP, and straight to httpx's transport: what a client adds to it
+- Only here does the room speak HTTP, and straight to a transport of httpx: what a client adds to it
   (redirects, cookies, the environment's proxies and netrc) would hand the credential to somebody
   else, and costs more than the call.
-- A request is repeated only if no byte of it was written; the pool's own trace says so.
+- A request is repeated only if no byte of it was written; the connection's own trace says so.
 - Nothing is logged here, and httpx and httpcore are silenced below WARNING in `__init__`.
 """
 
@@ -19,6 +19,7 @@ from typing import cast
 import httpx
 
 from otp_service.wsms.answer import Answer
+from otp_service.wsms.connections import Connections
 from otp_service.wsms.outcome import Json, UnknownReason
 
 
@@ -55,18 +56,9 @@ class Wire:
         # A foreign transport reports no trace, so that nothing can be proven about it.
         self._traces = transport is None
         if transport is None:
-            transport = httpx.AsyncHTTPTransport(
-                verify=_trust(ca_file),
-                trust_env=False,
-                retries=0,
-                limits=httpx.Limits(
-                    max_connections=pool_size,
-                    max_keepalive_connections=pool_size,
-                    # A kept connection that the server closes as we write to it is ambiguous, so
-                    # give it up before servers do: Apache keeps them 5 s by default.
-                    keepalive_expiry=3.0,
-                ),
-            )
+            # A kept connection that the server closes as we write to it is ambiguous, so give it up before servers do:
+            # Apache keeps them 5 s by default.
+            transport = Connections(tls=_trust(ca_file), at_most=pool_size, kept=3.0)
         self._transport = transport
         # Only connecting has a time of its own; all else counts against the deadline.
         self._timeout = {"connect": connect_timeout}

@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -22,6 +23,7 @@ from otp_service.wsms import (
     UnknownReason,
     WsmsClient,
 )
+from otp_service.wsms.connections import Connections
 
 
 async def send(client: WsmsClient, **more: object) -> SendOutcome:
@@ -399,10 +401,47 @@ async def test_connections_are_kept_and_a_closed_one_is_replaced(
     assert all(isinstance(outcome, Accepted) for outcome in outcomes)
 
 
+async def test_a_connection_unused_for_too_long_is_ended_and_not_used_again(odd: OddSite) -> None:
+    """A site is about to close it: what is written to it then may or may not have been read."""
+    odd.answers(200, SUCCESS)
+    patient, hasty = (
+        Connections(tls=ssl.create_default_context(), at_most=2, kept=kept) for kept in (60, 0)
+    )
+
+    for transport, opened in ((patient, 1), (hasty, 3)):
+        async with client_of(odd.url, transport=transport) as client:
+            for _ in range(2):
+                assert isinstance(await send(client), Accepted)
+        assert odd.connections == opened
+
+
+@pytest.mark.parametrize("why", ["the deadline", "a cancellation", "an endless answer"])
+async def test_a_call_that_is_given_up_leaves_its_place_to_the_next(odd: OddSite, why: str) -> None:
+    """With one place in all; and what may still come over its connection never reaches another call."""
+
+    async def no_end(talk: Talk, site: OddSite) -> None:
+        await site.read(talk)
+        if why == "an endless answer":
+            await talk.answer(200, SUCCESS, {"Content-Length": "1000000"})
+            await talk.write(b" " * 100_000)
+        await site.ended.wait()
+
+    odd.behave = no_end
+    async with client_of(odd.url, pool_size=1) as client:
+        first = asyncio.create_task(send(client, deadline=SHORT if why == "the deadline" else 60))
+        if why == "a cancellation":
+            await odd.asked.wait()
+            first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        odd.answers(200, SUCCESS)
+
+        assert isinstance(await send(client), Accepted)
+
+
 async def test_a_kept_connection_that_dies_under_a_request_is_unknown_and_not_retried(
     odd: OddSite, client: WsmsClient
 ) -> None:
-    """httpx would not retry either; this pins it, since a retry would be a second SMS."""
+    """A retry would be a second SMS."""
 
     async def one_then_drop(talk: Talk, site: OddSite) -> None:
         await site.read(talk)
