@@ -8,13 +8,14 @@ from otp_service.settings.table import Settings
 
 
 def inspect_messages(catalogue: Catalogue, settings: Settings) -> list[Finding]:
-    """Return what the linter says of the texts with this brand, origin and length of code."""
+    """Return what the linter says of the texts with this brand, origin, app and length of code."""
     digits = settings.code_digits
     found = lint(
         catalogue,
         digits=range(digits, digits + 1),
         brand=settings.brand or None,
         origin=settings.origin,
+        app_hash=settings.android_app_hash,
     )
     return [Finding("warn", "messages", str(finding)) for finding in found] or [
         Finding("ok", "messages", f"every text fits one SMS in {', '.join(catalogue.locales)}")

@@ -118,6 +118,7 @@ class CodeSending:
                 brand=policy.brand,
                 sender=policy.sender,
                 origin=policy.origin,
+                app_hash=policy.app_hash,
             ).seal(keyring, challenge_id),
             region=recipient.region,
             locale=self._locale(policy, ask.locale),

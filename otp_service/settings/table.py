@@ -17,6 +17,7 @@ from otp_service.core.policy import BUILT_IN_PURPOSES, Policy
 from otp_service.settings.addresses import KeySetUrl, Proxies, PublicUrl, RedisUrl, SiteUrl
 from otp_service.settings.values import (
     Algorithms,
+    AppHash,
     Brand,
     KeyringText,
     OneWindow,
@@ -274,6 +275,10 @@ class Settings(BaseModel):
     origin: Origin | None = Field(
         None, description="Host to which codes are bound: the last line `@host #code`."
     )
+    android_app_hash: AppHash | None = Field(
+        None,
+        description="The 11 characters that name the Android app to which our messages are shown (SMS Retriever).",
+    )
     messages_dir: Path | None = Field(
         None, description="Directory with your own texts; see docs/messages.md."
     )
@@ -440,4 +445,5 @@ class Settings(BaseModel):
             brand=self.brand,
             sender=self.wsms_sender,
             origin=self.origin,
+            app_hash=self.android_app_hash,
         )
