@@ -14,6 +14,7 @@ from otp_service.core.codes import HashCost
 from otp_service.core.keyring import Keyring
 from otp_service.core.limits import FailureBudget, Window
 from otp_service.core.policy import BUILT_IN_PURPOSES, Policy
+from otp_service.core.region_pauses import PauseMode, PauseRules
 from otp_service.settings.addresses import KeySetUrl, Proxies, PublicUrl, RedisUrl, SiteUrl
 from otp_service.settings.values import (
     Algorithms,
@@ -252,6 +253,25 @@ class Settings(BaseModel):
         Window(6_000, 60),
         description="Sends of one process, counted in its memory: the ceiling if Redis lost all counts.",
     )
+    region_pause: PauseMode = Field(
+        PauseMode.RECORD,
+        description="What happens to a region to which one caller sends many codes of which few come back: nothing "
+        "(`off`), it is told (`record`), or only a trickle is let through (`enforce`).",
+    )
+    region_pause_from: OneWindow = Field(
+        Window(50, 3600),
+        description="Recipients in one region from which on, and time in which, that is looked at; 10m to 1d.",
+    )
+    region_pause_below: float = Field(
+        0.1, ge=0.01, le=0.9, description="Share of approved codes under which a region is paused."
+    )
+    region_pause_trickle: OneWindow = Field(
+        Window(10, 600), description="Sends of one caller to a region that is paused."
+    )
+    region_pause_exempt: Words = Field(
+        frozenset(),
+        description="Regions in which a pause is only told: where your users are, lest strangers slow them down.",
+    )
     limit_unblock: Windows = Field(
         (Window(3, 86_400),), description="How often a help desk may unblock one person."
     )
@@ -403,6 +423,16 @@ class Settings(BaseModel):
             algorithms=self.caller_algorithms,
             claim=self.caller_claim,
             max_life=self.caller_token_life,
+        )
+
+    def pause_rules(self) -> PauseRules:
+        """Return when a region is paused, and what that does."""
+        return PauseRules(
+            mode=self.region_pause,
+            least=self.region_pause_from,
+            below=self.region_pause_below,
+            trickle=self.region_pause_trickle,
+            exempt=self.region_pause_exempt,
         )
 
     def policy(self) -> Policy:

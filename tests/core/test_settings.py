@@ -202,6 +202,12 @@ def test_a_whole_number_is_written_as_one(value: str) -> None:
         ("OTP_ANDROID_APP_HASH", "FA+9qCX9VSu="),
         ("OTP_ANDROID_APP_HASH", "FA-9qCX9VSu"),
         ("OTP_ANDROID_APP_HASH", "FA+1234VSux"),
+        ("OTP_REGION_PAUSE", "on"),
+        ("OTP_REGION_PAUSE_BELOW", "0"),
+        ("OTP_REGION_PAUSE_BELOW", "1"),
+        ("OTP_REGION_PAUSE_BELOW", "nan"),
+        ("OTP_REGION_PAUSE_FROM", "50"),
+        ("OTP_REGION_PAUSE_TRICKLE", "0/10m"),
         ("OTP_TRUSTED_PROXIES", "*"),
         ("OTP_TRUSTED_PROXIES", "0.0.0.0/0"),
         ("OTP_TRUSTED_PROXIES", "::/0"),
@@ -276,6 +282,9 @@ def test_a_password_in_the_query_of_the_redis_url_is_refused() -> None:
         ({"OTP_HASH_PASSES": "3", "OTP_HASH_MEMORY_KIB": "12287"}, "OTP_HASH_MEMORY_KIB"),
         ({"OTP_FAILURES_LONG": "20/10m"}, "OTP_FAILURES_LONG"),
         ({"OTP_COOLDOWN": "30", "OTP_LIMIT_RECIPIENT": "5/10s"}, "OTP_COOLDOWN"),
+        ({"OTP_REGION_PAUSE_FROM": "50/9m"}, "OTP_REGION_PAUSE_FROM"),
+        ({"OTP_REGION_PAUSE_FROM": "50/2d"}, "OTP_REGION_PAUSE_FROM"),
+        ({"OTP_REGION_PAUSE_EXEMPT": "DE,XX"}, "OTP_REGION_PAUSE_EXEMPT"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(

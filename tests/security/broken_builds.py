@@ -48,6 +48,7 @@ LIMITS = "security/test_limits.py::test_"
 OTP = "web/test_otp.py::test_"
 BODY = "web/test_body.py::test_"
 NUMBERS = "security/test_numbers.py::test_"
+PAUSES = "security/test_region_pauses.py::test_"
 TRICKS = "security/test_tricks.py::test_"
 DOCTOR = "core/test_settings_doctor.py::test_"
 
@@ -264,6 +265,23 @@ BUILDS: tuple[Build, ...] = (
           ("otp_service/flows/send_limits.py", 'key=key("caller", caller)', 'key=key("caller", recipient.e164)'),
           f"{LIMITS}a_callers_budget_is_its_own_and_a_hard_stop",
           "security/test_exhaustion.py::test_a_flood_of_requests_stops_at_the_callers_budget"),
+    build("no_pauses", "D10",
+          ("otp_service/flows/send_limits.py", "if trickle is not None:", "if False:"),
+          f"{PAUSES}few_sends_to_each_of_200_blocks_are_seen_and_end_in_a_trickle",
+          f"{PAUSES}a_pause_goes_on_while_the_trickle_is_eaten_by_the_attack"),
+    build("pauses_for_whoever_types_codes", "D10",
+          (f"{LUA}/weigh_regions.lua", " and approved < a.below * requested", ""),
+          f"{PAUSES}who_types_codes_is_let_alone"),
+    build("pauses_of_all_callers", "F17",
+          ("otp_service/flows/region_pauses.py", "pair = Pair(caller, region)\n        if pair not in self._paused or",
+           "pair = Pair(caller, region)\n        if region not in {one.region for one in self._paused} or"),
+          f"{PAUSES}a_pause_is_of_one_caller_and_one_region"),
+    build("pauses_at_the_first_crowd", "D10",
+          (f"{LUA}/weigh_regions.lua", "elseif closes <= now - a.patience_ms then", "else"),
+          f"{PAUSES}codes_that_are_still_to_be_typed_count_against_nobody"),
+    build("one_number_pauses_a_region", "D10",
+          ("otp_service/flows/code_sending.py", "first=opened.windows[0].used == 1", "first=True"),
+          f"{PAUSES}one_number_again_and_again_brings_nobody_closer_to_a_pause"),
     build("no_cooldown", "D12 D13",
           (f"{LUA}/_limits.lua", "local last = spec.cooldown and", "local last = false and"),
           f"{LIMITS}fifty_resends_at_once_are_one_sms", f"{LIMITS}fifty_requests_at_once_are_one_sms"),
