@@ -143,7 +143,7 @@ class CodeSending:
         if opened.job is not None:
             self._hands.take_along(opened.job, _send(new, opened))
         CHALLENGES.labels(ask.purpose, "opened").inc()
-        self._regions.requested(caller, recipient.region, first=opened.windows[0].used == 1)
+        self._regions.requested(caller, recipient.region, opened.windows)
         log.info("challenge.opened", caller=caller, challenge_id=challenge_id, purpose=ask.purpose)
         return Issued.of(address, opened, channel=self._channel.name, to=recipient.masked)
 
@@ -181,7 +181,7 @@ class CodeSending:
         limits = self._limits(policy, caller, recipient, destination.client_ip)
         with self._headroom():
             opened = await self._openings.resend(address, limits, caller=caller, resend_id=handle)
-        self._regions.requested(caller, recipient.region, first=False)
+        self._regions.requested(caller, recipient.region, opened.windows)
         log.info("challenge.resent", caller=caller, challenge_id=challenge_id)
         return Issued.of(address, opened, channel=self._channel.name, to=recipient.masked)
 

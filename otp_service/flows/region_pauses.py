@@ -2,7 +2,7 @@
 Codes by region: who asks for many and types few is pumping, and after a while only a trickle is let through.
 
 Counted in the process and told to Redis a second later, all at once: no request waits for it. What a process that dies
-has not told is not counted, and one that has long been idle lets a request pass before it hears of a pause.
+has not told is not counted, and one that knows of no pause yet lets a request pass before it hears of it.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
@@ -18,6 +18,7 @@ from otp_service.core.limits import Window
 from otp_service.core.region_pauses import PauseMode, PauseRules
 from otp_service.errors import Unavailable
 from otp_service.flows.loops import end
+from otp_service.store.limits import WindowState
 from otp_service.store.region_codes import PATIENCE_SECONDS, Codes, Pair, Pause, RegionCodes
 from otp_service.telemetry import REGION_PAUSES, REGIONS
 
@@ -53,16 +54,20 @@ class RegionPauses:
         self._due = False
         self._telling: asyncio.Task[None] | None = None
 
-    def requested(self, caller: str, region: str, *, first: bool) -> None:
+    def requested(self, caller: str, region: str, recipient: Sequence[WindowState]) -> None:
         """
         Take note of a code that will be sent. Never waits.
 
         Args:
-            first: Whether it is the recipient's first in the longest window of its limit: no others weigh, so that
-                asking again and again for one number brings nobody closer to a pause.
+            recipient: How the recipient's limit stands now, the longest window first. Only the first send in one of
+                them weighs, so that asking again and again for one number brings nobody closer to a pause. It is
+                none longer than the time that is looked at: else whoever goes round in a pool of numbers would
+                weigh nothing.
         """
         REGIONS.labels(region, "requested").inc()
-        if first:
+        fitting = (w for w in recipient if w.window_ms <= self._rules.least.seconds * 1000)
+        window = next(fitting, None)
+        if window is None or window.used == 1:
             self._note(self._requested, Pair(caller, region))
 
     def approved(self, caller: str, region: str) -> None:
@@ -72,11 +77,11 @@ class RegionPauses:
 
     def trickle(self, caller: str, region: str) -> Window | None:
         """Return the limit on sends of this caller to this region while it is paused; None when it is not."""
-        pair = Pair(caller, region)
-        if pair not in self._paused or self._steady() - self._known_at >= STALE_SECONDS:
+        if not self._paused or Pair(caller, region) not in self._paused:
+            return None
+        if self._steady() - self._known_at >= STALE_SECONDS:
             return None
         REGIONS.labels(region, "paused").inc()
-        self._wake()  # so that an end is heard of although nothing is sent
         return self._rules.trickle if self._rules.enforced(region) else None
 
     async def weigh(self, again: Collection[Pair] | None = None) -> None:
@@ -128,20 +133,19 @@ class RegionPauses:
     def _note(self, counter: Counter[Pair], pair: Pair) -> None:
         if self._rules.mode is not PauseMode.OFF:
             counter[pair] += 1
-            self._wake()
-
-    def _wake(self) -> None:
-        self._due = True
-        if self._telling is None or self._telling.done():
-            # In no request's context: the log would name the request and the caller.
-            self._telling = asyncio.create_task(self._run(), context=contextvars.Context())
+            self._due = True
+            if self._telling is None or self._telling.done():
+                # In no request's context: the log would name the request and the caller.
+                self._telling = asyncio.create_task(self._run(), context=contextvars.Context())
 
     async def _run(self) -> None:
-        while self._due or self._watched:
+        """Go on while there is something to tell, to wait for, or to hear the end of."""
+        while self._due or self._watched or self._paused:
             await asyncio.sleep(TELL_SECONDS)
             now = self._steady()
             ripe = [pair for pair, at in self._watched.items() if at <= now]
-            if not (self._due or ripe):
+            aging = self._paused and now - self._known_at >= STALE_SECONDS / 2
+            if not (self._due or ripe or aging):
                 continue
             self._due = False
             try:

@@ -181,6 +181,20 @@ async def test_one_number_again_and_again_brings_nobody_closer_to_a_pause(
     assert await paused(service) == {}
 
 
+async def test_whoever_goes_round_in_a_pool_of_numbers_is_seen_too(start_service: Starter) -> None:
+    """D10: numbers that were first sent to when it was too few of them, and since then often enough not to be new."""
+    service = await start_service(**ENFORCED)
+    await pump(service, range(15))
+    await later(service, HOUR)
+    await pump(service, range(15, 30))
+    await later(service, HOUR)
+    assert await paused(service) == {}
+
+    await pump(service, range(30))
+    await later(service)
+    assert list(await paused(service)) == ["shop US"]
+
+
 async def test_a_pause_is_of_one_caller_and_one_region(start_service: Starter) -> None:
     """F17: what others pump shows in no answer of mine."""
     service = await start_service(**ENFORCED)
@@ -297,7 +311,7 @@ async def test_a_crowd_that_asked_once_is_judged_though_nobody_asks_any_more(
         service.settings.pause_rules(), RegionCodes(service.rooms.scripts), steady=lambda: clock[0]
     )
     for _ in range(20):
-        alone.requested("shop", "US", first=True)
+        alone.requested("shop", "US", [])
     await eventually(lambda: counted(service, 20), "the counts in Redis")
     assert await paused(service) == {}
     service.advance(3 * MINUTE)
@@ -323,6 +337,23 @@ async def test_what_it_counts_has_an_end_and_names_no_person(start_service: Star
         for field, value in (await client.hgetall(key)).items():
             assert field == "shop US" or field[0] in "ra"
             assert all(part.isdigit() for part in value.split("|"))
+
+
+async def test_an_attack_slower_than_the_memory_of_a_process_is_held_up_too(
+    start_service: Starter,
+) -> None:
+    """D10: a process goes on to ask how it stands for as long as it knows of a pause."""
+    service, clock = await start_service(**ENFORCED), [0.0]
+    await pump(service, range(20))
+    await later(service)
+    slow = RegionPauses(
+        service.settings.pause_rules(), RegionCodes(service.rooms.scripts), steady=lambda: clock[0]
+    )
+    slow.requested("shop", "US", [])
+    await eventually(lambda: slow.trickle("shop", "US"), "that it hears of the pause")
+    clock[0] += STALE_SECONDS
+    await eventually(lambda: slow.trickle("shop", "US"), "that it has asked again")
+    await slow.stop()
 
 
 async def test_what_is_known_of_pauses_is_believed_for_seconds_only(start_service: Starter) -> None:
