@@ -223,6 +223,7 @@ class DeliveryWorker:
             minutes=max(1, round((send.expires_at - send.now) / 60_000)),
             brand=destination.brand or None,
             origin=destination.origin,
+            app_hash=destination.app_hash,
             context=destination.context,
         )
         sending_ms = int((self._channel.deadline + MARGIN_SECONDS) * 1000)
