@@ -21,6 +21,16 @@ def test_pauses_grow_and_are_never_shorter_than_the_service_asks() -> None:
     assert asked >= 30
 
 
+def test_who_were_told_the_same_do_not_come_back_in_one_moment() -> None:
+    """I10: a thousand clients, without an answer or with a Retry-After, come back at a thousand moments."""
+    call = Call(method="GET", path="/", result=object)
+    for error in (no_answer("dropped"), Overloaded({"retry_after": 30}, 503)):
+        clients = [Retrying(call, retries=1, timeout=100, now=0) for _ in range(1000)]
+        pauses = {client.pause(error, now=0) for client in clients}
+        assert len(pauses) > 990
+        assert max(pauses) - min(pauses) > 0.05
+
+
 def test_a_call_in_progress_is_waited_for_only_in_time() -> None:
     call = Call(method="POST", path="/", result=object, idempotency_key="k")
     retrying = Retrying(call, retries=2, timeout=10, now=0)

@@ -150,6 +150,8 @@ def test_names_in_any_script_are_taken(name):
         "a|123",
         "$code",
         "{code}",
+        "{0.__class__}",
+        "${code}",
         "Shop 1234",
         "Shop 12 34",
         "Shop 12-34",
@@ -161,7 +163,7 @@ def test_names_in_any_script_are_taken(name):
     ],
 )
 def test_other_names_are_refused(name):
-    """D14, D15, D18."""
+    """D14, D15, D17, D18."""
     assert name_problem(name)
 
 

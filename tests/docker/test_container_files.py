@@ -71,11 +71,18 @@ def test_the_proxy_sets_the_header_of_certificates_for_every_request(root: Path)
     assert not any(line.startswith("ssl_verify_client optional_no_ca") for line in lines)
 
 
-def test_only_the_proxy_is_reachable_from_other_machines(compose: dict[str, Any]) -> None:
-    """K09."""
+def test_only_the_proxy_is_reachable_from_other_machines(
+    compose: dict[str, Any], root: Path
+) -> None:
+    """K09: and it leads to the public port alone; that of metrics is published nowhere, and on loopback by default."""
     for name, service in compose["services"].items():
         for port in service.get("ports", []):
             assert name == "proxy" or port.startswith("127.0.0.1:"), f"{name}: {port}"
+            assert port.rpartition(":")[2] in ("8000", "8025", "8443"), f"{name}: {port}"
+    proxy = (root / "docker/nginx.conf").read_text()
+    assert re.findall(r"^ +server ([^;{]+);", proxy, re.M) == ["service:8000"]
+    assert re.findall(r"proxy_pass ([^;]+);", proxy) == ["http://otp_service"]
+    assert Settings.model_fields["admin_host"].default == "127.0.0.1"
     assert compose["networks"]["store"]["internal"] is True
     assert compose["services"]["valkey"]["networks"] == ["store"]
 

@@ -250,10 +250,11 @@ NOT_HERE = {
     "J10": "The service has no pages; what a caller's page sends is checked as C01 to C05 say",
     "J11": "The service has no pages, and no answer may be kept (E15)",
 }
-# No test names them yet.
-OPEN = {"E02", "E03", "E12", "E16"}
+# What befalls the parts: the lab's list, of which tests speak as they do of attacks. There is no table of them.
+FAULTS = frozenset(f"X{number:02}" for number in range(1, 41))
 
 _ID = re.compile(r"\b([A-K](?:0[1-9]|[12][0-9]|3[0-3]))\b")
+_FAULT = re.compile(r"\b(X[0-4][0-9])\b")
 _ID_IN_NAME = re.compile(r"(?<=_)([a-k][0-3][0-9])(?=_)")
 _CONTROL = re.compile(r"\bcontrols?\b(?! char)|vulnerable build", re.IGNORECASE)
 # One that is nothing else: "The negative control …", "B19's negative control", "A01's vulnerable build".
@@ -266,7 +267,7 @@ _ONLY_CONTROL = re.compile(
 @dataclass(frozen=True, order=True)
 class Test:
     """
-    One test, with the attacks that it speaks of.
+    One test, with the attacks and faults that it speaks of.
 
     Attributes:
         is_control: It shows that the others of these attacks can fail.
@@ -294,7 +295,8 @@ def read(source: str, file: str) -> Iterator[Test]:
             ids = frozenset(in_name | set(_ID.findall(said))) or of_all
             only = of_controls or bool(_ONLY_CONTROL.match(said))
             shows = only or bool(_CONTROL.search(said))
-            yield Test(file, node.name, ids & set(ATTACKS), shows, only)
+            known = ids & set(ATTACKS) | FAULTS & set(_FAULT.findall(said))
+            yield Test(file, node.name, known, shows, only)
 
 
 @cache

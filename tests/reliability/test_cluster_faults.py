@@ -197,7 +197,7 @@ async def move_whole_slots(cluster: Cluster) -> None:
 async def test_a_slot_in_two_halves_is_waited_for_as_long_as_a_command_may_take(
     cluster: Cluster, sandbox: Sandbox, ring: str
 ) -> None:
-    """X16: a script that names keys of both halves runs once they are together again."""
+    """X16, H09: a script that names keys of both halves runs once they are together again."""
     async with on(cluster.url, sandbox, ring) as service:
         challenge = await service.request()
         code = service.code()

@@ -63,7 +63,7 @@ async def test_what_the_lost_second_held_is_gone_and_what_was_before_it_is_not(
         await loses_its_machine(server, tmp_path / "primary", own_valkey, kept=kept)
         await eventually(lambda: is_ready(service), "ready again", seconds=30)
 
-        assert (await service.verify(spent, used)).json()["code"] == "challenge_used"
+        assert count([await service.verify(spent, used)]) == {"challenge_used": 1}
         lost = await service.verify(young, service.code(number(2)))
         assert lost.json()["code"] == "challenge_not_found"
         assert (await service.look(older))["attempts_remaining"] == 4
@@ -166,10 +166,10 @@ async def test_a_file_that_ends_in_half_a_command_is_read_up_to_there(
         await loses_its_machine(server, directory, own_valkey, kept=kept + 20)
         await eventually(lambda: is_ready(service), "ready again", seconds=30)
 
-        assert (await service.verify(spent, used)).json()["code"] == "challenge_used"
+        assert count([await service.verify(spent, used)]) == {"challenge_used": 1}
         assert (await service.look(open_))["attempts_remaining"] == 5
         assert (await service.verify(open_, code)).status_code == 200
-        assert (await service.verify(open_, code)).json()["code"] == "challenge_used"
+        assert count([await service.verify(open_, code)]) == {"challenge_used": 1}
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ async def test_a_file_that_redis_refuses_is_a_503_until_it_is_mended(
             mended.truncate(kept)
         own_valkey("primary", *options, port=server.port, password=server.password)
         await eventually(lambda: is_ready(service), "ready again", seconds=30)
-        assert (await service.verify(spent, used)).json()["code"] == "challenge_used"
+        assert count([await service.verify(spent, used)]) == {"challenge_used": 1}
         assert (await service.verify(open_, code)).status_code == 200
 
 
@@ -303,7 +303,11 @@ async def test_a_primary_that_keeps_no_file_is_refused_at_the_start(
 ) -> None:
     """X12: it would come back empty, and empty its replicas."""
     server = own_valkey("primary", "--appendonly", "no")
-    production = {"OTP_ENVIRONMENT": "production", "OTP_REGIONS": "US"}
+    production = {
+        "OTP_ENVIRONMENT": "production",
+        "OTP_REGIONS": "US",
+        "OTP_REDIS_ALLOW_ADMIN": "true",  # so that it is refused for nothing else
+    }
     with pytest.raises(SettingsError, match="keeps no append-only file"):
         async with service_on(server.url, sandbox, ring, **production):
             pass

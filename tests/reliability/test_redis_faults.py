@@ -187,6 +187,7 @@ async def test_a_full_redis_sends_nothing_and_accepts_nothing(
                 [
                     await service.post("/otp/request", to=number(1), purpose="login"),
                     await service.verify(challenge, code),
+                    await service.verify(challenge, service.wrong_code()),
                     await service.post("/otp/resend", **body),
                 ]
             )
@@ -213,6 +214,7 @@ async def test_a_redis_that_became_a_replica_takes_nothing(
                 [
                     await service.post("/otp/request", to=number(1), purpose="login"),
                     await service.verify(challenge, code),
+                    await service.verify(challenge, service.wrong_code()),
                 ]
             )
             assert (await service.http.get("/readyz")).status_code == 503
@@ -243,7 +245,7 @@ async def test_after_flushall_old_ids_are_refused_and_the_worker_finds_its_feet(
     service.http.headers.update(await service.caller("shop"))
     await eventually(lambda: knows_us(service), "the new credential")
     fourth = await service.post("/otp/request", to=number(2), purpose="login")
-    assert (fourth.status_code, fourth.json()["code"]) == (429, "quota_exceeded")
+    assert (fourth.status_code, fourth.json().get("code")) == (429, "quota_exceeded")
     assert len(service.sandbox.messages()) == 2
 
 

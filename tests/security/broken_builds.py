@@ -28,8 +28,8 @@ class Build:
     One defence less.
 
     Attributes:
-        ids: The attacks that it lets through.
-        edits: (file, what stands there exactly once, what takes its place).
+        ids: The attacks that it lets through, the faults that it does not stand.
+        edits: (file, what stands there exactly once, what takes its place); "" stands once in a file that is not there.
         tests: As pytest takes them, below `tests/`; each must fail.
     """
 
@@ -54,7 +54,7 @@ DOCTOR = "core/test_settings_doctor.py::test_"
 
 BUILDS: tuple[Build, ...] = (
     # Guesses
-    build("count_by_itself", "A01 A02 A12 A15",
+    build("count_by_itself", "A01 A02 A12 A15 X34",
           (f"{LUA}/reserve_attempt.lua", "redis.call('HINCRBY', KEYS[1], 'attempts', 1)", "c.attempts + 1"),
           "reliability/test_races.py::TestInOneProcess::test_of_200_wrong_guesses_at_once_5_are_evaluated",
           "reliability/test_races.py::TestInOneProcess::test_who_hangs_up_while_hashing_has_spent_the_try_and_frees_no_place_early"),
@@ -291,7 +291,7 @@ BUILDS: tuple[Build, ...] = (
     build("no_cooldown", "D12 D13",
           (f"{LUA}/_limits.lua", "local last = spec.cooldown and", "local last = false and"),
           f"{LIMITS}fifty_resends_at_once_are_one_sms", f"{LIMITS}fifty_requests_at_once_are_one_sms"),
-    build("any_name", "D14 D15 D18",
+    build("any_name", "D14 D15 D17 D18",
           ("otp_service/core/message_values.py", "    name = tidy_name(value)\n    if not name", "    return None\n    if not name"),
           "core/test_message_values.py::test_other_names_are_refused"),
     build("any_hash_of_an_app", "D18 D22",
@@ -360,24 +360,26 @@ BUILDS: tuple[Build, ...] = (
     build("any_eviction", "H03",
           ("otp_service/doctor/redis.py", 'elif facts.policy != "noeviction":', "elif False:"),
           f"{DOCTOR}a_server_that_forgets_is_refused"),
-    build("no_file", "H05",
+    build("no_file", "H05 X12",
           ("otp_service/doctor/redis.py", "if facts.append_only is False and", "if False and"),
-          f"{DOCTOR}a_server_that_forgets_is_refused"),
+          f"{DOCTOR}a_server_that_forgets_is_refused",
+          "reliability/test_lost_writes.py::test_a_primary_that_keeps_no_file_is_refused_at_the_start"),
     build("a_replica_will_do", "H06",
           ("otp_service/doctor/redis.py", "if not facts.writable:", "if False:"), f"{DOCTOR}a_replica_is_refused"),
     build("any_server_any_user", "H10 H11",
           ("otp_service/doctor/redis.py", "if _vulnerable(facts):", "if False:"),
           ("otp_service/doctor/redis.py", "if facts.all_powerful:", "if False:"),
           f"{DOCTOR}what_a_server_says_of_itself_is_judged"),
-    build("scripts_are_loaded_once", "H07",
+    build("scripts_are_loaded_once", "H07 X18",
           ("otp_service/store/scripts.py", "except NoScriptError:", "except ZeroDivisionError:"),
           "reliability/test_redis_faults.py::test_a_flushed_script_cache_is_not_noticed"),
     build("no_end_of_keys", "H12",
           (f"{LUA}/open_challenge.lua", "redis.call('PEXPIRE', KEYS[1], a.ttl_ms + a.retention_ms)\n", ""),
           "security/test_exhaustion.py::test_every_key_of_a_whole_life_has_an_end"),
-    build("no_ceiling", "H04",
+    build("no_ceiling", "H04 X07",
           ("otp_service/core/limits.py", "if len(self._times) >= self._window.count:", "if False:"),
-          f"{LIMITS}a_process_sends_only_so_much_though_redis_forgets_everything"),
+          f"{LIMITS}a_process_sends_only_so_much_though_redis_forgets_everything",
+          "reliability/test_redis_faults.py::test_after_flushall_old_ids_are_refused_and_the_worker_finds_its_feet"),
     # Exhaustion
     build("everybody_is_admitted", "I01",
           ("otp_service/flows/hashing.py", "if self._taken >= self._places:", "if False:"),
@@ -456,20 +458,198 @@ BUILDS: tuple[Build, ...] = (
     build("refused_calls_are_remembered", "I07",
           ("otp_service/flows/idempotency.py", "await self._idempotency.let_go(digest)", "pass"),
           f"{LIMITS}refused_calls_leave_no_keys_behind"),
+    # Texts and fields
+    build("texts_are_evaluated", "D17",
+          ("otp_service/core/messages.py", "plain = [variant.substitute(values) for variant in variants]",
+           'plain = [eval("f" + repr(variant.substitute(values))) for variant in variants]'),
+          "core/test_message_files.py::test_template_languages_are_plain_text"),
+    build("a_dollar_may_mean_anything", "D17",
+          ("otp_service/core/message_files.py", "if not template.is_valid():", "if False:"),
+          "core/test_message_files.py::test_a_text_that_is_unsafe_is_refused_by_file_key_and_reason"),
+    build("the_first_of_several", "D23",
+          ("otp_service/core/recipients.py", "text = normalise(typed).replace", 'text = normalise(typed.replace(";", ",").split(",")[0]).replace'),
+          f"{NUMBERS}two_numbers_in_one_field_reach_nobody"),
+    build("the_sites_fields_are_the_callers", "D23",
+          ("otp_service/web/models.py", 'extra="forbid"', 'extra="ignore"'),
+          f"{NUMBERS}a_caller_adds_no_field_to_what_the_site_is_sent"),
+    build("to_all_users_too", "D23",
+          ("otp_service/wsms/sending.py", '{"recipients": "numbers", "numbers": listed}', '{"recipients": "users", "numbers": listed}'),
+          f"{NUMBERS}a_caller_adds_no_field_to_what_the_site_is_sent"),
+    # Who exists
+    build("people_with_an_app_get_no_sms", "E01",
+          ("otp_service/web/otp.py", 'auto=sent.channel == "auto"', "auto=True"),
+          f"{TRICKS}a_request_says_nothing_of_whether_the_person_exists"),
+    build("strangers_hear_how_it_stands", "E03 X12",
+          (f"{LUA}/reserve_attempt.lua", "if c.caller ~= a.caller then", "if false then"),
+          "security/test_enumeration.py::test_only_its_own_caller_hears_how_a_challenge_stands",
+          "reliability/test_lost_writes.py::test_where_it_is_allowed_all_old_ids_are_refused_once_it_came_back_empty"),
+    # Codes in WordPress
+    build("rows_stay", "E14",
+          ("otp_service/flows/reconciliation.py", "            await self._outbox.delete(row)\n", "            pass\n"),
+          "reconciliation/test_scrubbing.py::test_the_row_of_an_accepted_code_is_deleted"),
+    build("rows_of_activations_stay", "E14",
+          ("otp_service/flows/activations.py", "                await self._outbox.delete(found[0])\n", ""),
+          "reconciliation/test_scrubbed_activations.py::test_the_row_of_an_activation_is_deleted_and_its_code_still_confirms",
+          "reconciliation/test_scrubbed_activations.py::test_in_a_translated_text_the_code_is_found_too",
+          "reconciliation/test_scrubbed_activations.py::test_a_message_that_the_provider_refused_is_deleted_too",
+          "reconciliation/test_scrubbed_activations.py::test_a_killed_process_leaves_nothing_behind"),
+    build("rows_in_doubt_go", "E14",
+          ("otp_service/channels/outbox.py", "            and any(earliest <= t <= latest for t in _readings(row.sent_at))\n", ""),
+          "reconciliation/test_scrubbed_activations.py::test_what_the_site_sent_the_number_at_another_time_stays"),
+    build("nobody_is_warned_of_kept_codes", "E14",
+          ("otp_service/doctor/site.py", 'return Finding("warn", what, told)\n\n\ndef _count', 'return Finding("ok", what, "is off")\n\n\ndef _count'),
+          "reconciliation/test_doctor_site.py::test_codes_that_stay_readable_in_wordpress"),
+    # Answers of the site, webhooks
+    build("a_large_answer_is_read", "G06",
+          ("otp_service/wsms/wire.py", "if len(body) > max_bytes:", "if len(body) > 1000 * max_bytes:"),
+          "wsms/test_wsms_network.py::test_an_endless_body_is_read_no_further_than_the_cap"),
+    build("errors_in_a_success", "G06 X29",
+          ("otp_service/wsms/answer.py", '"error": [], "data": (dict() | list()) as data} if (', '"error": (dict() | list()), "data": (dict() | list()) as data} if ('),
+          "wsms/test_wsms_network.py::test_an_answer_of_another_shape_is_unknown"),
+    build("a_queue_for_the_dead", "G11 X40",
+          (f"{LUA}/enqueue_webhook.lua", "redis.call('ZCARD', KEYS[2]) - a.cap", "0"),
+          "events/test_webhook_retries.py::test_logins_go_on_while_ten_thousand_events_wait_for_a_dead_endpoint",
+          "events/test_webhook_retries.py::test_a_storm_for_a_dead_endpoint_is_bounded_and_the_oldest_go",
+          "events/test_three_days_down.py::test_an_endpoint_that_is_down_for_three_days_costs_few_tries_and_no_login"),
+    build("gone_is_not_forever", "G11",
+          ("otp_service/channels/webhooks.py", "return self.status == 410", "return False"),
+          "events/test_webhook_retries.py::test_410_switches_the_endpoint_off_and_keeps_what_waited"),
+    build("a_turn_goes_on_after_a_failure", "G11 X40",
+          ("otp_service/flows/webhooks.py", "                if pause := max(pauses):\n                    return pause\n", ""),
+          "events/test_webhook_retries.py::test_a_dead_endpoint_costs_one_try_a_turn",
+          "events/test_three_days_down.py::test_an_endpoint_that_is_down_for_three_days_costs_few_tries_and_no_login"),
+    build("tries_without_growing_pauses", "X40",
+          ("otp_service/flows/webhooks.py", "None if reply.gone else pause_ms(tried.tries)", "None if reply.gone else 1000"),
+          "events/test_three_days_down.py::test_an_endpoint_that_is_down_for_three_days_costs_few_tries_and_no_login"),
+    build("a_number_in_events", "G12",
+          ("otp_service/flows/code_sending.py", "client_ref=ask.client_ref).seal", "client_ref=recipient.e164).seal"),
+          "events/test_events_of_challenges.py::test_events_hold_no_number_no_code_and_no_credential"),
+    build("events_in_the_clear", "G12",
+          ("otp_service/core/seal.py", "    key = keyring.active(Kind.SEAL)\n    nonce", "    return text\n    nonce"),
+          ("otp_service/core/seal.py", '    kid, _, body = sealed.partition(".")\n', "    return sealed\n"),
+          "events/test_events_of_challenges.py::test_events_hold_no_number_no_code_and_no_credential",
+          "events/test_events_of_factors.py::test_the_person_is_sealed_on_the_way"),
+    # Redis in trouble
+    build("one_script_for_all_slots", "H08",
+          ("otp_service/store/connection.py", "return not self.clustered or key_slot(a.encode()) == key_slot(b.encode())", "return True"),
+          "reliability/test_topologies.py::test_the_whole_flow_works_on_a_cluster",
+          "reliability/test_topologies.py::test_keys_are_rotated_on_a_cluster"),
+    build("charged_all_the_same", "H08",
+          ("otp_service/store/limits.py", "        if failed or refused:\n            await self._release_far(charge)\n", ""),
+          ("otp_service/store/limits.py", "        except Exception:\n            await self._release_far(charge)\n            raise\n", "        except Exception:\n            raise\n"),
+          "reliability/test_topologies.py::test_limits_in_other_slots_are_charged_once_and_given_back_when_one_refuses",
+          "reliability/test_topologies.py::test_limits_in_other_slots_are_given_back_when_the_challenge_is_refused"),
+    build("half_a_slot_is_not_waited_for", "H09 X16",
+          ("otp_service/store/cluster.py", "if time.monotonic() > end:", "if True:"),
+          "reliability/test_cluster_faults.py::test_a_slot_in_two_halves_is_waited_for_as_long_as_a_command_may_take"),
+    build("slots_stay_where_they_were", "H09 X16 X17",
+          ("otp_service/store/cluster.py", "await self.nodes_manager.move_slot(error)", "pass"),
+          "reliability/test_cluster_faults.py::test_slots_that_move_under_load_refuse_hardly_anybody_and_let_nobody_in_twice"),
+    build("approved_without_a_time", "H14",
+          ("otp_service/store/attempts.py", 'return int(answer["ended_at"])', 'return int(answer.get("ended_at") or 0)'),
+          "reliability/test_redis_faults.py::test_nonsense_from_redis_never_accepts_a_code"),
+    build("a_damaged_record_is_no_caller", "H14",
+          ("otp_service/store/callers.py", 'raise Unavailable("redis: a caller\'s record is damaged") from None', "return None"),
+          "reliability/test_redis_faults.py::test_nonsense_about_a_caller_never_lets_anybody_in"),
+    build("what_is_spent_is_not_in_the_file", "X03 X04",
+          (f"{LUA}/consume_challenge.lua", "redis.call('HSET', KEYS[1], 'status', 'approved',", "redis.set_repl(redis.REPL_NONE)\nredis.call('HSET', KEYS[1], 'status', 'approved',"),
+          "reliability/test_lost_writes.py::test_what_the_lost_second_held_is_gone_and_what_was_before_it_is_not",
+          "reliability/test_lost_writes.py::test_a_file_that_ends_in_half_a_command_is_read_up_to_there",
+          "reliability/test_lost_writes.py::test_a_file_that_redis_refuses_is_a_503_until_it_is_mended"),
+    build("no_redis_is_a_bug_of_ours", "X01 X04",
+          ("otp_service/store/scripts.py", 'except FAULTS as error:\n            log.warning("redis.unavailable"', 'except ResponseError as error:\n            log.warning("redis.unavailable"'),
+          "reliability/test_redis_faults.py::test_a_killed_redis_is_a_503_everywhere_and_nothing_acknowledged_is_lost",
+          "reliability/test_lost_writes.py::test_a_file_that_redis_refuses_is_a_503_until_it_is_mended"),
+    build("a_count_that_was_refused_is_overlooked", "H03 X05 X06 X11 X14",
+          (f"{LUA}/reserve_attempt.lua", "local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)\nredis.call('HSET', KEYS[1], 'attempted_at', now)\n"
+           "count_failure(KEYS[4], a.budget, now)\ngo_on(KEYS[5], now, 'tried', a.id, 'try=' .. attempts, 'of=' .. c.max_attempts)\n",
+           "local attempts = redis.pcall('HINCRBY', KEYS[1], 'attempts', 1)\nif type(attempts) == 'table' then attempts = c.attempts + 1\n"
+           "else redis.call('HSET', KEYS[1], 'attempted_at', now) count_failure(KEYS[4], a.budget, now) end\n"),
+          "reliability/test_lost_writes.py::test_a_redis_whose_disk_is_full_counts_nothing_so_nothing_is_verified_or_sent",
+          "reliability/test_redis_faults.py::test_a_full_redis_sends_nothing_and_accepts_nothing",
+          "reliability/test_redis_faults.py::test_a_redis_that_became_a_replica_takes_nothing"),
+    build("ready_to_read", "X05 X06 X11 X14",
+          ("otp_service/store/scripts.py", "redis.call('SET', KEYS[1], 1, 'PX', 1000) return 1", "return 1"),
+          "reliability/test_lost_writes.py::test_a_redis_whose_disk_is_full_counts_nothing_so_nothing_is_verified_or_sent",
+          "reliability/test_redis_faults.py::test_a_full_redis_sends_nothing_and_accepts_nothing",
+          "reliability/test_redis_faults.py::test_a_redis_that_became_a_replica_takes_nothing"),
+    build("tried_again_by_us", "X09",
+          ("otp_service/store/scripts.py", "except NoScriptError:", "except (NoScriptError, RedisConnectionError):"),
+          "reliability/test_redis_faults.py::test_an_answer_lost_after_the_count_is_a_503_and_counted_once"),
+    build("one_copy_will_do", "B11 X13",
+          ("otp_service/store/scripts.py", "if int(copies) < 1:", "if False:"),
+          "reliability/test_redis_faults.py::test_with_durability_replica_no_failover_accepts_a_code_twice"),
+    build("connections_are_shared", "X10",
+          ("otp_service/store/node.py", "                return await self.parse_response(connection, args[0], **options)\n            finally:\n"
+           "                await self._pool.release(connection)\n",
+           "            finally:\n                await self._pool.release(connection)\n            return await self.parse_response(connection, args[0], **options)\n"),
+          "reliability/test_redis_links.py::test_a_link_that_is_slow_and_cuts_answers_to_pieces_makes_no_answer_wrong"),
+    build("times_of_the_machines_zone", "X23",
+          ("otp_service/web/problems.py", "datetime.fromtimestamp(unix_ms / 1000, UTC)", "datetime.fromtimestamp(unix_ms / 1000)"),
+          ("otp_service/core/events.py", "datetime.fromtimestamp(at_ms / 1000, UTC)", "datetime.fromtimestamp(at_ms / 1000)"),
+          "reliability/test_process_faults.py::test_no_time_zone_and_no_change_of_the_clocks_changes_a_time_that_we_write",
+          "reliability/test_process_faults.py::test_processes_in_zones_a_day_apart_are_one_service"),
+    # One moment to come back, forged hosts, the public port, builders
+    build("everybody_comes_back_at_once", "I10",
+          ("otp_service/client/retrying.py", "_jitter(0, backoff)", "_jitter(0, 0)"),
+          "client/test_pauses.py::test_who_were_told_the_same_do_not_come_back_in_one_moment"),
+    build("everybody_is_told_one_wait", "I10",
+          ("otp_service/store/refusals.py", 'answer["limit"], seconds(answer["wait_ms"]),', 'answer["limit"], 60,'),
+          "security/test_exhaustion.py::test_who_is_refused_together_is_not_told_one_moment_to_come_back"),
+    build("links_from_the_host", "J07",
+          ("otp_service/web/operations.py", 'headers = dict(answer["headers"])\n        if replayed:',
+           'headers = dict(answer["headers"])\n        if "Location" in headers:\n            headers["Location"] = f"{request.base_url}{headers[\'Location\'][1:]}"\n        if replayed:'),
+          f"{TRICKS}nothing_is_built_from_where_a_request_says_it_came"),
+    build("problems_name_the_host", "J07",
+          ("otp_service/web/operations.py", 'members["instance"] = request.scope["request_id"]\n    return JSONResponse', 'members["instance"] = str(request.url)\n    return JSONResponse'),
+          f"{TRICKS}nothing_is_built_from_where_a_request_says_it_came"),
+    build("metrics_for_everybody", "K09",
+          ("otp_service/web/routing.py", '        Nothing(),\n', '        Route("/metrics", health.alive, methods=["GET"], name="metrics"),\n        Nothing(),\n'),
+          "security/test_supply.py::test_nothing_of_the_inside_is_on_the_public_port"),
+    build("a_page_of_documents", "K09",
+          ("otp_service/web/routing.py", '        Nothing(),\n', '        Route("/docs", contract, methods=["GET"], name="docs"),\n        Nothing(),\n'),
+          "security/test_supply.py::test_nothing_of_the_inside_is_on_the_public_port"),
+    build("the_service_on_every_address", "K09",
+          ("docker/compose.yaml", '"127.0.0.1:${OTP_PUBLISHED_PORT:-8000}:8000"', '"${OTP_PUBLISHED_PORT:-8000}:8000"'),
+          "docker/test_container_files.py::test_only_the_proxy_is_reachable_from_other_machines"),
+    build("metrics_are_published", "K09",
+          ("docker/compose.yaml", '      - "127.0.0.1:${OTP_PUBLISHED_PORT', '      - "127.0.0.1:9000:9000"\n      - "127.0.0.1:${OTP_PUBLISHED_PORT'),
+          "docker/test_container_files.py::test_only_the_proxy_is_reachable_from_other_machines"),
+    build("the_proxy_leads_to_metrics", "K09",
+          ("docker/nginx.conf", "    location / {", "    location /metrics {\n      proxy_pass http://service:9000;\n    }\n    location / {"),
+          "docker/test_container_files.py::test_only_the_proxy_is_reachable_from_other_machines"),
+    build("metrics_on_every_address", "K09",
+          ("otp_service/settings/table.py", 'admin_host: str = Field("127.0.0.1"', 'admin_host: str = Field("0.0.0.0"'),
+          "docker/test_container_files.py::test_only_the_proxy_is_reachable_from_other_machines"),
+    build("redis_with_a_way_out", "K09",
+          ("docker/compose.yaml", "store: {internal: true}", "store: {internal: false}"),
+          "docker/test_container_files.py::test_only_the_proxy_is_reachable_from_other_machines"),
+    build("a_platform_builds", "K15",
+          (".gitlab-ci.yml", "", "test: {image: python, script: make test}\n"),
+          "security/test_supply.py::test_nobody_elses_machine_builds_or_publishes"),
+    build("a_release_that_nobody_signs", "K16",
+          ("Makefile", "clean:  ## remove", "release:\n\t$(BIN)/python -m build\n\t$(BIN)/twine upload dist/*\n\nclean:  ## remove"),
+          "security/test_supply.py::test_nobody_elses_machine_builds_or_publishes"),
 )  # fmt: skip
 
 
 def failing(broken: Build, copy: Path) -> list[str]:
     """Apply the edits to the copy, run the tests, take the edits back; return the tests that did not fail."""
-    before = {file: (copy / file).read_text("utf-8") for file, _, _ in broken.edits}
+    before = {file: text_of(copy / file) for file, _, _ in broken.edits}
     try:
         for file, old, new in broken.edits:
-            text = (copy / file).read_text("utf-8")
+            text = text_of(copy / file)
             (copy / file).write_text(text.replace(old, new), "utf-8")
         return [test for test in broken.tests if not _fails(test, copy)]
     finally:
         for file, text in before.items():
             (copy / file).write_text(text, "utf-8")
+            if not text:
+                (copy / file).unlink()
+
+
+def text_of(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""
 
 
 def _fails(test: str, copy: Path) -> bool:

@@ -201,5 +201,6 @@ async def test_only_its_own_caller_hears_how_a_challenge_stands(service: Service
             )  # fmt: skip
             instance = answer.json()["instance"]
             told.add((answer.status_code, answer.text.replace(instance, "…")))
+    assert len(told) == 1, told
     [(status, text)] = told
     assert (status, '"code":"challenge_not_found"' in text) == (404, True)

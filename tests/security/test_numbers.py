@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from otp_service.core.recipients import MAX_TYPED, Reason, RecipientRefused, parse_recipient
 from tests.conftest import TO, Service, Starter
 from tests.web.hands import redis
+from tests.wsms.odd_sites import SUCCESS, odd_site
 
 fuzzed = settings(deadline=None, derandomize=True, database=None, max_examples=300)
 
@@ -136,13 +137,40 @@ async def test_two_numbers_in_one_field_reach_nobody(service: Service) -> None:
     """D04, D23: exactly one number goes to WSMS, and never a list."""
     for to in ("+14155550123,+14155550124", "+14155550123;+14155550124"):
         answer = await ask(service, to)
-        assert (answer.status_code, answer.json()["code"]) == (422, "destination_refused")
+        assert (answer.status_code, answer.json().get("code")) == (422, "destination_refused")
         assert answer.json()["reason"] == "not_a_number"
         assert to not in answer.text
     await service.request()
 
     assert len(service.sandbox.messages("+14155550123")) == 1
     assert service.sandbox.messages("+14155550124") == []
+
+
+# By these WSMS sends to more people, at another time, again and again, with pictures, or under another name.
+SITES_FIELDS = {
+    "recipients": "users", "numbers": ["+14155550124"], "users": [1], "role_ids": ["subscriber"], "group_ids": [1],
+    "schedule": "2030-01-01T00:00:00", "repeat": {"interval": {"value": 1, "unit": "minute"}}, "flash": True,
+    "media_urls": ["https://evil.example/x.png"], "sender": "Bank", "notification_handler": "WordPressUserNotification",
+    "handler_id": 1, "vars": {"recipients": "users"}, "metadata": {"schedule": "2030-01-01T00:00:00"},
+}  # fmt: skip
+
+
+async def test_a_caller_adds_no_field_to_what_the_site_is_sent(start_service: Starter) -> None:
+    """D23: such fields are refused, inside of `context` too, and what goes out is one number, a text and the sender."""
+    async with odd_site() as site:
+        site.answers(200, SUCCESS)
+        service = await start_service(OTP_WSMS_URL=site.url)
+        for name, value in SITES_FIELDS.items():
+            answer = await ask(service, TO, **{name: value})
+            assert (answer.status_code, answer.json().get("code")) == (422, "invalid_request"), name
+            answer = await ask(service, TO, context={name: str(value)})
+            assert (answer.status_code, answer.json().get("code")) == (422, "invalid_request"), name
+        told = await service.request(subject='1","recipients":"users', client_ref="schedule")
+        assert told["delivery"]["status"] == "accepted"
+        [sent] = [seen.json for seen in site.seen if seen.method == "POST"]
+
+    assert set(sent) == {"sender", "message", "recipients", "numbers"}
+    assert (sent["sender"], sent["recipients"], sent["numbers"]) == ("", "numbers", [TO])
 
 
 @pytest.mark.parametrize("form", [";ext={}", " ext. {}", " x{}", "#{}", " extension {}", "x{}"])

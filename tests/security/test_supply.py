@@ -167,21 +167,28 @@ def test_a_package_that_is_another_than_the_locked_one_is_not_installed(
     assert install(right[::-1]) != 0
 
 
+# Where platforms look for what they are to run.
+HOSTED = (
+    ".github", ".gitea", ".forgejo", ".gitlab-ci.yml", ".circleci", ".travis.yml", ".drone.yml", ".woodpecker",
+    ".woodpecker.yml", ".buildkite", ".semaphore", ".cirrus.yml", ".appveyor.yml", "appveyor.yml",
+    "azure-pipelines.yml", "bitbucket-pipelines.yml", "cloudbuild.yaml", "Jenkinsfile",
+)  # fmt: skip
+PUBLISHES = re.compile(
+    r"twine|(?:uv|flit|poetry|hatch|npm|cargo) +publish|(?:docker|podman|buildah|git|oras) +push|--push\b"
+    r"|skopeo +copy|gh +release|glab +release"
+)
+
+
 def test_nobody_elses_machine_builds_or_publishes(root: Path) -> None:
     """
     K15, K16: there is no workflow of a hosting platform to take over, and no release but the source.
 
     Whoever adds one takes this test away, and pins its actions, narrows its token and signs what it releases.
     """
-    hosted = (
-        ".github",
-        ".gitlab-ci.yml",
-        ".circleci",
-        "azure-pipelines.yml",
-        "bitbucket-pipelines.yml",
-    )
-    assert [name for name in hosted if (root / name).exists()] == []
+    assert [name for name in HOSTED if (root / name).exists()] == []
     assert [path.name for path in (root / ".ci").iterdir()] == ["run"]
+    for path in ("Makefile", ".ci/run", "docker/Dockerfile", "docker/secrets.sh"):
+        assert PUBLISHES.findall((root / path).read_text()) == [], path
 
 
 INSIDE = (

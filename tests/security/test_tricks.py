@@ -79,11 +79,12 @@ FORWARDED = {
 
 
 async def test_nothing_is_built_from_where_a_request_says_it_came(quiet: Service) -> None:
-    """J07, C19, C20: no answer names a forwarded host, and no header sends a request to another path."""
-    for answer in await every_answer(quiet, FORWARDED):
-        assert EVIL not in answer.text + str(answer.headers)
-    asked = await quiet.post("/otp/request", headers=FORWARDED, to=TO, purpose="login")
-    assert asked.headers["location"] == f"/otp/{asked.json()['challenge_id']}"
+    """J07, C19, C20: no answer names the host that was asked for, and no header sends a request to another path."""
+    for to, headers in ((TO, FORWARDED), ("+14155550166", {"Host": EVIL})):
+        for answer in await every_answer(quiet, headers):
+            assert EVIL not in answer.text + str(answer.headers)
+        asked = await quiet.post("/otp/request", headers=headers, to=to, purpose="login")
+        assert asked.headers["location"] == f"/otp/{asked.json()['challenge_id']}"
     assert told(await quiet.http.get("/nothing", headers=FORWARDED))[0] == 404
 
 
