@@ -6,11 +6,9 @@ import json
 import os
 import signal
 import socket
-import sys
 import tempfile
 import urllib.error
 import urllib.request
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -115,12 +113,11 @@ def _run_uvicorn(settings: Settings, fd: int | None) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
+    from otp_service.cli.processes import Config
+
     if fd is None:
         _require_free(settings)
-    # uvicorn ends by the signal that stopped it; a drained service has simply ended well.
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
-    config = uvicorn.Config(
+    config = Config(
         "otp_service.app:from_environment",
         factory=True,
         host=settings.host,
@@ -179,10 +176,6 @@ def _require_free(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             refuse([f"OTP_PORT: can't listen on {settings.host}:{settings.port}: {error.strerror}"])
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    sys.exit(0)
 
 
 async def _deliver(settings: Settings) -> None:

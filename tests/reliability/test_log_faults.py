@@ -114,6 +114,26 @@ async def test_a_process_whose_log_nobody_reads_ends_when_it_is_told_to(
         assert await asyncio.to_thread(process.popen.wait, 60) == 0
 
 
+async def test_the_last_lines_of_every_process_are_written(
+    environment: dict[str, str], spawn_server: Spawn, tmp_path: Path
+) -> None:
+    """X36, `--workers`: uvicorn's own come after ours, and no process ends before they are out."""
+    log = tmp_path / "log"
+
+    def told(event: str) -> list[str]:
+        whole = log.read_text("utf-8").rpartition("\n")[0]
+        lines = [json.loads(line) for line in whole.splitlines()]
+        return [line["event"] for line in lines if line["event"].startswith(event)]
+
+    with log.open("wb") as file:
+        process = spawn_server({**environment, "OTP_WORKERS": "3"}, stdout=file.fileno())
+    await eventually(lambda: len(told("service.started")) == 3, "all serve")
+    process.terminate()
+    assert await asyncio.to_thread(process.popen.wait, 60) == 0
+    assert len(told("service.stopped")) == 3
+    assert len(set(told("Finished server process ["))) == 3
+
+
 def with_no_reader() -> int:
     reading, writing = os.pipe()
     os.close(reading)
