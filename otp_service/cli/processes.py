@@ -1,10 +1,13 @@
-"""How the processes of uvicorn end: by themselves, also those of `--workers`."""
+"""What uvicorn's processes begin with, also those of `--workers`: they hold their metrics, and end by themselves."""
 
+import os
 import signal
 import sys
 from types import FrameType
 
 import uvicorn
+
+from otp_service.cli.metrics_directory import VARIABLE, hold
 
 
 class Config(uvicorn.Config):
@@ -18,6 +21,7 @@ class Config(uvicorn.Config):
     def configure_logging(self) -> None:
         """What uvicorn calls here, and before anything else in each child."""
         super().configure_logging()
+        hold(os.environ[VARIABLE])  # one of these may outlive the process that began it
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _leave)
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import tempfile
 import urllib.error
 import urllib.request
 from typing import Annotated
@@ -14,6 +13,7 @@ from typing import Annotated
 import typer
 
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.metrics_directory import metrics_directory
 from otp_service.settings.environment import SettingsError
 from otp_service.settings.table import Settings
 
@@ -31,9 +31,7 @@ def serve(
         if value is not None:
             os.environ[name] = str(value)
     settings = load_settings()
-    with _metrics_directory() as directory:
-        # Before prometheus_client is imported: it reads this once. Every process writes there, the admin port sums up.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    with metrics_directory():
         _check(settings)
         take_turns()
         _serve_metrics(settings)
@@ -43,8 +41,7 @@ def serve(
 def worker() -> None:
     """Deliver codes, and serve nothing but metrics."""
     settings = load_settings()
-    with _metrics_directory() as directory:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    with metrics_directory():
         _check(settings)
         take_turns()
         _serve_metrics(settings)
@@ -75,13 +72,6 @@ def openapi() -> None:
     from otp_service.web.routes import OPERATIONS
 
     typer.echo(json.dumps(document(OPERATIONS), indent=2, ensure_ascii=False))
-
-
-def _metrics_directory() -> tempfile.TemporaryDirectory[str]:
-    """In memory where there is a place for it: writing to a mapped file on a full disk ends the process (SIGBUS)."""
-    shared = "/dev/shm"  # noqa: S108
-    place = shared if os.access(shared, os.W_OK) else None
-    return tempfile.TemporaryDirectory(prefix="otp-metrics-", dir=place)
 
 
 def _check(settings: Settings) -> None:

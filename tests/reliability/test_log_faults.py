@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from otp_service.cli.metrics_directory import PREFIX
 from otp_service.log_output import WAITING_AT_MOST, LogOutput
 from tests.conftest import TO, Sandbox
 from tests.reliability.conftest import Spawn
@@ -200,6 +201,7 @@ def test_a_line_that_was_cut_off_spoils_no_other(tmp_path: Path) -> None:
     """X37: the disk fills up in the middle of a line, then there is room again."""
     script = """
 import resource, signal, sys
+from otp_service.cli.metrics_directory import PREFIX
 from otp_service.log_output import LogOutput
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 out = LogOutput(1, lambda lines, why: print(lines, why, file=sys.stderr))
@@ -235,7 +237,7 @@ async def test_metrics_live_in_memory_where_no_full_disk_can_end_the_process(
     def all_mapped() -> list[Path]:
         """Gauges, and what is counted when the answer has left."""
         maps = Path(f"/proc/{process.popen.pid}/maps").read_text().splitlines()
-        found = [Path(line.split()[-1]) for line in maps if "otp-metrics-" in line]
+        found = [Path(line.split()[-1]) for line in maps if PREFIX in line]
         return found if len(found) > 2 else []
 
     mapped = await eventually(all_mapped, "the files of the metrics")
