@@ -85,8 +85,7 @@ class AppCodes:
         matched = match(keyring, address, tried.factors, code, tried.now, past=past)
         if matched is None:
             off = diagnose and clock_is_off(keyring, address, tried.factors, code, tried.now)
-            CHALLENGES.labels(purpose, "wrong_code").inc()
-            await self._tell_if_blocked(caller, subject, address, tried, proof_id)
+            await self._wrong(caller, subject, address, tried, proof_id, purpose)
             raise InvalidCode(tried.attempts_left, clock_off=off)
         factor, step = matched
         success = Success(
@@ -103,7 +102,7 @@ class AppCodes:
         proof = self._proofs.begin(success, wish)
         at = await self._tries.accept(address, factor, caller=caller, step=step, proof=proof.record)
         if at is None:
-            await self._tell_if_blocked(caller, subject, address, tried, proof_id)
+            await self._wrong(caller, subject, address, tried, proof_id, purpose)
             raise InvalidCode(tried.attempts_left)
         CHALLENGES.labels(purpose, "approved").inc()
         log.info("factor.verified", caller=caller, factor_id=factor.factor_id)
@@ -114,9 +113,16 @@ class AppCodes:
             proof_expires_in=proof.expires_in,
         )
 
-    async def _tell_if_blocked(
-        self, caller: str, subject: str, address: SubjectAddress, tried: TriedFactors, event_id: str
+    async def _wrong(
+        self,
+        caller: str,
+        subject: str,
+        address: SubjectAddress,
+        tried: TriedFactors,
+        event_id: str,
+        purpose: str,
     ) -> None:
+        CHALLENGES.labels(purpose, "wrong_code").inc()
         if tried.blocks:
             log.info("factor.blocked", caller=caller, factor=METHOD)
             event = await self._events.of_subject(caller, subject, event_id)

@@ -129,10 +129,10 @@ class Recovery:
         async with self._hashes.admit() as hashing:
             tried = await self._codes.reserve(address, index)
             if tried.phc is None:
-                raise await self._wrong(caller, subject, address, tried, proof_id)
+                raise await self._wrong(caller, subject, address, tried, proof_id, purpose)
             message = recovery_codes.message(name, pseudonym=whose, code=code)
             if not await hashing.matches(tried.phc, message):
-                raise await self._wrong(caller, subject, address, tried, proof_id)
+                raise await self._wrong(caller, subject, address, tried, proof_id, purpose)
         success = Success(
             caller=caller,
             id=proof_id,
@@ -150,7 +150,7 @@ class Recovery:
             address, index=index, phc=tried.phc, proof=proof.record, event=event
         )
         if redeemed is None:
-            raise await self._wrong(caller, subject, address, tried, proof_id)
+            raise await self._wrong(caller, subject, address, tried, proof_id, purpose)
         verified_at, remaining = redeemed
         CHALLENGES.labels(purpose, "approved").inc()
         log.info("recovery_code.used", caller=caller, remaining=remaining)
@@ -162,8 +162,15 @@ class Recovery:
         )
 
     async def _wrong(
-        self, caller: str, subject: str, address: SubjectAddress, tried: TriedCode, event_id: str
+        self,
+        caller: str,
+        subject: str,
+        address: SubjectAddress,
+        tried: TriedCode,
+        event_id: str,
+        purpose: str,
     ) -> InvalidCode:
+        CHALLENGES.labels(purpose, "wrong_code").inc()
         if tried.blocks:
             log.info("factor.blocked", caller=caller, factor=METHOD)
             event = await self._events.of_subject(caller, subject, event_id)

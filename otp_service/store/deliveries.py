@@ -8,7 +8,7 @@ from otp_service.core.challenge import ChallengeAddress, DeliveryStatus
 from otp_service.store import keys
 from otp_service.store.connection import Connection
 from otp_service.store.scripts import Scripts
-from otp_service.store.streams import Entry, Streams
+from otp_service.store.streams import ABANDONED_MS, Entry, Streams
 
 GROUP = "delivery"
 
@@ -101,9 +101,9 @@ class Deliveries:
         """Leave jobs that were not begun for the next worker that sweeps, at once. Raises Unavailable."""
         await self._streams.give_back([(job.queue, job.message_id) for job in jobs])
 
-    async def leave(self) -> None:
-        """Take this consumer out of the groups where nothing is pending for it. Raises Unavailable."""
-        await self._streams.leave()
+    async def leave(self, *, abandoned_ms: int = ABANDONED_MS) -> None:
+        """As `Streams.leave`. Raises Unavailable."""
+        await self._streams.leave(abandoned_ms=abandoned_ms)
 
     async def waiting(self) -> int:
         """Return how many jobs are queued or being sent. Raises Unavailable."""

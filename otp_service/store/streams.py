@@ -12,6 +12,8 @@ from otp_service.errors import Unavailable
 from otp_service.store.connection import FAULTS, Connection
 from otp_service.store.scripts import Scripts
 
+ABANDONED_MS = 86_400_000  # who reads asks every few seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -134,9 +136,16 @@ class Streams:
                     name, self._group, self._consumer, 0, [entry_id], idle=3_600_000, justid=True
                 )
 
-    async def leave(self) -> None:
-        """Take this consumer out of the groups where nothing is pending for it. Raises Unavailable."""
-        own = {"group": self._group, "consumer": self._consumer}
+    async def leave(self, *, abandoned_ms: int = ABANDONED_MS) -> None:
+        """
+        Take this consumer out of the groups where nothing is pending for it, and those not heard of for `abandoned_ms`.
+
+        Raises:
+            Unavailable: Redis.
+        """
+        own = {
+            "group": self._group, "consumer": self._consumer, "abandoned_ms": abandoned_ms,
+        }  # fmt: skip
         answers = await asyncio.gather(
             *(self._scripts.run("leave_group", [name], own) for name in self._names),
             return_exceptions=True,  # a node that is away keeps nobody from leaving the others

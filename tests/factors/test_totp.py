@@ -8,6 +8,7 @@ import httpx
 import pyotp
 import pytest
 import redis
+from prometheus_client import REGISTRY
 
 from tests.conftest import Service
 
@@ -56,6 +57,27 @@ async def test_a_code_of_the_app_is_accepted_once(service: Service) -> None:
     assert first.json()["factor_id"] == factor_id
     assert first.json()["amr"] == ["otp"]
     assert second.json()["code"] == "invalid_code"
+
+
+def counted(event: str) -> float:
+    """How often `otp_challenges_total` tells of it for logins."""
+    labels = {"purpose": "login", "event": event}
+    return REGISTRY.get_sample_value("otp_challenges_total", labels) or 0
+
+
+async def test_the_metric_counts_every_wrong_code_of_any_factor(service: Service) -> None:
+    """A code that was right once, too: else a replay shows nowhere."""
+    _, app = await confirmed(service)
+    code = app.at(await now(service))
+    [recovery, *_] = (await service.post("/recovery-codes", subject=USER)).json()["codes"]
+    before = counted("wrong_code"), counted("approved")
+
+    for each in (code, code, app.at(await now(service) + 3600)):
+        await verify(service, each)
+    for each in (recovery, recovery, "2222-2222-2222-2222"):
+        await service.post("/recovery-codes/verify", subject=USER, code=each, purpose="login")
+
+    assert (counted("wrong_code"), counted("approved")) == (before[0] + 4, before[1] + 2)
 
 
 async def test_fifty_at_once_are_one_acceptance(service: Service) -> None:

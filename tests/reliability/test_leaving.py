@@ -1,6 +1,7 @@
 """A worker that leaves takes nothing with it."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -65,6 +66,48 @@ async def test_who_has_nothing_pending_is_out_of_the_group(
         await one.leave()
 
     assert in_group(valkey_url) == []
+
+
+async def test_who_leaves_takes_along_who_ended_without_leaving(
+    environment: dict[str, str], valkey_url: str
+) -> None:
+    """X33: a killed process, or one whose opening script ran when it had left. The names would stay for ever."""
+    async with worker(environment, "one") as one, worker(environment, "killed") as killed:
+        await one.read([QUEUE], block_ms=1)
+        await killed.read([QUEUE], block_ms=1)
+        await one.leave()
+        assert in_group(valkey_url) == ["killed"], "it was heard of today"
+
+        add_job(valkey_url)
+        await killed.read([QUEUE], block_ms=1000)
+        await one.leave(abandoned_ms=0)
+        assert in_group(valkey_url) == ["killed"], "its job is still pending"
+
+        [job] = await one.claim_idle(idle_ms=0)
+        await one.discard(job)
+        await one.leave(abandoned_ms=0)
+    assert in_group(valkey_url) == []
+
+
+async def test_a_user_that_may_not_see_the_others_still_leaves_itself(
+    environment: dict[str, str], valkey_url: str
+) -> None:
+    """Whose ACL is older than that question. The control: with it the other one would go."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.execute_command(
+            "ACL", "SETUSER", "older", "on", ">secret", "~*", "&*", "+@all", "-xinfo"
+        )
+    by_older = re.sub("//[^@]*@", "//older:secret@", valkey_url)
+    async with (
+        worker({**environment, "OTP_REDIS_URL": by_older}, "one") as one,
+        worker(environment, "killed") as killed,
+    ):
+        await one.read([QUEUE], block_ms=1)
+        await killed.read([QUEUE], block_ms=1)
+        await one.leave(abandoned_ms=0)
+        assert in_group(valkey_url) == ["killed"]
+    with redis.Redis.from_url(valkey_url) as client:
+        client.acl_deluser("older")
 
 
 async def test_a_job_that_arrives_while_its_worker_leaves_is_found_by_the_next(
