@@ -44,6 +44,7 @@ from otp_service.flows.proofs import ProofMaking, ProofRedemption
 from otp_service.flows.readiness import Readiness
 from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
+from otp_service.flows.region_pauses import RegionPauses
 from otp_service.flows.standings import Standings
 from otp_service.flows.subscribers import Subscribers
 from otp_service.flows.support import Support
@@ -73,6 +74,7 @@ from otp_service.store.opt_ins import OptIns
 from otp_service.store.outgoing import Outgoing
 from otp_service.store.proofs import Proofs
 from otp_service.store.recovery_codes import RecoveryCodes
+from otp_service.store.region_codes import RegionCodes
 from otp_service.store.scripts import Scripts
 from otp_service.store.streams import Streams
 from otp_service.store.timelines import Timelines
@@ -92,6 +94,7 @@ class Rooms:
     worker: DeliveryWorker
     reconciliation: Reconciliation
     credit: CreditWatch
+    regions: RegionPauses
     relay: EventRelay
     scripts: Scripts
 
@@ -174,6 +177,8 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             queue_limit=policy.queue_limit,
         )
         attempts = Attempts(scripts, budget=policy.failures)
+        regions = RegionPauses(settings.pause_rules(), RegionCodes(scripts))
+        stack.push_async_callback(regions.stop)
         tokens = _caller_tokens(settings)
         if tokens is not None:
             stack.push_async_callback(tokens.stop)
@@ -202,6 +207,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             catalogue=catalogue,
             channel=channel,
             hands=worker,
+            regions=regions,
             wanted=events.wanted,
         )
         verification = CodeVerification(
@@ -210,6 +216,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             challenges=challenges,
             hashes=hashes,
             proofs=proofs,
+            regions=regions,
         )
         history_ms = policy.history_ms
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures, history_ms=history_ms)
@@ -324,7 +331,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 concurrency=settings.webhook_concurrency,
             ),
         )
-        yield Rooms(service, worker, reconciliation, credit, relay, scripts)
+        yield Rooms(service, worker, reconciliation, credit, regions, relay, scripts)
 
 
 def make_support(

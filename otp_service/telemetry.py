@@ -24,7 +24,13 @@ REQUEST_SECONDS = Histogram(
 CHALLENGES = Counter("otp_challenges_total", "Challenges opened and ended.", ("purpose", "event"))
 REGIONS = Counter(
     "otp_region_codes_total",
-    "Codes by the number's region: requested (resends too) and approved. Where few are approved, somebody pumps.",
+    "Codes by the number's region: requested (resends too), approved, or paused (asked for while the region was). "
+    "Where few are approved, somebody pumps.",
+    ("region", "event"),
+)
+REGION_PAUSES = Counter(
+    "otp_region_pauses_total",
+    "Regions paused for a caller since few codes came back, and resumed; with OTP_REGION_PAUSE=record only told.",
     ("region", "event"),
 )
 DEVICES = Counter(

@@ -14,6 +14,7 @@ from otp_service.cli import (
     factors,
     keys,
     messages,
+    regions,
     sandbox,
     serve,
     subjects,
@@ -43,6 +44,7 @@ app.add_typer(callers.app, name="callers")
 app.add_typer(factors.app, name="factors")
 app.add_typer(keys.app, name="keys")
 app.add_typer(messages.app, name="messages")
+app.add_typer(regions.app, name="regions")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(wsms.app, name="wsms")
 

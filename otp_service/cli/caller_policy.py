@@ -69,12 +69,13 @@ def _told(before: CallerPolicy, after: CallerPolicy) -> dict[Detail, str]:
 
 
 def _findings(catalogue: Catalogue, rules: Policy) -> list[str]:
-    """Return which texts no longer fit one SMS with these digits, brand and origin."""
+    """Return which texts no longer fit one SMS with these digits, brand, origin and app."""
     found = lint(
         catalogue,
         digits=[rules.digits],
         brand=rules.brand or None,
         origin=rules.origin,
+        app_hash=rules.app_hash,
         locales=rules.locales,
         purposes=rules.purposes & set(catalogue.purposes),
     )

@@ -17,8 +17,9 @@ from otp_service.core.messages import (
     MessagesInvalid,
     is_locale_tag,
     resolve_locale,
+    room,
 )
-from otp_service.core.segments import ALONE, segments
+from otp_service.core.segments import segments
 
 app = typer.Typer(help="Check and show the texts of SMS.", no_args_is_help=True)
 
@@ -39,6 +40,10 @@ Brand = Annotated[
 Origin = Annotated[
     str | None, typer.Option(help="The host that may fill codes in: the last line, @host #code.")
 ]
+AppHash = Annotated[
+    str | None,
+    typer.Option(help="The 11 characters of an Android app, for the SMS Retriever: 140 bytes."),
+]
 Configured = Annotated[
     list[str] | None,
     typer.Option("--configured", help="A purpose of your own that may have texts; repeatable."),
@@ -50,6 +55,7 @@ def lint_command(
     directory: Directory = None,
     brand: Brand = None,
     origin: Origin = None,
+    app_hash: AppHash = None,
     digits: Annotated[
         list[int] | None,
         typer.Option(min=4, max=10, help="A length of codes in use; repeatable. Default: 4 to 10."),
@@ -65,14 +71,21 @@ def lint_command(
     """
     Hold every text to the rules, with the longest values there may be.
 
-    Without --brand and --origin the longest are assumed. Exits 1 when something is wrong.
+    Without --brand and --origin the longest are assumed, though no host beside --app-hash. Exits 1 when something is
+    wrong.
     """
     console = Console(highlight=False)
     catalogue = _load(directory, configured, console)
     lengths = sorted(set(digits or CODE_LENGTHS))
     locales, purposes = _chosen(catalogue, locale, purpose)
     findings = lint(
-        catalogue, digits=lengths, brand=brand, origin=origin, locales=locales, purposes=purposes
+        catalogue,
+        digits=lengths,
+        brand=brand,
+        origin=origin,
+        app_hash=app_hash,
+        locales=locales,
+        purposes=purposes,
     )
     if findings:
         _print_findings(console, findings)
@@ -81,7 +94,7 @@ def lint_command(
         f"{', '.join(locales)}: nothing is wrong with the texts for {', '.join(purposes)}."
     )
     console.print("The longest host by digits of the code, for payments|for other purposes:")
-    console.print(_hosts_table(catalogue, locales, purposes, lengths))
+    console.print(_hosts_table(catalogue, locales, purposes, lengths, bool(app_hash)))
 
 
 @app.command()
@@ -95,6 +108,7 @@ def preview(
     directory: Directory = None,
     brand: Brand = None,
     origin: Origin = None,
+    app_hash: AppHash = None,
     digits: Annotated[int, typer.Option(min=4, max=10, help="The length of the code.")] = 6,
     minutes: Annotated[int, typer.Option(min=1, max=60, help="How long the code lives.")] = 5,
     amount: Annotated[str, typer.Option(help="For payments.")] = _SAMPLE_CONTEXT["amount"],
@@ -117,12 +131,16 @@ def preview(
                     minutes=minutes,
                     brand=brand,
                     origin=origin,
+                    app_hash=app_hash,
                     context=context,
                 )
             except ValueError as error:
                 raise typer.BadParameter(str(error)) from None
             size = segments(message)
-            units = f"{size.units} of {ALONE[size.encoding]}"
+            told = app_hash is not None and app_hash in message.split("\n")
+            units = f"{size.units} of {room(size.encoding, app_hash=told)}"
+            if app_hash and not told:
+                units += ", without the app's hash"
             table.add_row(tag, one, Text(message), size.encoding, units, str(size.count))
     console.print(table)
 
@@ -163,6 +181,7 @@ def _hosts_table(
     locales: Iterable[str],
     purposes: Collection[str],
     lengths: Collection[int],
+    app_hash: bool,
 ) -> Table:
     """Lay out the longest hosts per locale and length of code: for payments, for all else."""
     headings = [str(length) for length in lengths]
@@ -172,7 +191,9 @@ def _hosts_table(
         cells = []
         for length in lengths:
             hosts = {
-                one: longest_host(texts, one, length) for one in texts.texts if one in purposes
+                one: longest_host(texts, one, length, app_hash=app_hash)
+                for one in texts.texts
+                if one in purposes
             }
             payment = hosts.pop("payment", None)
             others = min(hosts.values(), default=None)

@@ -6,16 +6,14 @@ import json
 import os
 import signal
 import socket
-import sys
-import tempfile
 import urllib.error
 import urllib.request
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.metrics_directory import metrics_directory
 from otp_service.settings.environment import SettingsError
 from otp_service.settings.table import Settings
 
@@ -33,9 +31,7 @@ def serve(
         if value is not None:
             os.environ[name] = str(value)
     settings = load_settings()
-    with _metrics_directory() as directory:
-        # Before prometheus_client is imported: it reads this once. Every process writes there, the admin port sums up.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    with metrics_directory():
         _check(settings)
         take_turns()
         _serve_metrics(settings)
@@ -45,8 +41,7 @@ def serve(
 def worker() -> None:
     """Deliver codes, and serve nothing but metrics."""
     settings = load_settings()
-    with _metrics_directory() as directory:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    with metrics_directory():
         _check(settings)
         take_turns()
         _serve_metrics(settings)
@@ -79,13 +74,6 @@ def openapi() -> None:
     typer.echo(json.dumps(document(OPERATIONS), indent=2, ensure_ascii=False))
 
 
-def _metrics_directory() -> tempfile.TemporaryDirectory[str]:
-    """In memory where there is a place for it: writing to a mapped file on a full disk ends the process (SIGBUS)."""
-    shared = "/dev/shm"  # noqa: S108
-    place = shared if os.access(shared, os.W_OK) else None
-    return tempfile.TemporaryDirectory(prefix="otp-metrics-", dir=place)
-
-
 def _check(settings: Settings) -> None:
     """Refuse before anything listens; every process checks once more when it starts."""
     from otp_service.doctor.start import check
@@ -115,12 +103,11 @@ def _run_uvicorn(settings: Settings, fd: int | None) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
+    from otp_service.cli.processes import Config
+
     if fd is None:
         _require_free(settings)
-    # uvicorn ends by the signal that stopped it; a drained service has simply ended well.
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, _leave)
-    config = uvicorn.Config(
+    config = Config(
         "otp_service.app:from_environment",
         factory=True,
         host=settings.host,
@@ -179,10 +166,6 @@ def _require_free(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             refuse([f"OTP_PORT: can't listen on {settings.host}:{settings.port}: {error.strerror}"])
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    sys.exit(0)
 
 
 async def _deliver(settings: Settings) -> None:

@@ -44,6 +44,7 @@ class Act(StrEnum):
     FACTORS_REMOVED = "factors.removed"
     SEEDS_EXPORTED = "seeds.exported"
     SEEDS_IMPORTED = "seeds.imported"
+    REGION_RESUMED = "region.resumed"
     SUBJECT_ERASED = "subject.erased"
     SUBJECT_UNBLOCKED = "subject.unblocked"
     TIMELINE_READ = "timeline.read"
@@ -71,6 +72,7 @@ class Detail(StrEnum):
     CHALLENGE = "challenge"
     SOUGHT_BY = "sought_by"
     COUNT = "count"
+    REGION = "region"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ class CallerPolicy:
     """
     One caller's own rules; None: the service's. The fields are those of `Policy`.
 
-    `locale`, `brand`, `sender` and `origin` are what its messages say; all others only tighten.
+    `locale`, `brand`, `sender`, `origin` and `app_hash` are what its messages say; all others only tighten.
     """
 
     purposes: frozenset[str] | None = None
@@ -48,6 +48,7 @@ class CallerPolicy:
     brand: str | None = None
     sender: str | None = None
     origin: str | None = None
+    app_hash: str | None = None
 
     @classmethod
     def read(cls, texts: Mapping[str, str]) -> Self:

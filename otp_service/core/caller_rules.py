@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from otp_service.core.limits import Window, read_cooldown, read_windows
 from otp_service.core.locale_tags import canonical_tag, is_locale_tag
-from otp_service.core.message_values import host_problem, name_problem
+from otp_service.core.message_values import app_hash_problem, host_problem, name_problem
 from otp_service.core.recipients import REGIONS
 
 T = TypeVar("T")
@@ -184,4 +184,7 @@ RULES: Mapping[str, Rule[Any]] = {
     "brand": _own(_checked(name_problem), "its name in messages"),
     "sender": _own(_checked(_sender_problem), "the sender's name at the SMS gateway"),
     "origin": _own(_checked(host_problem), "host to which its codes are bound: `@host #code`"),
+    "app_hash": _own(
+        _checked(app_hash_problem), "the 11 characters of its Android app, for the SMS Retriever"
+    ),
 }

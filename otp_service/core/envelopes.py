@@ -37,7 +37,7 @@ class Destination:
     """
     Where a code goes and what is said beside it; gone with the challenge's end.
 
-    `brand`, `sender` and `origin` are those of the caller's policy when the challenge was opened.
+    `brand`, `sender`, `origin` and `app_hash` are those of the caller's policy when the challenge was opened.
     """
 
     to: str = field(repr=False)
@@ -46,6 +46,7 @@ class Destination:
     brand: str = ""
     sender: str = ""
     origin: str | None = None
+    app_hash: str | None = None
 
     def seal(self, keyring: Keyring, challenge_id: str) -> str:
         """Return it sealed for this challenge."""

@@ -2,8 +2,9 @@
 The linter of texts: what takes the worst values to see.
 
 Each text is written out with the longest amounts, payees, brands, hosts and codes there may be, and
-the result is held to the rules: one SMS segment, one run of digits as long as the code, no link, no
-stray spaces, the alphabet that the file declares, and a direction that all phones find.
+the result is held to the rules: one SMS segment (140 bytes with an app's hash), one run of digits
+as long as the code, no link, no stray spaces, the alphabet that the file declares, and a direction
+that all phones find.
 What is wrong whatever the values are, reading the file has refused already (`Catalogue.load`).
 """
 
@@ -16,15 +17,17 @@ from typing import Final
 
 from otp_service.core.message_files import Finding, LocaleTexts, looks_like_link
 from otp_service.core.message_values import (
+    APP_HASH_LENGTH,
     BRAND_LENGTH,
     CONTEXT_FIELDS,
     HOST_LENGTH,
+    app_hash_problem,
     format_amount,
     host_problem,
     name_problem,
 )
-from otp_service.core.messages import Catalogue, compose, wordings
-from otp_service.core.segments import ALONE, Encoding, characters_outside_gsm7, segments
+from otp_service.core.messages import Catalogue, lines_below, room, wordings
+from otp_service.core.segments import Encoding, Segments, characters_outside_gsm7, segments
 
 CODE_LENGTHS: Final = range(4, 11)
 
@@ -46,6 +49,7 @@ def lint(
     digits: Collection[int] = CODE_LENGTHS,
     brand: str | None = None,
     origin: str | None = None,
+    app_hash: str | None = None,
     locales: Collection[str] | None = None,
     purposes: Collection[str] | None = None,
 ) -> list[Finding]:
@@ -56,11 +60,13 @@ def lint(
         catalogue: Texts of the package, an operator's over them.
         digits: The lengths of codes in use, 4 to 10.
         brand: The operator's; by default the longest there may be.
-        origin: The host of the last line; by default `promised_host` for each length of code.
+        origin: The host of the last line; by default `promised_host` for each length of code, and
+            none beside an app's hash.
+        app_hash: Of the Android app that reads the messages; by default there is none.
         locales: The locales to look at; all by default.
         purposes: The purposes to look at; all by default.
     """
-    findings = list(_setting_findings(digits, brand, origin))
+    findings = list(_setting_findings(digits, brand, origin, app_hash))
     if findings:
         return findings
     for locale in sorted(locales or catalogue.locales):
@@ -70,20 +76,23 @@ def lint(
             if purpose in texts.texts:
                 problems = [
                     *_text_problems(texts, purpose, digits, brand or LONGEST_BRAND),
-                    *_length_problems(texts, purpose, digits, brand or LONGEST_BRAND, origin),
+                    *_length_problems(
+                        texts, purpose, digits, brand or LONGEST_BRAND, origin, app_hash
+                    ),
                 ]
                 file = texts.files[purpose]
                 findings += [Finding(file, locale, purpose, one) for one in dict.fromkeys(problems)]
     return findings
 
 
-def longest_host(texts: LocaleTexts, purpose: str, digits: int) -> int:
-    """Return how long a host still fits one segment; negative when none does."""
-    room = []
+def longest_host(texts: LocaleTexts, purpose: str, digits: int, *, app_hash: bool = False) -> int:
+    """Return how long a host still fits one message, beside an app's hash or not; negative when none does."""
+    rest = []
     for values in _longest_values(texts, purpose, digits):
         shortest = segments(list(wordings(texts, purpose, values, brand=None))[-1])
-        room.append(ALONE[shortest.encoding] - shortest.units - len("\n@ #") - digits)
-    return min(*room, HOST_LENGTH)
+        rest.append(room(shortest.encoding, app_hash=app_hash) - shortest.units)
+    taken = len("\n@ #") + digits + (len("\n") + APP_HASH_LENGTH if app_hash else 0)
+    return min(min(rest) - taken, HOST_LENGTH)
 
 
 def _longest_values(texts: LocaleTexts, purpose: str, digits: int) -> Iterator[Mapping[str, str]]:
@@ -97,12 +106,14 @@ def _longest_values(texts: LocaleTexts, purpose: str, digits: int) -> Iterator[M
 
 
 def _setting_findings(
-    digits: Collection[int], brand: str | None, origin: str | None
+    digits: Collection[int], brand: str | None, origin: str | None, app_hash: str | None
 ) -> Iterator[Finding]:
     if not digits or not set(digits) <= set(CODE_LENGTHS):
         yield Finding("settings", "", "digits", "must be 4 to 10")
     if brand is not None and (reason := name_problem(brand, longest=BRAND_LENGTH)):
         yield Finding("settings", "", "brand", reason)
+    if app_hash is not None and (reason := app_hash_problem(app_hash)):
+        yield Finding("settings", "", "app_hash", reason)
     if origin is None:
         return
     if reason := host_problem(origin):
@@ -186,25 +197,44 @@ def _unsure_direction(line: str) -> bool:
 
 
 def _length_problems(
-    texts: LocaleTexts, purpose: str, digits: Collection[int], brand: str, origin: str | None
+    texts: LocaleTexts,
+    purpose: str,
+    digits: Collection[int],
+    brand: str,
+    origin: str | None,
+    app_hash: str | None,
 ) -> Iterator[str]:
     for length in sorted(digits):
-        host = origin or promised_host(length)
+        host = origin or (None if app_hash else promised_host(length))
         for values in _longest_values(texts, purpose, length):
-            needed = segments(compose(texts, purpose, values, brand=brand, origin=host))
-            if needed.count > 1:
-                room = ALONE[needed.encoding]
-                longest = longest_host(texts, purpose, length)
-                outside = " and a payee whose letters are outside GSM-7"
-                yield (
-                    f"does not fit one SMS with {length} digits, the host {host}"
-                    f"{outside if needed.encoding is not texts.encoding else ''}: "
-                    f"{needed.units} {needed.encoding} characters of {room}; "
-                    f"make the last text {needed.units - room} shorter, "
-                    + (
-                        f"or take a host of at most {longest} characters instead of {len(host)}"
-                        if longest >= SHORTEST_HOST
-                        else "since no host is short enough"
-                    )
-                )
+            below = lines_below(values["code"], origin=host, app_hash=app_hash)
+            tried = wordings(texts, purpose, values, brand=brand)
+            sizes = [segments(wording + below) for wording in tried]
+            if all(size.units > room(size.encoding, app_hash=bool(app_hash)) for size in sizes):
+                longest = longest_host(texts, purpose, length, app_hash=bool(app_hash))
+                yield _too_long(texts, sizes[-1], length, longest, host, app_hash)
                 return
+
+
+def _too_long(
+    texts: LocaleTexts,
+    needed: Segments,
+    digits: int,
+    longest: int,
+    host: str | None,
+    app_hash: str | None,
+) -> str:
+    """Say what one message does not hold, and what would make it fit; `longest` is the longest host that would."""
+    limit = room(needed.encoding, app_hash=bool(app_hash))
+    beside = f", the host {host}" if host else ""
+    if app_hash:
+        beside += ", the app's hash" if host else " and the app's hash"
+    if needed.encoding is not texts.encoding:
+        beside += " and a payee whose letters are outside GSM-7"
+    told = (
+        f"does not fit one SMS with {digits} digits{beside}: {needed.units} {needed.encoding} "
+        f"characters of {limit}; make the last text {needed.units - limit} shorter"
+    )
+    if host and longest >= SHORTEST_HOST:
+        return f"{told}, or take a host of at most {longest} characters instead of {len(host)}"
+    return f"{told}, since no host is short enough" if host else told

@@ -1,5 +1,5 @@
 """
-What may be put into a message: amounts, names of payees and brands, the host of the last line.
+What may be put into a message: amounts, names of payees and brands, an app's hash, the host of the last line.
 
 Values come from callers, so each has a closed alphabet and a length. No value can bring a line, a
 link, a ``%`` (WSMS expands ``%…%``), or a run of digits that could be taken for a code: a code has
@@ -18,6 +18,7 @@ PAYEE_LENGTH: Final = 20
 BRAND_LENGTH: Final = 20
 AMOUNT_DIGITS: Final = 9
 HOST_LENGTH: Final = 120
+APP_HASH_LENGTH: Final = 11
 MARKS_ON_A_LETTER: Final = 4
 
 CONTEXT_FIELDS: Final[Mapping[str, frozenset[str]]] = {"payment": frozenset({"amount", "payee"})}
@@ -43,6 +44,7 @@ _CODE_LIKE = re.compile(r"\d(?:[ .,'()+-]{0,2}\d){3}")
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_APP_HASH = re.compile(rf"[A-Za-z0-9+/]{{{APP_HASH_LENGTH}}}")
 
 
 def check_context(purpose: str, context: Mapping[str, object] | None) -> list[tuple[str, str]]:
@@ -185,5 +187,25 @@ def host_problem(value: str) -> str | None:
         return (
             "must be a host such as example.com: lower-case letters, digits, dots and hyphens, "
             f"at most {HOST_LENGTH}, without scheme, port or path (xn-- form for other scripts)"
+        )
+    return None
+
+
+def app_hash_problem(value: str) -> str | None:
+    """
+    Return why a text is no hash of an Android app (SMS Retriever), or None.
+
+    The first characters of the Base64 of a SHA-256 over the app's package and certificate, so
+    that one in two hundred has four digits together: which of them is the code, nobody could tell.
+    """
+    if not _APP_HASH.fullmatch(value):
+        return (
+            f"must be the {APP_HASH_LENGTH} characters that name an Android app for the SMS "
+            "Retriever, such as FA+9qCX9VSu: letters, digits, + and /"
+        )
+    if re.search(r"[0-9]{4}", value):
+        return (
+            "must not have four or more digits together, which could be taken for the code: the "
+            "SMS User Consent API reads messages without a hash"
         )
     return None

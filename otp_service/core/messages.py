@@ -24,13 +24,14 @@ from otp_service.core.message_values import (
     BRAND_LENGTH,
     CONTEXT_FIELDS,
     JOINERS,
+    app_hash_problem,
     check_context,
     format_amount,
     host_problem,
     name_problem,
     tidy_name,
 )
-from otp_service.core.segments import segments, utf16_units
+from otp_service.core.segments import ALONE, Encoding, segments, utf16_units
 
 __all__ = [
     "CONTEXT_FIELDS",
@@ -38,16 +39,22 @@ __all__ = [
     "Catalogue",
     "Finding",
     "MessagesInvalid",
+    "app_hash_problem",
     "canonical_tag",
     "check_context",
     "host_problem",
     "is_locale_tag",
     "name_problem",
     "resolve_locale",
+    "room",
 ]
 
 SHORTENED_PAYEE: Final = 8
 LONGEST_VALIDITY_MINUTES: Final = 60
+
+# With an app's hash: 140 bytes (Google, "Perform SMS verification on a server"). Which alphabet they are counted in is
+# not said, so a character of GSM-7 is taken for a whole one, although a segment packs 160 into them.
+RETRIEVED: Final = {Encoding.GSM_7: 140, Encoding.UCS_2: 70}
 
 _CODE = re.compile(r"[0-9]{4,10}")
 _PURPOSE = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -114,6 +121,7 @@ class Catalogue:
         minutes: int,
         brand: str | None = None,
         origin: str | None = None,
+        app_hash: str | None = None,
         context: Mapping[str, object] | None = None,
     ) -> str:
         """
@@ -122,6 +130,7 @@ class Catalogue:
         Of the purpose's texts the first that fits one segment is taken; then, should none fit, the
         last without the brand; then that with the payee cut short by "…", to
         `SHORTENED_PAYEE` characters if need be. The linter tells which hosts and brands always fit.
+        With an app's hash a message has room for 140 bytes (`RETRIEVED`).
 
         Args:
             purpose: One of `PURPOSES` or configured; one without texts has those of "default".
@@ -131,13 +140,16 @@ class Catalogue:
             brand: The operator's name, at most 20 characters (see `name_problem`).
             origin: The host that may fill the code in, such as ``example.com``; makes the last line
                 ``@example.com #123456`` (WICG origin-bound one-time codes, section 3).
+            app_hash: 11 characters that name the Android app which may read the message by the SMS
+                Retriever; a line of their own, before that of the host. Left out where no text
+                fits with it: the app would not be shown the message.
             context: Values for this purpose, passed by `check_context`.
 
         Raises:
             ValueError: an argument is outside its range. It never repeats the code.
             KeyError: no such locale.
         """
-        _check(purpose, code, minutes, brand, origin, context)
+        _check(purpose, code, minutes, brand, origin, app_hash, context)
         texts = self.by_locale[locale]
         values = {"code": code, "minutes": str(minutes)}
         for field, value in (context or {}).items():
@@ -145,7 +157,7 @@ class Catalogue:
                 values[field] = format_amount(str(value), texts.amount)
             else:
                 values[field] = tidy_name(str(value))
-        return compose(texts, purpose, values, brand=brand, origin=origin)
+        return compose(texts, purpose, values, brand=brand, origin=origin, app_hash=app_hash)
 
 
 def compose(
@@ -155,15 +167,28 @@ def compose(
     *,
     brand: str | None,
     origin: str | None,
+    app_hash: str | None,
 ) -> str:
     """Return the first wording that fits one segment, or the shortest; the values are checked."""
-    last_line = f"\n@{origin} #{values['code']}" if origin else ""
     message = ""
-    for wording in wordings(texts, purpose, values, brand=brand):
-        message = wording + last_line
-        if segments(message).count == 1:
-            break
+    for tried in dict.fromkeys((app_hash, None)):
+        below = lines_below(values["code"], origin=origin, app_hash=tried)
+        for wording in wordings(texts, purpose, values, brand=brand):
+            message = wording + below
+            size = segments(message)
+            if size.units <= room(size.encoding, app_hash=bool(tried)):
+                return message
     return message
+
+
+def lines_below(code: str, *, origin: str | None, app_hash: str | None) -> str:
+    """Return what stands below the text, for machines: the app's hash, and last the host with the code."""
+    return (f"\n{app_hash}" if app_hash else "") + (f"\n@{origin} #{code}" if origin else "")
+
+
+def room(encoding: Encoding, *, app_hash: bool) -> int:
+    """Return how many units a message may have."""
+    return (RETRIEVED if app_hash else ALONE)[encoding]
 
 
 def wordings(
@@ -199,6 +224,7 @@ def _check(
     minutes: int,
     brand: str | None,
     origin: str | None,
+    app_hash: str | None,
     context: Mapping[str, object] | None,
 ) -> None:
     if not _CODE.fullmatch(code):
@@ -209,6 +235,8 @@ def _check(
         raise ValueError(f"the brand {reason}")
     if origin and (reason := host_problem(origin)):
         raise ValueError(f"the origin {reason}")
+    if app_hash and (reason := app_hash_problem(app_hash)):
+        raise ValueError(f"the app's hash {reason}")
     if problems := check_context(purpose, context):
         raise ValueError("; ".join(f"{field} {reason}" for field, reason in problems))
 

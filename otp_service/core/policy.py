@@ -53,6 +53,7 @@ class Policy:
         brand: The name in messages, or "".
         sender: What the SMS gateway is given as sender, or "" for its default.
         origin: The host that codes are bound to (`@host #code`), or None.
+        app_hash: Names the Android app that is shown the messages (SMS Retriever), or None.
     """
 
     purposes: frozenset[str] = frozenset(BUILT_IN_PURPOSES)
@@ -91,6 +92,7 @@ class Policy:
     brand: str = ""
     sender: str = ""
     origin: str | None = None
+    app_hash: str | None = None
 
     @property
     def history_ms(self) -> int:

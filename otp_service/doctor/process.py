@@ -1,24 +1,45 @@
-"""The process itself: its texts, and the argon2 that it hashes with."""
+"""The process itself: its texts, what it does about pumping, and the argon2 that it hashes with."""
 
 from otp_service.core.message_lint import lint
 from otp_service.core.messages import Catalogue
+from otp_service.core.region_pauses import PauseMode
 from otp_service.doctor.finding import Finding
 from otp_service.flows.argon2_build import argon2_build
 from otp_service.settings.table import Settings
 
 
 def inspect_messages(catalogue: Catalogue, settings: Settings) -> list[Finding]:
-    """Return what the linter says of the texts with this brand, origin and length of code."""
+    """Return what the linter says of the texts with this brand, origin, app and length of code."""
     digits = settings.code_digits
     found = lint(
         catalogue,
         digits=range(digits, digits + 1),
         brand=settings.brand or None,
         origin=settings.origin,
+        app_hash=settings.android_app_hash,
     )
     return [Finding("warn", "messages", str(finding)) for finding in found] or [
         Finding("ok", "messages", f"every text fits one SMS in {', '.join(catalogue.locales)}")
     ]
+
+
+def inspect_region_pause(settings: Settings) -> Finding:
+    """Return what is done where many are sent codes and few type them."""
+    rules = settings.pause_rules()
+    match rules.mode:
+        case PauseMode.OFF:
+            return Finding("note", "regions", "OTP_REGION_PAUSE=off: of pumping only metrics tell")
+        case PauseMode.RECORD:
+            return Finding("ok", "regions", "OTP_REGION_PAUSE=record: of pumping the log tells")
+    if not rules.exempt:
+        return Finding(
+            "warn",
+            "regions",
+            "OTP_REGION_PAUSE=enforce and OTP_REGION_PAUSE_EXEMPT names none: who asks for many codes in the region "
+            "of your users slows them all down",
+        )
+    exempt = ", ".join(sorted(rules.exempt))
+    return Finding("ok", "regions", f"OTP_REGION_PAUSE=enforce, but in {exempt} only told")
 
 
 def inspect_argon2() -> Finding:

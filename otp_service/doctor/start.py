@@ -2,7 +2,7 @@
 
 import structlog
 
-from otp_service.doctor.process import inspect_messages
+from otp_service.doctor.process import inspect_messages, inspect_region_pause
 from otp_service.doctor.redis import inspect_redis
 from otp_service.outside import load_catalogue, open_redis
 from otp_service.settings.environment import SettingsError
@@ -22,6 +22,7 @@ async def check(settings: Settings) -> None:
     try:
         findings = [
             *inspect_messages(load_catalogue(settings), settings),
+            inspect_region_pause(settings),
             *await inspect_redis(connection, settings),
         ]
     finally:

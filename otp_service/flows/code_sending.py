@@ -40,13 +40,14 @@ from otp_service.errors import (
 from otp_service.flows.challenge_ids import address_behind
 from otp_service.flows.code_requests import CodeRequest, Issued
 from otp_service.flows.delivery import Hands
+from otp_service.flows.region_pauses import RegionPauses
 from otp_service.flows.send_limits import send_limits, served_recipient
 from otp_service.store.challenges import Challenges
 from otp_service.store.deliveries import Send
 from otp_service.store.limits import ChargedLimit
 from otp_service.store.openings import NewChallenge, Opened, Openings
 from otp_service.store.refusals import ended
-from otp_service.telemetry import CHALLENGES, REGIONS
+from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
 
@@ -72,6 +73,7 @@ class CodeSending:
         catalogue: Catalogue,
         channel: Channel,
         hands: Hands,
+        regions: RegionPauses,
         wanted: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._policy = policy
@@ -81,6 +83,7 @@ class CodeSending:
         self._catalogue = catalogue
         self._channel = channel
         self._hands = hands
+        self._regions = regions
         self._ceiling = Ceiling(policy.per_process)
         self._wanted = wanted
 
@@ -118,6 +121,7 @@ class CodeSending:
                 brand=policy.brand,
                 sender=policy.sender,
                 origin=policy.origin,
+                app_hash=policy.app_hash,
             ).seal(keyring, challenge_id),
             region=recipient.region,
             locale=self._locale(policy, ask.locale),
@@ -139,7 +143,7 @@ class CodeSending:
         if opened.job is not None:
             self._hands.take_along(opened.job, _send(new, opened))
         CHALLENGES.labels(ask.purpose, "opened").inc()
-        REGIONS.labels(recipient.region, "requested").inc()
+        self._regions.requested(caller, recipient.region, opened.windows)
         log.info("challenge.opened", caller=caller, challenge_id=challenge_id, purpose=ask.purpose)
         return Issued.of(address, opened, channel=self._channel.name, to=recipient.masked)
 
@@ -177,7 +181,7 @@ class CodeSending:
         limits = self._limits(policy, caller, recipient, destination.client_ip)
         with self._headroom():
             opened = await self._openings.resend(address, limits, caller=caller, resend_id=handle)
-        REGIONS.labels(recipient.region, "requested").inc()
+        self._regions.requested(caller, recipient.region, opened.windows)
         log.info("challenge.resent", caller=caller, challenge_id=challenge_id)
         return Issued.of(address, opened, channel=self._channel.name, to=recipient.masked)
 
@@ -208,7 +212,14 @@ class CodeSending:
         self, policy: Policy, caller: str, recipient: Recipient, client_ip: str | None
     ) -> list[ChargedLimit]:
         phones = self._keyring().in_order(Kind.PHONE)
-        return send_limits(policy, phones, caller=caller, recipient=recipient, client_ip=client_ip)
+        return send_limits(
+            policy,
+            phones,
+            caller=caller,
+            recipient=recipient,
+            client_ip=client_ip,
+            trickle=self._regions.trickle(caller, recipient.region),
+        )
 
 
 def _send(new: NewChallenge, opened: Opened) -> Send | None:

@@ -16,9 +16,10 @@ from otp_service.flows.challenge_ids import about_behind, address_behind
 from otp_service.flows.code_sending import METHOD
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.proofs import PendingProof, ProofMaking
+from otp_service.flows.region_pauses import RegionPauses
 from otp_service.store.attempts import Approved, Attempts
 from otp_service.store.challenges import Challenges
-from otp_service.telemetry import CHALLENGES, REGIONS
+from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
 
@@ -63,12 +64,14 @@ class CodeVerification:
         challenges: Challenges,
         hashes: HashPool,
         proofs: ProofMaking,
+        regions: RegionPauses,
     ) -> None:
         self._keyring = keyring
         self._attempts = attempts
         self._challenges = challenges
         self._hashes = hashes
         self._proofs = proofs
+        self._regions = regions
 
     async def verify(
         self,
@@ -142,7 +145,7 @@ class CodeVerification:
                     )
                     CHALLENGES.labels(purpose, "approved").inc()
                     if reserved.region:
-                        REGIONS.labels(reserved.region, "approved").inc()
+                        self._regions.approved(caller, reserved.region)
                     log.info("challenge.approved", caller=caller, challenge_id=challenge_id)
                     return Verified.of(success, proof, ended_at)
         log.info(

@@ -86,7 +86,7 @@ class DeliveryWorker:
         self._free = asyncio.Semaphore(concurrency)
         self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
-        self._sends: set[asyncio.Task[None]] = set()
+        self._sends: dict[str, asyncio.Task[None]] = {}
         self._unbegun: dict[str, Job] = {}
 
     async def start(self) -> None:
@@ -100,10 +100,9 @@ class DeliveryWorker:
         """Take no more jobs, finish those in flight, leave the rest for other workers."""
         self._stopping.set()
         await end(self._loops)
-        for task in list(self._sends):
-            if task.get_name() in self._unbegun:
-                task.cancel()
-        await asyncio.gather(*self._sends, return_exceptions=True)
+        for name in self._unbegun.keys() & self._sends.keys():
+            self._sends[name].cancel()
+        await asyncio.gather(*self._sends.values(), return_exceptions=True)
         unbegun, self._unbegun = list(self._unbegun.values()), {}
         with contextlib.suppress(Unavailable):
             await self._deliveries.give_back(unbegun)
@@ -150,15 +149,13 @@ class DeliveryWorker:
 
     def _begin(self, job: Job, send: Send | None = None) -> None:
         name = f"{job.queue}/{job.message_id}"
-        if name in self._unbegun or any(task.get_name() == name for task in self._sends):
+        if name in self._sends:
             return  # a sweep found what this very worker is still sending
         self._unbegun[name] = job
         # In no request's context: of who takes it along the log would name the request and the caller.
-        task = asyncio.create_task(
-            self._handle(name, job, send), name=name, context=contextvars.Context()
-        )
-        self._sends.add(task)
-        task.add_done_callback(self._sends.discard)
+        task = asyncio.create_task(self._handle(name, job, send), context=contextvars.Context())
+        self._sends[name] = task
+        task.add_done_callback(lambda _: self._sends.pop(name))
 
     async def _handle(self, name: str, job: Job, send: Send | None) -> None:
         if self._free.locked():
@@ -223,6 +220,7 @@ class DeliveryWorker:
             minutes=max(1, round((send.expires_at - send.now) / 60_000)),
             brand=destination.brand or None,
             origin=destination.origin,
+            app_hash=destination.app_hash,
             context=destination.context,
         )
         sending_ms = int((self._channel.deadline + MARGIN_SECONDS) * 1000)
@@ -234,8 +232,7 @@ class DeliveryWorker:
             sending_ms=sending_ms,
             trace=self._trace(keyring, job, destination.to),
         ):
-            DROPPED_JOBS.labels("lost_race").inc()
-            return False
+            return False  # whoever looks at the job next learns why, and counts it
         outcome = Outcome(DeliveryStatus.UNKNOWN, "internal")
         try:
             outcome = await self._channel.deliver(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from otp_service.core.challenge import fingerprint
 from otp_service.core.keyring import Key
-from otp_service.core.limits import network
+from otp_service.core.limits import Window, network
 from otp_service.core.policy import Policy
 from otp_service.core.recipients import Recipient, RecipientRefused, parse_recipient
 from otp_service.errors import DestinationRefused
@@ -19,6 +19,7 @@ def send_limits(
     caller: str,
     recipient: Recipient,
     client_ip: str | None,
+    trickle: Window | None = None,
 ) -> list[ChargedLimit]:
     """
     Return the limits of one send, that on the caller's own recipient first.
@@ -32,12 +33,17 @@ def send_limits(
         caller: Who asks.
         recipient: Where it goes.
         client_ip: The end user's address, or None.
+        trickle: What a paused region lets through of this caller; None when it is not paused.
     """
-    return [
+    limits = [
         limit
         for phone in phones
         for limit in _under(phone, policy, caller=caller, recipient=recipient, client_ip=client_ip)
     ]
+    if trickle is not None:
+        name = fingerprint(phones[0], "limit/region/v1", caller, recipient.region)
+        limits.append(ChargedLimit(key=keys.limit("region", name), windows=[("region", trickle)]))
+    return limits
 
 
 def _under(

@@ -14,9 +14,11 @@ from otp_service.core.codes import HashCost
 from otp_service.core.keyring import Keyring
 from otp_service.core.limits import FailureBudget, Window
 from otp_service.core.policy import BUILT_IN_PURPOSES, Policy
+from otp_service.core.region_pauses import PauseMode, PauseRules
 from otp_service.settings.addresses import KeySetUrl, Proxies, PublicUrl, RedisUrl, SiteUrl
 from otp_service.settings.values import (
     Algorithms,
+    AppHash,
     Brand,
     KeyringText,
     OneWindow,
@@ -251,6 +253,25 @@ class Settings(BaseModel):
         Window(6_000, 60),
         description="Sends of one process, counted in its memory: the ceiling if Redis lost all counts.",
     )
+    region_pause: PauseMode = Field(
+        PauseMode.RECORD,
+        description="What happens to a region to which one caller sends many codes of which few come back: nothing "
+        "(`off`), it is told (`record`), or only a trickle is let through (`enforce`).",
+    )
+    region_pause_from: OneWindow = Field(
+        Window(50, 3600),
+        description="Recipients in one region from which on, and time in which, that is looked at; 10m to 1d.",
+    )
+    region_pause_below: float = Field(
+        0.1, ge=0.01, le=0.9, description="Share of approved codes under which a region is paused."
+    )
+    region_pause_trickle: OneWindow = Field(
+        Window(10, 600), description="Sends of one caller to a region that is paused."
+    )
+    region_pause_exempt: Words = Field(
+        frozenset(),
+        description="Regions in which a pause is only told: where your users are, lest strangers slow them down.",
+    )
     limit_unblock: Windows = Field(
         (Window(3, 86_400),), description="How often a help desk may unblock one person."
     )
@@ -273,6 +294,10 @@ class Settings(BaseModel):
     brand: Brand = Field("", description="Your name in messages, at most 20 characters.")
     origin: Origin | None = Field(
         None, description="Host to which codes are bound: the last line `@host #code`."
+    )
+    android_app_hash: AppHash | None = Field(
+        None,
+        description="The 11 characters that name the Android app to which our messages are shown (SMS Retriever).",
     )
     messages_dir: Path | None = Field(
         None, description="Directory with your own texts; see docs/messages.md."
@@ -400,6 +425,16 @@ class Settings(BaseModel):
             max_life=self.caller_token_life,
         )
 
+    def pause_rules(self) -> PauseRules:
+        """Return when a region is paused, and what that does."""
+        return PauseRules(
+            mode=self.region_pause,
+            least=self.region_pause_from,
+            below=self.region_pause_below,
+            trickle=self.region_pause_trickle,
+            exempt=self.region_pause_exempt,
+        )
+
     def policy(self) -> Policy:
         """Return the rules for codes, challenges and sends."""
         return Policy(
@@ -440,4 +475,5 @@ class Settings(BaseModel):
             brand=self.brand,
             sender=self.wsms_sender,
             origin=self.origin,
+            app_hash=self.android_app_hash,
         )

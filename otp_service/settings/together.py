@@ -28,6 +28,8 @@ def contradictions(settings: Settings) -> list[str]:
         wrong.append(
             "OTP_HASH_MEMORY_KIB: below the OWASP row for OTP_HASH_PASSES (t=1: 47104, t=2: 19456, t=3: 12288)"
         )
+    if not 600 <= settings.region_pause_from.seconds <= 86_400:
+        wrong.append("OTP_REGION_PAUSE_FROM: over 10m to 1d, as 50/1h")
     if settings.webhooks_allow_private and settings.environment != "development":
         wrong.append(
             "OTP_WEBHOOKS_ALLOW_PRIVATE: only with OTP_ENVIRONMENT=development: callers could reach inside"
@@ -51,10 +53,14 @@ def contradictions(settings: Settings) -> list[str]:
         if not settings.regions:
             wrong.append("OTP_REGIONS: name the regions to which codes go, such as DE,AT,CH")
         wrong += _redis_in_the_open(settings)
-    if not settings.regions <= REGIONS:
-        wrong.append(
-            "OTP_REGIONS: ISO 3166-1 codes of two capital letters, separated by commas, such as DE,GB"
-        )
+    for name, named in {
+        "OTP_REGIONS": settings.regions,
+        "OTP_REGION_PAUSE_EXEMPT": settings.region_pause_exempt,
+    }.items():
+        if not named <= REGIONS:
+            wrong.append(
+                f"{name}: ISO 3166-1 codes of two capital letters, separated by commas, such as DE,GB"
+            )
     return wrong
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 from otp_service.core.issuer_keys import ALGORITHMS
 from otp_service.core.keyring import Keyring, KeyringError
 from otp_service.core.limits import Window, read_cooldown, read_windows
-from otp_service.core.message_values import host_problem, name_problem
+from otp_service.core.message_values import app_hash_problem, host_problem, name_problem
 
 _PURPOSE = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 
@@ -68,6 +68,12 @@ def _origin_host(value: str) -> str:
     return value
 
 
+def _app_hash(value: str) -> str:
+    if reason := app_hash_problem(value):
+        raise ValueError(reason)
+    return value
+
+
 def _usable_keyring(value: SecretStr) -> SecretStr:
     try:
         Keyring.from_json(value.get_secret_value())
@@ -91,4 +97,5 @@ Purposes = Annotated[Words, AfterValidator(_purpose_names)]
 Algorithms = Annotated[Words, AfterValidator(_public_algorithms)]
 Brand = Annotated[str, AfterValidator(_brand_name)]
 Origin = Annotated[str, AfterValidator(_origin_host)]
+AppHash = Annotated[str, AfterValidator(_app_hash)]
 KeyringText = Annotated[SecretStr, AfterValidator(_usable_keyring)]

@@ -21,6 +21,8 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:recovery:<tag>        hash    digests of recovery codes                      permanent
     otp:{b}:devices:<tag>         hash    remembered devices: generations, sealed names  until the last one's end
     otp:credit                    hash    what the SMS gateway said last is left         a week from then
+    otp:{regions}:codes:<c>:<r>   hash    codes asked for and approved, counts           OTP_REGION_PAUSE_FROM's time
+    otp:{regions}:paused          hash    callers and regions that are paused            the same
     otp:turn:<what>               text    until when one process has done something      its interval
     otp:{00}:probe                string  that Redis takes writes                        1 s
     otp:opt-in-seen:<what>        string  what the site does that the mode does not fit  a day
@@ -55,6 +57,7 @@ _SUBJECTS = re.compile(
 _P = "otp:"
 _OUTGOING = f"{_P}{{outgoing}}:"
 _ACTIVATIONS = f"{_P}{{activations}}:"
+_REGIONS = f"{_P}{{regions}}:"
 
 
 class Movable(str):
@@ -181,6 +184,10 @@ def activation(handle: str) -> str:
     return f"{_ACTIVATIONS}trace:{handle}"
 
 
+def region_codes(caller_name: str, region: str) -> str:
+    return f"{_REGIONS}codes:{caller_name}:{region}"
+
+
 def caller(name: str) -> str:
     return f"{_P}caller:{name}"
 
@@ -217,4 +224,5 @@ WEBHOOKS = f"{_P}webhooks:*"
 DUE = f"{_OUTGOING}due"
 ACTIVATIONS = f"{_ACTIVATIONS}due"
 CREDIT = f"{_P}credit"
+PAUSED = f"{_REGIONS}paused"
 AUDIT = "otp-audit"  # not below `otp:`: there our own user may delete, and here it may not

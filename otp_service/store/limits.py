@@ -27,6 +27,10 @@ class WindowState:
     remaining: int
     reset_ms: int
 
+    @property
+    def used(self) -> int:
+        return self.count - self.remaining
+
     @classmethod
     def of(cls, row: Sequence[Any]) -> Self:
         name, count, window_ms, remaining, reset_ms = row

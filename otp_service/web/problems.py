@@ -195,6 +195,7 @@ OWN_LIMITS = frozenset(
         "recipient",
         "client_ip",
         "caller_budget",
+        "region",
         "challenge_sends",
         "live_challenges",
         "challenges",

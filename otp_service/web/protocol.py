@@ -19,7 +19,8 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     Attributes:
         head_seconds: From the connection, or the first byte that comes after an answer, to the end of a head.
-        body_seconds: From there to the end of its body, answered or not.
+        body_seconds: From there to the end of its body, answered or not. What comes behind a request that is being
+            answered is not read until that is done, and has its time from then on.
         head_bytes: Of the target and all headers; more is a 400.
         head_lines: How many headers there may be; more is a 400.
         request_bytes: Of head, body and trailer as they came, give or take one read; more closes the connection.
@@ -73,13 +74,18 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        super().on_headers_complete()  # behind another request it ends the reading
         self._expect(self.body_seconds)
-        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._request = None
         self._forget()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()  # goes on reading
+        if self._request is not None and self._deadline is None:
+            self._expect(self.head_seconds if self._in_head else self.body_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
@@ -92,7 +98,8 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def _expect(self, seconds: float) -> None:
         self._forget()
-        self._deadline = self.loop.call_later(seconds, self.transport.close)
+        if not self.flow.read_paused:
+            self._deadline = self.loop.call_later(seconds, self.transport.close)
 
     def _forget(self) -> None:
         if self._deadline is not None:

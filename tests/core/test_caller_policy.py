@@ -95,6 +95,7 @@ def test_what_would_loosen_is_refused_with_the_field_and_the_bound(
         ("brand", ["", "www.evil.example", "a" * 21, "1234"]),
         ("sender", ["", "a" * 21, "a\nb", "a\x00"]),
         ("origin", ["", "https://x.example", "a b.example"]),
+        ("app_hash", ["", "FA+9qCX9VS", "FA+9qCX9VSu\n", "abc123456de"]),
         ("hash_cost", ["1"]),
         ("max_bindings", ["100"]),
         ("DIGITS", ["8"]),
@@ -119,6 +120,7 @@ def test_a_policy_is_read_as_it_was_written() -> None:
         "brand": "Shop & Co",
         "sender": "Shop",
         "origin": "shop.example",
+        "app_hash": "FA+9qCX9VSu",
     }
 
     assert CallerPolicy.read(texts).texts() == texts

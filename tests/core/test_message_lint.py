@@ -8,6 +8,7 @@ from otp_service.core.message_lint import (
     LONGEST_AMOUNTS,
     LONGEST_BRAND,
     LONGEST_PAYEES,
+    SHORTEST_HOST,
     lint,
     longest_host,
     promised_host,
@@ -23,6 +24,7 @@ from otp_service.core.messages import PURPOSES, Catalogue
 from otp_service.core.segments import Encoding, segments
 
 CATALOGUE = Catalogue.load()
+APP_HASH = "FA+9qCX9VSu"
 
 
 def problems(tmp_path, text, *, locale="en", purpose="login", **settings):
@@ -125,6 +127,35 @@ def test_the_longest_host_fits_and_one_character_more_does_not(locale, digits):
             assert lint(CATALOGUE, origin=label[: longest - 2] + "xyz", **chosen)
 
 
+def test_every_text_bears_an_apps_hash():
+    """D22."""
+    assert lint(CATALOGUE, app_hash=APP_HASH) == []
+
+
+@pytest.mark.parametrize("locale", CATALOGUE.locales)
+@pytest.mark.parametrize("digits", [4, 6])
+def test_the_longest_host_beside_an_apps_hash_fits_and_one_character_more_does_not(locale, digits):
+    for purpose in PURPOSES:
+        longest = longest_host(CATALOGUE.by_locale[locale], purpose, digits, app_hash=True)
+        chosen = {"digits": [digits], "locales": [locale], "purposes": [purpose]}
+        label = "ab." * 40
+        fits, too_long = (label[: longest - 3 + more] + "xyz" for more in (0, 1))
+        assert lint(CATALOGUE, app_hash=APP_HASH, origin=fits, **chosen) == []
+        (found,) = lint(CATALOGUE, app_hash=APP_HASH, origin=too_long, **chosen)
+        assert f"take a host of at most {longest} characters" in found.problem
+        assert "the app's hash" in found.problem
+
+
+def test_a_text_of_140_characters_with_an_apps_hash_is_fine_and_one_more_is_not(tmp_path):
+    fits = 140 - len(f" 123456\n{APP_HASH}")
+    asked = {"digits": [6], "app_hash": APP_HASH}
+    assert problems(tmp_path, "x" * fits + " $code", **asked) == []
+    assert problems(tmp_path, "x" * (fits + 1) + " $code", **asked) == [
+        "does not fit one SMS with 6 digits and the app's hash: 141 GSM-7 characters of 140; "
+        "make the last text 1 shorter"
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "locale", "found"),
     [
@@ -186,6 +217,8 @@ def test_a_brand_outside_gsm_7_is_told_for_each_locale_that_it_makes_dearer():
         ({"brand": "A" * 21}, "brand"),
         ({"origin": "https://acme.com"}, "origin"),
         ({"origin": "acme2026.com", "digits": [4]}, "origin"),
+        ({"app_hash": "FA+9qCX9VS"}, "app_hash"),
+        ({"app_hash": "FA+1234VSux"}, "app_hash"),
         ({"digits": [3]}, "digits"),
         ({"digits": [11]}, "digits"),
         ({"digits": []}, "digits"),
@@ -204,11 +237,14 @@ def test_the_document_tells_the_longest_hosts():
     document = (Path(__file__).parents[2] / "docs/messages.md").read_text(encoding="utf-8")
     for locale in CATALOGUE.locales:
         texts = CATALOGUE.by_locale[locale]
-        cells = []
-        for digits in (4, 6, 8, 10):
-            hosts = {one: longest_host(texts, one, digits) for one in PURPOSES}
-            payment = hosts.pop("payment")
-            cells.append(f"{payment} / {min(hosts.values())}")
-        row = re.search(rf"^\| `{locale}` .*$", document, re.MULTILINE)
-        assert row, locale
-        assert [cell.strip() for cell in row[0].split("|")[3:-1]] == cells
+        rows = re.findall(rf"^\| `{locale}` .*$", document, re.MULTILINE)
+        for row, app_hash in zip(rows, (False, True), strict=True):
+            cells = []
+            for digits in (4, 6, 8, 10):
+                hosts = {
+                    one: longest_host(texts, one, digits, app_hash=app_hash) for one in PURPOSES
+                }
+                payment = hosts.pop("payment")
+                payment = "–" if payment < SHORTEST_HOST else payment
+                cells.append(f"{payment} / {min(hosts.values())}")
+            assert [cell.strip() for cell in row.split("|")[3:-1]] == cells

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from otp_service.core.message_values import (
     NUMBER_FORMATS,
     amount_problem,
+    app_hash_problem,
     format_amount,
     host_problem,
     name_problem,
@@ -200,3 +201,35 @@ def test_a_host_is_lower_case_ascii(host):
 )
 def test_other_hosts_are_refused(host):
     assert host_problem(host)
+
+
+@pytest.mark.parametrize("app_hash", ["FA+9qCX9VSu", "12+345/678a", "+/+/+/+/+/+", "123abc456de"])
+def test_an_apps_hash_is_eleven_characters_of_base64(app_hash):
+    assert app_hash_problem(app_hash) is None
+
+
+@pytest.mark.parametrize(
+    "app_hash",
+    [
+        "",
+        "FA+9qCX9VS",
+        "FA+9qCX9VSu=",
+        "FA-9qCX9VSu",
+        "FA+9qCX9VS\n",
+        "FA+9qCX9VSu\n",
+        "FA 9qCX9VSu",
+        "FA%9qCX9VSu",
+        "FA+9qCX9VSü",
+        "FA+9qCX٩VSu",
+        "evil.com/ab",
+    ],
+)
+def test_other_hashes_are_refused(app_hash):
+    """D18."""
+    assert "must be the 11 characters" in app_hash_problem(app_hash)
+
+
+@pytest.mark.parametrize("app_hash", ["1234+abcdef", "FA+9qCX2468", "abc123456de", "12345678901"])
+def test_a_hash_in_which_one_could_see_a_code_is_refused(app_hash):
+    """D22."""
+    assert "must not have four or more digits together" in app_hash_problem(app_hash)

@@ -30,6 +30,9 @@ class BoundCode:
     code: str
 
 
+APP_HASH = "FA+9qCX9VSu"
+
+
 def parse_origin_bound(message):
     """Parse as the WICG draft "Origin-bound one-time codes delivered via SMS" says, section 3."""
     line = re.sub(r"\r\n?", "\n", message).split("\n")[-1]
@@ -70,6 +73,27 @@ def test_browsers_find_host_and_code_in_every_message(locale, purpose, brand):
     """D19, J09."""
     message = render(locale=locale, purpose=purpose, brand=brand, origin="auth.example.com")
     assert parse_origin_bound(message) == BoundCode("auth.example.com", "012345")
+    assert segments(message).count == 1
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("purpose", PURPOSES)
+@pytest.mark.parametrize("code", ["0123", "012345", "0123456789"])
+def test_an_app_is_shown_every_message_and_finds_the_code(locale, purpose, code):
+    """D22: as Google says: 140 bytes at most, the code, and the hash (here as a line of its own)."""
+    message = render(locale=locale, purpose=purpose, code=code, brand="Acme", app_hash=APP_HASH)
+    assert message.splitlines()[-1] == APP_HASH
+    assert [run for run in re.findall(r"[0-9]+", message) if len(run) >= 4] == [code]
+    assert len(message) <= (140 if segments(message).encoding == "GSM-7" else 70)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_browsers_and_apps_find_theirs_in_one_message(locale, purpose):
+    """D19."""
+    message = render(locale=locale, purpose=purpose, origin="example.com", app_hash=APP_HASH)
+    assert parse_origin_bound(message) == BoundCode("example.com", "012345")
+    assert message.splitlines()[-2] == APP_HASH
     assert segments(message).count == 1
 
 
@@ -160,6 +184,23 @@ def test_a_payee_is_cut_visibly_and_never_within_a_letter():
     assert len(cut) > 2
 
 
+def test_with_an_apps_hash_a_message_of_gsm_7_has_140_characters_and_not_160():
+    asked = {"purpose": "opt_in", "code": "0123456789", "minutes": 60, "app_hash": APP_HASH}
+    assert len(render(**asked, origin="abc.com")) == 140
+    message = render(**asked, origin="abcd.com")
+    assert message == f"Subscription code: 0123456789\n{APP_HASH}\n@abcd.com #0123456789"
+
+
+def test_the_hash_is_left_out_before_a_message_takes_two_segments():
+    """An app would not be shown it anyway; brand and payee have made room before."""
+    context = {"amount": "9999999.99 EUR", "payee": "Bookshop"}
+    asked = {"purpose": "payment", "locale": "fa", "context": context, "brand": "Acme"}
+    assert APP_HASH in render(**asked, origin="pay.co", app_hash=APP_HASH)
+    message = render(**asked, origin="pay.example.com", app_hash=APP_HASH)
+    assert message == render(**asked, origin="pay.example.com")
+    assert segments(message).count == 1
+
+
 @steady
 @given(
     purpose=st.sampled_from(PURPOSES),
@@ -170,11 +211,12 @@ def test_a_payee_is_cut_visibly_and_never_within_a_letter():
     minutes=st.integers(1, 60),
     brand=st.none() | names,
     bound=st.booleans(),
+    app_hash=st.none() | st.just(APP_HASH) | st.just("123/456+789"),
     amount=amounts,
     payee=names,
 )
 def test_whatever_callers_send_the_rules_hold(
-    purpose, locale, code, minutes, brand, bound, amount, payee
+    purpose, locale, code, minutes, brand, bound, app_hash, amount, payee
 ):
     """D14, D18, D20, D22."""
     message = CATALOGUE.render(
@@ -184,6 +226,7 @@ def test_whatever_callers_send_the_rules_hold(
         minutes=minutes,
         brand=brand,
         origin=promised_host(len(code)) if bound else None,
+        app_hash=app_hash,
         context={"amount": amount, "payee": payee} if purpose == "payment" else None,
     )
     body, _, last = message.rpartition("\n@") if bound else (message, "", "")
@@ -213,6 +256,8 @@ def test_whatever_callers_send_the_rules_hold(
         {"brand": "evil.com"},
         {"brand": "100%"},
         {"origin": "evil.com #1"},
+        {"app_hash": "FA+9qCX9VSu\n"},
+        {"app_hash": "FA+1234VSux"},
         {"context": PAYMENT},
         {"purpose": "payment", "context": None},
         {"purpose": "payment", "context": {**PAYMENT, "payee": "%order_meta__billing_phone%"}},

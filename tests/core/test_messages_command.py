@@ -48,6 +48,18 @@ def test_preview_shows_message_encoding_units_and_segments():
     assert "56 of 70" in result.output
 
 
+def test_an_apps_hash_makes_hosts_shorter_and_is_shown_where_it_fits():
+    result = run("lint", "--app-hash", "FA+9qCX9VSu")
+    assert result.exit_code == 0
+    assert "│ ar     │ 12|31" in result.output
+    asked = ("preview", "--locale", "en", "--purpose", "login", "--app-hash", "FA+9qCX9VSu")
+    result = run(*asked)
+    assert "FA+9qCX9VSu" in result.output
+    assert "89 of 140" in result.output
+    result = run(*asked, "--origin", "ab." * 36 + "xyz")
+    assert "without the app's hash" in result.output
+
+
 def test_preview_shows_markup_as_it_is(tmp_path):
     (tmp_path / "en.toml").write_text('[texts]\nlogin = "[bold] $code"', encoding="utf-8")
     result = run("preview", "--dir", str(tmp_path), "--locale", "en", "--purpose", "login")
@@ -63,6 +75,7 @@ def test_preview_shows_markup_as_it_is(tmp_path):
         ("--purpose", "logn"),
         ("--brand", "acme.com"),
         ("--origin", "https://acme.com"),
+        ("--app-hash", "FA+9qCX9VS"),
         ("--amount", "5"),
         ("--digits", "3"),
     ],

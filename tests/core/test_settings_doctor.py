@@ -9,6 +9,7 @@ from redis import Redis
 
 from otp_service.cli import valkey
 from otp_service.doctor.finding import Finding
+from otp_service.doctor.process import inspect_region_pause
 from otp_service.doctor.redis import inspect_redis, judge
 from otp_service.doctor.start import check
 from otp_service.outside import open_redis
@@ -181,3 +182,19 @@ def test_what_a_server_says_of_itself_is_judged(
 
     unusual = [(f.level, f.what) for f in findings if f.level != "ok"]
     assert unusual == ([] if level is None else [(level, what)])
+
+
+@pytest.mark.parametrize(
+    ("change", "level"),
+    [
+        ({"OTP_REGION_PAUSE": "off"}, "note"),
+        ({"OTP_REGION_PAUSE": "record"}, "ok"),
+        ({"OTP_REGION_PAUSE": "enforce"}, "warn"),
+        ({"OTP_REGION_PAUSE": "enforce", "OTP_REGION_PAUSE_EXEMPT": "DE"}, "ok"),
+    ],
+)
+def test_pauses_that_could_meet_ones_own_users_are_warned_of(
+    change: dict[str, str], level: str, ring: str
+) -> None:
+    environment = base_environment("redis://127.0.0.1:1", "http://127.0.0.1:1", ring)
+    assert inspect_region_pause(load({**environment, **change})).level == level

@@ -3,6 +3,7 @@
 import asyncio
 
 import httpx
+import pytest
 
 from tests.conftest import Service, Starter
 from tests.reliability.conftest import Spawn
@@ -49,13 +50,50 @@ async def test_a_challenge_whose_last_try_died_with_its_process_is_exhausted(
     process.kill()
     await asyncio.gather(trying, return_exceptions=True)
 
+    at_once = await service.post("/otp/resend", challenge_id=challenge["challenge_id"])
     service.advance(COMPARED)
     seen = await service.look(challenge)
-    refused = await service.verify(challenge, service.code())
+    later = await service.verify(challenge, service.code())
 
     assert (seen["status"], seen["attempts_remaining"]) == ("exhausted", 0)
-    assert refused.json()["code"] == "challenge_exhausted"
-    assert refused.json()["ended_at"] == seen["ended_at"]
+    for refused in (at_once.json(), later.json()):
+        assert (refused["code"], refused["ended_at"]) == ("challenge_exhausted", seen["ended_at"])
+
+
+LIFE = 300
+
+
+@pytest.mark.parametrize("then", ["resend", "cancel", "time goes on", "another comes"])
+async def test_what_was_told_to_be_exhausted_stays_so_whatever_happens(
+    then: str, start_service: Starter, gate: tuple[Gate, dict[str, str]], spawn_server: Spawn
+) -> None:
+    """X33: nobody has written that end down, and each of these might have written another."""
+    service = await start_service()
+    door, behind = gate
+    challenge = await spend_but_one(service)
+    process = spawn_server(behind)
+    held = door.add(script("reserve_attempt"), "hold_after")
+    trying = await begin_the_last(service, process, challenge, service.wrong_code(), held)
+    process.kill()
+    await asyncio.gather(trying, return_exceptions=True)
+    service.advance(max(COMPARED, 120))
+    told = await service.look(challenge)
+    assert told["status"] == "exhausted"
+
+    ended: dict[str, object] = {"challenge_id": challenge["challenge_id"]}
+    match then:
+        case "resend" | "cancel":
+            again = (await service.post(f"/otp/{then}", **ended)).json()
+            assert (again["code"], again["ended_at"]) == ("challenge_exhausted", told["ended_at"])
+        case "time goes on":
+            service.advance(LIFE)
+        case "another comes":
+            await service.request()
+    looked = await service.look(challenge)
+    refused = (await service.verify(challenge, service.code())).json()
+
+    assert (looked["status"], looked["ended_at"]) == ("exhausted", told["ended_at"])
+    assert (refused["code"], refused["ended_at"]) == ("challenge_exhausted", told["ended_at"])
 
 
 async def test_a_last_try_that_is_still_compared_leaves_the_challenge_pending_and_may_be_right(

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from otp_service.cli.metrics_directory import PREFIX
 from otp_service.log_output import WAITING_AT_MOST, LogOutput
 from tests.conftest import TO, Sandbox
 from tests.reliability.conftest import Spawn
@@ -114,6 +115,26 @@ async def test_a_process_whose_log_nobody_reads_ends_when_it_is_told_to(
         assert await asyncio.to_thread(process.popen.wait, 60) == 0
 
 
+async def test_the_last_lines_of_every_process_are_written(
+    environment: dict[str, str], spawn_server: Spawn, tmp_path: Path
+) -> None:
+    """X36, `--workers`: uvicorn's own come after ours, and no process ends before they are out."""
+    log = tmp_path / "log"
+
+    def told(event: str) -> list[str]:
+        whole = log.read_text("utf-8").rpartition("\n")[0]
+        lines = [json.loads(line) for line in whole.splitlines()]
+        return [line["event"] for line in lines if line["event"].startswith(event)]
+
+    with log.open("wb") as file:
+        process = spawn_server({**environment, "OTP_WORKERS": "3"}, stdout=file.fileno())
+    await eventually(lambda: len(told("service.started")) == 3, "all serve")
+    process.terminate()
+    assert await asyncio.to_thread(process.popen.wait, 60) == 0
+    assert len(told("service.stopped")) == 3
+    assert len(set(told("Finished server process ["))) == 3
+
+
 def with_no_reader() -> int:
     reading, writing = os.pipe()
     os.close(reading)
@@ -180,6 +201,7 @@ def test_a_line_that_was_cut_off_spoils_no_other(tmp_path: Path) -> None:
     """X37: the disk fills up in the middle of a line, then there is room again."""
     script = """
 import resource, signal, sys
+from otp_service.cli.metrics_directory import PREFIX
 from otp_service.log_output import LogOutput
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 out = LogOutput(1, lambda lines, why: print(lines, why, file=sys.stderr))
@@ -215,7 +237,7 @@ async def test_metrics_live_in_memory_where_no_full_disk_can_end_the_process(
     def all_mapped() -> list[Path]:
         """Gauges, and what is counted when the answer has left."""
         maps = Path(f"/proc/{process.popen.pid}/maps").read_text().splitlines()
-        found = [Path(line.split()[-1]) for line in maps if "otp-metrics-" in line]
+        found = [Path(line.split()[-1]) for line in maps if PREFIX in line]
         return found if len(found) > 2 else []
 
     mapped = await eventually(all_mapped, "the files of the metrics")

@@ -189,12 +189,15 @@ class ChallengeLife(RuleBasedStateMachine):
         if life.status != "pending":
             assert life.ended is not None
             return life.status, life.ended
-        if self.now >= life.expires:
-            return "expired", life.expires
         newest = self.pointers.get((life.who, life.purpose, life.binding))
-        if newest is not life:
-            return "replaced", newest.opened if newest else self.now
-        return None
+        over = None
+        if self.now >= life.expires:
+            over = "expired", life.expires
+        elif newest is not life:
+            over = "replaced", newest.opened if newest else self.now
+        if life.attempts >= MAX_ATTEMPTS and (over or self.now - life.tried >= STEP):
+            return "exhausted", life.tried  # whoever compared the last try died over it
+        return over
 
     def blocked(self, who: str) -> bool:
         guard = self.guards.get(who, Guard())
@@ -295,7 +298,9 @@ class ChallengeLife(RuleBasedStateMachine):
             life = Life(address, who, purpose, binding, grace, self.now, self.now + TTL, jobs=[1])
             self.pointers[own] = life
             if before is not None and replaces and not dies:
-                before.status, before.ended = "replaced", self.now
+                over = self.ending(before)
+                assert over is not None
+                before.status, before.ended = over
             self.lives.append(life)
 
     @precondition(lambda self: self.lives)
@@ -591,8 +596,6 @@ class ChallengeLife(RuleBasedStateMachine):
         for life in self.lives:
             view = self.do(self.challenges.view(life.address, caller="shop"))
             over = self.ending(life)
-            if over is None and life.attempts >= MAX_ATTEMPTS and self.now - life.tried >= STEP:
-                over = ("exhausted", life.tried)  # whoever compared the last try died over it
             assert view.status == (over[0] if over else "pending")
             assert view.attempts_left == MAX_ATTEMPTS - life.attempts
             assert view.sends_left == MAX_SENDS - life.sends

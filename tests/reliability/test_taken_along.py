@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import redis
+from prometheus_client import REGISTRY
 
 from otp_service.store import keys
 from tests.conftest import TO, Service, Starter
@@ -210,10 +212,20 @@ async def test_what_was_taken_along_by_a_process_that_died_is_sent_by_another(
     await service.rooms.worker.stop()
 
 
+def dropped_jobs() -> float:
+    """How many jobs were dropped, whatever the reason."""
+    [counter] = [m for m in REGISTRY.collect() if m.name == "otp_jobs_dropped"]
+    return sum(s.value for s in counter.samples if s.name == "otp_jobs_dropped_total")
+
+
+@pytest.mark.parametrize("along", [True, False], ids=["taken along", "read"])
 async def test_a_challenge_canceled_on_the_way_is_not_sent_and_its_job_is_done(
-    start_service: Starter, gate: Door, valkey_url: str
+    along: bool, start_service: Starter, gate: Door, valkey_url: str
 ) -> None:
-    """The fence sees what has changed since the job was taken along, and says so at once."""
+    """
+    The fence sees what has changed since the job was taken. Of one that was taken along that is said at once, else the
+    next sweep says it; and it is counted once.
+    """
     door, behind = gate
     held = let_nobody_read(door)
     service = await start_service(**behind | {"OTP_REDIS_TIMEOUT": "10"})
@@ -221,8 +233,11 @@ async def test_a_challenge_canceled_on_the_way_is_not_sent_and_its_job_is_done(
     front = await start_service(OTP_DELIVER="false")
     service.http.headers.update(front.http.headers)
     fence = door.add(script("begin_send"), "hold_before")
-    challenge = await asked(service)
+    if not along:
+        held.released.set()
+    challenge = await asked(service if along else front)
     await fence.is_reached()
+    before = dropped_jobs()
 
     await front.post("/otp/cancel", challenge_id=challenge["challenge_id"])
     fence.released.set()
@@ -230,6 +245,9 @@ async def test_a_challenge_canceled_on_the_way_is_not_sent_and_its_job_is_done(
     assert await until(front, challenge, "failed") == ("failed", "ended_before_sending")
     assert waiting_jobs(valkey_url) == 0
     assert service.sandbox.messages() == []
+    door.release()
+    await service.rooms.worker.stop()
+    assert dropped_jobs() == before + 1
 
 
 async def test_a_queue_lost_under_our_feet_stops_no_code(service: Service, valkey_url: str) -> None:

@@ -245,6 +245,27 @@ async def test_limits_in_other_slots_are_given_back_when_the_challenge_is_refuse
         assert {key: n for key, n in cluster.charges().items() if n} == before
 
 
+async def test_a_paused_region_lets_a_trickle_through_on_a_cluster_too(
+    cluster: Cluster, sandbox: Sandbox, ring: str
+) -> None:
+    """D10, H08: the counts are in one slot, the trickle's limit in another, and what is refused is given back."""
+    settings = {"OTP_REGION_PAUSE": "enforce", "OTP_REGION_PAUSE_FROM": "3/10m"}
+    settings |= {"OTP_REGION_PAUSE_TRICKLE": "1/10m"}
+    async with on(cluster.url, sandbox, ring, **settings) as service:
+        for i in range(3):
+            await service.request(to=number(i))
+        await service.rooms.regions.weigh()
+        service.advance(140)
+        await service.rooms.regions.weigh()
+        await service.request(to=number(3))
+        before = cluster.charges()
+
+        refused = await service.post("/otp/request", to=number(4), purpose="login")
+
+        assert (refused.status_code, refused.json()["limit"]) == (429, "region")
+        assert {key: n for key, n in cluster.charges().items() if n} == before
+
+
 async def test_requests_at_once_never_pass_a_limit_in_another_slot(
     cluster: Cluster, sandbox: Sandbox, ring: str
 ) -> None:

@@ -48,6 +48,7 @@ LIMITS = "security/test_limits.py::test_"
 OTP = "web/test_otp.py::test_"
 BODY = "web/test_body.py::test_"
 NUMBERS = "security/test_numbers.py::test_"
+PAUSES = "security/test_region_pauses.py::test_"
 TRICKS = "security/test_tricks.py::test_"
 DOCTOR = "core/test_settings_doctor.py::test_"
 
@@ -264,12 +265,40 @@ BUILDS: tuple[Build, ...] = (
           ("otp_service/flows/send_limits.py", 'key=key("caller", caller)', 'key=key("caller", recipient.e164)'),
           f"{LIMITS}a_callers_budget_is_its_own_and_a_hard_stop",
           "security/test_exhaustion.py::test_a_flood_of_requests_stops_at_the_callers_budget"),
+    build("no_pauses", "D10",
+          ("otp_service/flows/send_limits.py", "if trickle is not None:", "if False:"),
+          f"{PAUSES}few_sends_to_each_of_200_blocks_are_seen_and_end_in_a_trickle",
+          f"{PAUSES}a_pause_goes_on_while_the_trickle_is_eaten_by_the_attack"),
+    build("pauses_for_whoever_types_codes", "D10",
+          (f"{LUA}/weigh_regions.lua", " and approved < a.below * requested", ""),
+          f"{PAUSES}who_types_codes_is_let_alone"),
+    build("pauses_of_all_callers", "F17",
+          ("otp_service/flows/region_pauses.py", "if not self._paused or Pair(caller, region) not in self._paused:",
+           "if region not in {pair.region for pair in self._paused}:"),
+          f"{PAUSES}a_pause_is_of_one_caller_and_one_region"),
+    build("pauses_at_the_first_crowd", "D10",
+          (f"{LUA}/weigh_regions.lua", "elseif closes <= now - a.patience_ms then", "else"),
+          f"{PAUSES}codes_that_are_still_to_be_typed_count_against_nobody"),
+    build("one_number_pauses_a_region", "D10",
+          ("otp_service/flows/region_pauses.py", "window is None or window.used == 1", "True"),
+          f"{PAUSES}one_number_again_and_again_brings_nobody_closer_to_a_pause"),
+    build("numbers_of_yesterday_weigh_nothing", "D10",
+          ("otp_service/flows/region_pauses.py", "w.window_ms <= self._rules.least.seconds * 1000", "True"),
+          f"{PAUSES}whoever_goes_round_in_a_pool_of_numbers_is_seen_too"),
+    build("pauses_forgotten_in_slow_attacks", "D10",
+          ("otp_service/flows/region_pauses.py", "if not (self._due or ripe or aging):", "if not (self._due or ripe):"),
+          f"{PAUSES}an_attack_slower_than_the_memory_of_a_process_is_held_up_too"),
     build("no_cooldown", "D12 D13",
           (f"{LUA}/_limits.lua", "local last = spec.cooldown and", "local last = false and"),
           f"{LIMITS}fifty_resends_at_once_are_one_sms", f"{LIMITS}fifty_requests_at_once_are_one_sms"),
     build("any_name", "D14 D15 D18",
           ("otp_service/core/message_values.py", "    name = tidy_name(value)\n    if not name", "    return None\n    if not name"),
           "core/test_message_values.py::test_other_names_are_refused"),
+    build("any_hash_of_an_app", "D18 D22",
+          ("otp_service/core/message_values.py", '    if not _APP_HASH.fullmatch(value):', '    return None\n    if not _APP_HASH.fullmatch(value):'),
+          "core/test_message_values.py::test_other_hashes_are_refused",
+          "core/test_message_values.py::test_a_hash_in_which_one_could_see_a_code_is_refused",
+          "core/test_settings.py::test_a_value_that_can_not_be_used_is_refused_and_not_repeated"),
     build("any_locale", "D21",
           ("otp_service/web/otp_models.py", "if not is_locale_tag(value):", "if False:"),
           f"{OTP}a_malformed_field_is_named_and_nothing_is_done"),

@@ -134,14 +134,21 @@ async def test_regions_of_one_caller(service: Service) -> None:
 
 
 async def test_messages_say_what_is_the_callers_own(service: Service) -> None:
-    """Brand, origin, language and sender; of the service's for everybody else."""
+    """Brand, origin, app, language and sender; of the service's for everybody else."""
     shop = await service.caller(
-        "web", brand="Fine Shop", origin="shop.example", locale="de", locales="de,en", sender="SHOP"
+        "web",
+        brand="Fine Shop",
+        origin="shop.example",
+        app_hash="FA+9qCX9VSu",
+        locale="de",
+        locales="de,en",
+        sender="SHOP",
     )
     await ask(service, shop)
     (message,) = service.sandbox.messages()
     assert "Fine Shop" in message["message"]
     assert message["message"].splitlines()[-1].startswith("@shop.example #")
+    assert message["message"].splitlines()[-2] == "FA+9qCX9VSu"
     assert service.sandbox.state()["outbox"][0]["sender"] == "SHOP"
 
     german = first_line(service)
@@ -155,6 +162,7 @@ async def test_messages_say_what_is_the_callers_own(service: Service) -> None:
     await service.request(to="+14155550170", locale="fa")
     plain = service.sandbox.messages("+14155550170")[0]["message"]
     assert "Shop" not in plain
+    assert "FA+9qCX9VSu" not in plain
     assert "@" not in plain
     assert not plain.isascii()
     assert service.sandbox.state()["outbox"][0]["sender"] != "SHOP"

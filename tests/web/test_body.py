@@ -528,6 +528,29 @@ async def test_the_deadlines_leave_a_call_that_waits_alone(start_live: LiveStart
     assert json.loads(heard.body)["delivery"]["status"] == "accepted"
 
 
+@pytest.mark.parametrize("late", ["a body", "a head", "nothing"])
+async def test_what_comes_behind_a_call_that_waits_has_its_time_once_it_is_read(
+    start_live: LiveStarter, late: str
+) -> None:
+    """The reading stopped with the head behind that call, so nothing of the rest could be in time before."""
+    live = await start_live(Hasty)
+    live.service.sandbox.fail(kind="slow", delay=2.5)
+    length = str(len(GOOD))
+    waiting = live.head("POST /otp/request HTTP/1.1", Content_Length=length, Prefer="wait=30")
+    behind = live.head("POST /otp/verify HTTP/1.1", Content_Length=length)
+    early = behind + GOOD + behind[:99] if late == "a head" else behind
+    async with live.connection() as wire:
+        wire.send(waiting + GOOD + early)
+
+        assert json.loads((await wire.answer()).body)["delivery"]["status"] == "accepted"
+        if late != "nothing":
+            wire.send(GOOD if late == "a body" else behind[99:] + GOOD)
+            for _ in range(1 if late == "a body" else 2):
+                assert (await wire.answer()).status == 422
+        else:
+            assert await wire.reader.read() == b"", "cut off before its handler tires of it"
+
+
 def test_the_answer_to_a_slow_body_comes_before_the_connection_is_closed() -> None:
     assert 2 * body.DEADLINE_SECONDS <= DeadlineProtocol.body_seconds <= 10
     assert DeadlineProtocol.head_seconds <= 10

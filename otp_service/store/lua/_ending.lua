@@ -4,15 +4,28 @@
 -- request moves it, and in that moment the older challenge is over, whatever its own hash still says.
 --
 -- A challenge of the future is over too: then Redis' clock was set back, and its life would be longer than it was given.
+--
+-- With its tries spent it is exhausted, also when whoever compared the last one died over it: from when that one can't turn
+-- out right any more, whatever else has come since. Until then it is alive, and no further try is counted.
 local SET_BACK_MS = 5 * 1000
+local COMPARED_MS = 10 * 1000  -- for how long a try may be compared: queue and hash take well under a second
 
-local function ending(challenge, live, id, now)
+local function otherwise_over(challenge, live, id, now)
   if challenge.status ~= 'pending' then return challenge.status, tonumber(challenge.ended_at) end
   if now < challenge.opened_at - SET_BACK_MS then return 'expired', now end
   if now >= tonumber(challenge.expires_at) then return 'expired', tonumber(challenge.expires_at) end
   local newest, opened_at = string.match(live or '', '^([^|]*)|(%d+)|')
   if newest ~= id then return 'replaced', tonumber(opened_at or now) end
   return nil
+end
+
+local function ending(challenge, live, id, now)
+  local status, ended_at = otherwise_over(challenge, live, id, now)
+  if challenge.status == 'pending' and tonumber(challenge.attempts) >= tonumber(challenge.max_attempts)
+    and (status or now >= challenge.attempted_at + COMPARED_MS) then
+    return 'exhausted', tonumber(challenge.attempted_at)
+  end
+  return status, ended_at
 end
 
 local function pointer(purpose, binding) return purpose .. '|' .. binding end

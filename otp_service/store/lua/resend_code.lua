@@ -35,7 +35,7 @@ if not again then
     return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
   end
   if tonumber(c.attempts) >= tonumber(c.max_attempts) then
-    return cjson.encode({verdict = 'ended', status = 'exhausted', ended_at = now})
+    return cjson.encode({verdict = 'ended', status = 'exhausted', ended_at = tonumber(c.attempted_at)})
   end
   if tonumber(c.sends) >= tonumber(c.max_sends) then
     return limited('challenge_sends', c.expires_at - now)

@@ -8,23 +8,14 @@
 --   found         now, channel, status, ended_at, purpose, about, opened_at, expires_at, attempts_left, sends_left, delivery,
 --                 delivery_reason, generation
 --   not_found     no such challenge of this caller
---
--- With its tries spent it is exhausted, also when whoever compared the last one died over it. As long as that one may
--- still turn out right it is pending.
 --- include: _clock.lua
 --- include: _ending.lua
-
--- For how long a try may be compared: queue and hash take well under a second.
-local COMPARED_MS = 10 * 1000
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 local c = hash(KEYS[1])
 if c.caller ~= a.caller then return cjson.encode({verdict = 'not_found'}) end
 local status, ended_at = ending(c, redis.call('HGET', KEYS[2], pointer(c.purpose, c.binding)), a.id, now)
-if not status and tonumber(c.attempts) >= tonumber(c.max_attempts) and now >= c.attempted_at + COMPARED_MS then
-  status, ended_at = 'exhausted', tonumber(c.attempted_at)
-end
 return cjson.encode({verdict = 'found', now = now, channel = c.channel or 'sms', status = status or 'pending', ended_at = ended_at,
   purpose = c.purpose, about = c.about, opened_at = tonumber(c.opened_at), expires_at = tonumber(c.expires_at),
   attempts_left = c.max_attempts - c.attempts, sends_left = c.max_sends - c.sends,
