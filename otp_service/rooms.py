@@ -197,6 +197,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             catalogue=catalogue,
             channel=channel,
             tracing=tracing,
+            known_codes=settings.known_codes(),
             concurrency=settings.delivery_concurrency,
         )
         sending = CodeSending(

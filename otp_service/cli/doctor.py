@@ -13,7 +13,12 @@ from otp_service.cli.configured import load_settings
 from otp_service.cli.plain import console, plain
 from otp_service.doctor.finding import Finding
 from otp_service.doctor.issuer import inspect_issuer
-from otp_service.doctor.process import inspect_argon2, inspect_messages, inspect_region_pause
+from otp_service.doctor.process import (
+    inspect_argon2,
+    inspect_messages,
+    inspect_region_pause,
+    inspect_test_numbers,
+)
 from otp_service.doctor.redis import inspect_redis
 from otp_service.doctor.site import inspect_opt_in, inspect_site
 from otp_service.settings.environment import PREFIX
@@ -82,6 +87,7 @@ async def _look(current: Settings, site: bool) -> list[Finding]:
             *await inspect_redis(connection, current),
             *inspect_messages(load_catalogue(current), current),
             inspect_region_pause(current),
+            *inspect_test_numbers(current),
             inspect_argon2(),
             await inspect_opt_in(OptIns(Scripts(connection)), current),
             *await inspect_issuer(current),

@@ -1,5 +1,7 @@
 """The process itself: its texts, what it does about pumping, and the argon2 that it hashes with."""
 
+import time
+
 from otp_service.core.message_lint import lint
 from otp_service.core.messages import Catalogue
 from otp_service.core.region_pauses import PauseMode
@@ -40,6 +42,20 @@ def inspect_region_pause(settings: Settings) -> Finding:
         )
     exempt = ", ".join(sorted(rules.exempt))
     return Finding("ok", "regions", f"OTP_REGION_PAUSE=enforce, but in {exempt} only told")
+
+
+def inspect_test_numbers(settings: Settings) -> list[Finding]:
+    """Return whether there are numbers whose codes are known, while there are any in the settings."""
+    known = settings.known_codes()
+    if not known.codes:
+        return []
+    what, until = "OTP_TEST_NUMBERS", settings.test_numbers_until
+    if known.until <= time.time():
+        return [Finding("warn", what, f"ended with {until}: take them out, an SMS goes there now")]
+    told = (
+        f"{len(known.codes)} until {until}: who knows such a number's code gets in without a phone"
+    )
+    return [Finding("warn", what, told)]
 
 
 def inspect_argon2() -> Finding:

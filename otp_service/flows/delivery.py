@@ -24,6 +24,7 @@ from otp_service.core.challenge import ChallengeAddress, DeliveryStatus, address
 from otp_service.core.codes import CodeContext
 from otp_service.core.envelopes import Destination, seal_number
 from otp_service.core.keyring import Keyring, Kind
+from otp_service.core.known_codes import KnownCodes
 from otp_service.core.messages import Catalogue
 from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
@@ -74,6 +75,7 @@ class DeliveryWorker:
         catalogue: Catalogue,
         channel: Channel,
         tracing: Tracing,
+        known_codes: KnownCodes,
         concurrency: int,
     ) -> None:
         self._keyring = keyring
@@ -82,6 +84,7 @@ class DeliveryWorker:
         self._catalogue = catalogue
         self._channel = channel
         self._tracing = tracing
+        self._known_codes = known_codes
         self._concurrency = concurrency
         self._free = asyncio.Semaphore(concurrency)
         self._stopping = asyncio.Event()
@@ -211,7 +214,10 @@ class DeliveryWorker:
         context = CodeContext(
             send.caller, send.purpose, job.challenge_id, job.generation, send.binding
         )
-        code = codes.draw(send.digits)
+        known = self._known_codes.code(
+            send.caller, destination.to, digits=send.digits, now=send.now / 1000
+        )
+        code = known or codes.draw(send.digits)
         digest = await self._hashes.digest(codes.message(pepper, context, code))
         text = self._catalogue.render(
             purpose=send.purpose,
@@ -230,14 +236,17 @@ class DeliveryWorker:
             digest=digest,
             kid=pepper.kid,
             sending_ms=sending_ms,
-            trace=self._trace(keyring, job, destination.to),
+            trace=None if known else self._trace(keyring, job, destination.to),
         ):
             return False  # whoever looks at the job next learns why, and counts it
         outcome = Outcome(DeliveryStatus.UNKNOWN, "internal")
         try:
-            outcome = await self._channel.deliver(
-                to=destination.to, text=text, sender=destination.sender
-            )
+            if known:
+                outcome = Outcome(DeliveryStatus.ACCEPTED, "test_number")
+            else:
+                outcome = await self._channel.deliver(
+                    to=destination.to, text=text, sender=destination.sender
+                )
         except Exception:
             log.exception("delivery.channel_fault", challenge_id=job.challenge_id)
         finally:
@@ -250,7 +259,7 @@ class DeliveryWorker:
             status=outcome.status,
             reason=outcome.reason,
         )
-        look_ms = self._tracing.look_ms(outcome.status)
+        look_ms = None if known else self._tracing.look_ms(outcome.status)
         await self._deliveries.settle(job, address, outcome.status, outcome.reason, look_ms=look_ms)
         return True
 

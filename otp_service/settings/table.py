@@ -4,6 +4,7 @@ The table of settings: each with its unit, default and range, and what the rooms
 Values never show in a repr or an error.
 """
 
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 from otp_service.core.caller_tokens import TokenRules
 from otp_service.core.codes import HashCost
 from otp_service.core.keyring import Keyring
+from otp_service.core.known_codes import KnownCodes, read_known_codes
 from otp_service.core.limits import FailureBudget, Window
 from otp_service.core.policy import BUILT_IN_PURPOSES, Policy
 from otp_service.core.region_pauses import PauseMode, PauseRules
@@ -21,6 +23,7 @@ from otp_service.settings.values import (
     AppHash,
     Brand,
     KeyringText,
+    KnownCodesText,
     OneWindow,
     Origin,
     Purposes,
@@ -295,6 +298,15 @@ class Settings(BaseModel):
     origin: Origin | None = Field(
         None, description="Host to which codes are bound: the last line `@host #code`."
     )
+    test_numbers: KnownCodesText = Field(
+        SecretStr(""),
+        description="Numbers that nobody has, whose codes are known and not sent: `caller/+number=code`, separated by "
+        "commas. For app store reviews; see docs/operations.md.",
+    )
+    test_numbers_until: date | None = Field(
+        None,
+        description="The day, as 2027-01-31, with whose beginning (UTC) `OTP_TEST_NUMBERS` ends; within 90 days.",
+    )
     android_app_hash: AppHash | None = Field(
         None,
         description="The 11 characters that name the Android app to which our messages are shown (SMS Retriever).",
@@ -433,6 +445,14 @@ class Settings(BaseModel):
             below=self.region_pause_below,
             trickle=self.region_pause_trickle,
             exempt=self.region_pause_exempt,
+        )
+
+    def known_codes(self) -> KnownCodes:
+        """Return the test numbers and when they end."""
+        until = self.test_numbers_until
+        return KnownCodes(
+            read_known_codes(self.test_numbers.get_secret_value()),
+            datetime.combine(until, time.min, UTC).timestamp() if until else 0.0,
         )
 
     def policy(self) -> Policy:

@@ -1,8 +1,10 @@
 """What settings may not be together, each of them being fine by itself."""
 
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from otp_service.core.codes import HashCost
+from otp_service.core.known_codes import MAX_DAYS
 from otp_service.core.recipients import REGIONS
 from otp_service.settings.addresses import is_loopback
 from otp_service.settings.table import Settings
@@ -34,6 +36,8 @@ def contradictions(settings: Settings) -> list[str]:
         wrong.append(
             "OTP_WEBHOOKS_ALLOW_PRIVATE: only with OTP_ENVIRONMENT=development: callers could reach inside"
         )
+    if settings.test_numbers.get_secret_value():
+        wrong += _test_numbers(settings)
     issuer = {
         "OTP_CALLER_ISSUER": settings.caller_issuer,
         "OTP_CALLER_JWKS_URL": settings.caller_jwks_url,
@@ -62,6 +66,15 @@ def contradictions(settings: Settings) -> list[str]:
                 f"{name}: ISO 3166-1 codes of two capital letters, separated by commas, such as DE,GB"
             )
     return wrong
+
+
+def _test_numbers(settings: Settings) -> list[str]:
+    until, latest = settings.test_numbers_until, datetime.now(UTC).date() + timedelta(days=MAX_DAYS)
+    if until is None:
+        return ["OTP_TEST_NUMBERS_UNTIL: is required with OTP_TEST_NUMBERS: they must end"]
+    if until > latest:
+        return [f"OTP_TEST_NUMBERS_UNTIL: at most {MAX_DAYS} days from now: {latest}"]
+    return []
 
 
 def _redis_in_the_open(settings: Settings) -> list[str]:

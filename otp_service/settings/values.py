@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
 from otp_service.core.issuer_keys import ALGORITHMS
 from otp_service.core.keyring import Keyring, KeyringError
+from otp_service.core.known_codes import read_known_codes
 from otp_service.core.limits import Window, read_cooldown, read_windows
 from otp_service.core.message_values import app_hash_problem, host_problem, name_problem
 
@@ -82,6 +83,11 @@ def _usable_keyring(value: SecretStr) -> SecretStr:
     return value
 
 
+def _known_codes(value: SecretStr) -> SecretStr:
+    read_known_codes(value.get_secret_value())
+    return value
+
+
 _as_text = PlainSerializer(_listed, return_type=str)
 Windows = Annotated[tuple[Window, ...], BeforeValidator(_windows), _as_text]
 OneWindow = Annotated[Window, BeforeValidator(_window), PlainSerializer(str, return_type=str)]
@@ -98,4 +104,5 @@ Algorithms = Annotated[Words, AfterValidator(_public_algorithms)]
 Brand = Annotated[str, AfterValidator(_brand_name)]
 Origin = Annotated[str, AfterValidator(_origin_host)]
 AppHash = Annotated[str, AfterValidator(_app_hash)]
+KnownCodesText = Annotated[SecretStr, AfterValidator(_known_codes)]
 KeyringText = Annotated[SecretStr, AfterValidator(_usable_keyring)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from redis import Redis
 
 from otp_service.cli import valkey
 from otp_service.doctor.finding import Finding
-from otp_service.doctor.process import inspect_region_pause
+from otp_service.doctor.process import inspect_region_pause, inspect_test_numbers
 from otp_service.doctor.redis import inspect_redis, judge
 from otp_service.doctor.start import check
 from otp_service.outside import open_redis
@@ -198,3 +199,18 @@ def test_pauses_that_could_meet_ones_own_users_are_warned_of(
 ) -> None:
     environment = base_environment("redis://127.0.0.1:1", "http://127.0.0.1:1", ring)
     assert inspect_region_pause(load({**environment, **change})).level == level
+
+
+@pytest.mark.parametrize(("days", "told"), [(2, "without a phone"), (-2, "take them out")])
+def test_numbers_whose_codes_are_known_are_warned_of_as_long_as_they_stand_there(
+    days: int, told: str, ring: str
+) -> None:
+    environment = base_environment("redis://127.0.0.1:1", "http://127.0.0.1:1", ring)
+    until = datetime.now(UTC).date() + timedelta(days=days)
+    known = {"OTP_TEST_NUMBERS": "shop/+14155550177=246801", "OTP_TEST_NUMBERS_UNTIL": str(until)}
+
+    [found] = inspect_test_numbers(load({**environment, **known}))
+
+    assert (found.level, found.what) == ("warn", "OTP_TEST_NUMBERS")
+    assert told in found.message
+    assert inspect_test_numbers(load(environment)) == []
