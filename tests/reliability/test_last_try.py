@@ -37,11 +37,10 @@ async def begin_the_last(
     return trying
 
 
-async def test_a_challenge_whose_last_try_died_with_its_process_is_exhausted(
-    start_service: Starter, gate: tuple[Gate, dict[str, str]], spawn_server: Spawn
-) -> None:
-    """X33: never pending without a try left, which nothing could end."""
-    service = await start_service()
+async def die_over_the_last(
+    service: Service, gate: tuple[Gate, dict[str, str]], spawn_server: Spawn
+) -> dict[str, object]:
+    """A challenge whose last try was counted by a process that was killed before it could compare."""
     door, behind = gate
     challenge = await spend_but_one(service)
     process = spawn_server(behind)
@@ -49,6 +48,15 @@ async def test_a_challenge_whose_last_try_died_with_its_process_is_exhausted(
     trying = await begin_the_last(service, process, challenge, service.wrong_code(), held)
     process.kill()
     await asyncio.gather(trying, return_exceptions=True)
+    return challenge
+
+
+async def test_a_challenge_whose_last_try_died_with_its_process_is_exhausted(
+    start_service: Starter, gate: tuple[Gate, dict[str, str]], spawn_server: Spawn
+) -> None:
+    """X33: never pending without a try left, which nothing could end."""
+    service = await start_service()
+    challenge = await die_over_the_last(service, gate, spawn_server)
 
     at_once = await service.post("/otp/resend", challenge_id=challenge["challenge_id"])
     service.advance(COMPARED)
@@ -69,14 +77,8 @@ async def test_what_was_told_to_be_exhausted_stays_so_whatever_happens(
 ) -> None:
     """X33: nobody has written that end down, and each of these might have written another."""
     service = await start_service()
-    door, behind = gate
-    challenge = await spend_but_one(service)
-    process = spawn_server(behind)
-    held = door.add(script("reserve_attempt"), "hold_after")
-    trying = await begin_the_last(service, process, challenge, service.wrong_code(), held)
-    process.kill()
-    await asyncio.gather(trying, return_exceptions=True)
-    service.advance(max(COMPARED, 120))
+    challenge = await die_over_the_last(service, gate, spawn_server)
+    service.advance(120)  # longer than any cooldown, too
     told = await service.look(challenge)
     assert told["status"] == "exhausted"
 
