@@ -174,8 +174,6 @@ def base_environment(valkey_url: str, site_url: str, ring: str) -> dict[str, str
         # Long, for a busy machine; tests on late answers set their own.
         "OTP_WSMS_DEADLINE": "30",
         "OTP_REDIS_TIMEOUT": "10",
-        # It counts in the background, between whatever a test counts.
-        "OTP_REGION_PAUSE": "off",
     }
 
 

@@ -1,7 +1,6 @@
 """`otp-service serve`, `worker`, `healthcheck` and `openapi`: what containers and service managers run."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ import typer
 
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.metrics_directory import metrics_directory
+from otp_service.cli.turns import take_turns
 from otp_service.settings.environment import SettingsError
 from otp_service.settings.table import Settings
 
@@ -135,20 +135,6 @@ def _run_uvicorn(settings: Settings, fd: int | None) -> None:
     server.run(sockets=sockets)
     if not server.started:
         raise typer.Exit(1)
-
-
-def take_turns() -> None:
-    """
-    Let a thread that wakes wait until the one that runs has used up its turn of a few milliseconds (sched(7)).
-
-    A hash that is interrupted goes on with a cold cache, and so does whoever interrupted it. On busy cores the answers
-    that hash nothing wait a little, come several at a time, and all of it together costs less (`make bench`).
-    What the service starts from here on inherits it. A policy that somebody has chosen for it stands.
-    """
-    if hasattr(os, "SCHED_BATCH"):
-        with contextlib.suppress(OSError):  # a sandbox may forbid it
-            if os.sched_getscheduler(0) == os.SCHED_OTHER:
-                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _inherited(fd: int) -> socket.socket:

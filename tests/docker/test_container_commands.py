@@ -1,10 +1,13 @@
 """What the containers run, run here: the same commands, settings, secrets, Valkey configuration and user."""
 
+import ctypes
 import hashlib
 import json
 import os
+import platform
 import re
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -21,7 +24,7 @@ import redis
 import yaml
 
 from otp_service.cli import valkey
-from otp_service.cli.serve import take_turns
+from otp_service.cli.turns import TURN_MS, take_turns
 from tests.conftest import PASSWORD, TO, Sandbox
 
 
@@ -205,16 +208,29 @@ def test_the_worker_container_delivers_what_the_service_container_does_not(
     assert "delivery.settled" in output
 
 
+GETATTR = {"x86_64": 315, "aarch64": 275}
+
+
+def turn_ms(thread: int) -> float:
+    """How long the kernel lets that thread run on (sched_getattr(2))."""
+    told = ctypes.create_string_buffer(56)
+    assert ctypes.CDLL(None).syscall(GETATTR[platform.machine()], thread, told, 56, 0) == 0
+    return float(struct.unpack_from("Q", told, 24)[0]) / 1_000_000
+
+
 def test_a_thread_that_wakes_does_not_interrupt_a_hash(
     stack: Stack, compose: dict[str, Any]
 ) -> None:
-    """Every thread of the service takes its turn (SCHED_BATCH); `make bench` shows what it is worth."""
+    """Every thread of the service takes its turn (SCHED_BATCH), and a long one; `make bench` shows what it is worth."""
     service = stack.start(compose["services"]["service"]["command"])
     stack.until_healthy(service)
 
     threads = [int(entry.name) for entry in Path(f"/proc/{service.pid}/task").iterdir()]
 
     assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
+    release = tuple(map(int, platform.release().split(".")[:2]))
+    if release >= (6, 12) and platform.machine() in GETATTR:
+        assert {turn_ms(thread) for thread in threads} == {TURN_MS}
 
 
 def test_a_scheduling_policy_that_an_operator_has_chosen_stands() -> None:
