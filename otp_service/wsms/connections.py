@@ -10,6 +10,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpcore
@@ -48,18 +49,23 @@ class Connections(httpx.AsyncBaseTransport):
             extensions=request.extensions,
         )
         await self._places.acquire()
+        connection = None
         try:
             connection = await self._take(asked.url.origin)
             answer = await connection.handle_async_request(asked)
+            if _is_held_back(answer):
+                raise httpcore.RemoteProtocolError("an answer before its request was written")
         except BaseException as error:
-            self._places.release()  # whoever raises has closed the connection
+            self._places.release()
+            if connection is not None:
+                await connection.aclose()  # who is cancelled before it begins leaves it open
             if isinstance(error, _FAULTS):
                 raise _named_by_httpx(error) from error
             raise
         return httpx.Response(
             answer.status,
             headers=answer.headers,
-            stream=_Body(answer, lambda: self._give_back(connection)),
+            stream=_Body(answer, partial(self._give_back, connection)),
         )
 
     async def aclose(self) -> None:
@@ -132,14 +138,14 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
-        self._unwritten = b""
+        self.unwritten = b""
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._unwritten += buffer
+        self.unwritten += buffer
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._unwritten:
-            unwritten, self._unwritten = self._unwritten, b""
+        if self.unwritten:
+            unwritten, self.unwritten = self.unwritten, b""
             with suppress(httpcore.WriteError):  # as httpcore has it: the answer may tell why
                 await self._stream.write(unwritten, timeout)
         return await self._stream.read(max_bytes, timeout)
@@ -150,13 +156,23 @@ class _Stream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        return _Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        try:
+            return _Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        except BaseException:
+            await self._stream.aclose()  # httpcore does not when it is cancelled
+            raise
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401
         return self._stream.get_extra_info(info)
+
+
+def _is_held_back(answer: httpcore.Response) -> bool:
+    """Whether the request was not even written: then what follows an earlier answer was taken for its own."""
+    stream = answer.extensions["network_stream"]
+    return isinstance(stream, _Stream) and bool(stream.unwritten)
 
 
 def _named_by_httpx(error: Exception) -> Exception:

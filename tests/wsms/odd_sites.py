@@ -62,6 +62,10 @@ class Talk:
         body = await self._reader.readexactly(int(headers.get("content-length", 0)))
         return Seen(method, target, headers, body)
 
+    async def more(self) -> bytes:
+        """Some of what comes next; nothing at the end."""
+        return await self._reader.read(65536)
+
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()

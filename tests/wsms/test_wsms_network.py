@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import gzip
 import json
 import socket
@@ -436,6 +437,88 @@ async def test_a_call_that_is_given_up_leaves_its_place_to_the_next(odd: OddSite
         odd.answers(200, SUCCESS)
 
         assert isinstance(await send(client), Accepted)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["on a kept connection", "on a new one"])
+async def test_a_call_that_is_cancelled_at_any_step_leaves_no_connection_behind(
+    odd: OddSite, kept: bool
+) -> None:
+    """There and then, and not only when garbage is collected."""
+    opened: set[Talk] = set()
+    none_left = asyncio.Event()
+
+    async def answer_all(talk: Talk, site: OddSite) -> None:
+        opened.add(talk)
+        none_left.clear()
+        try:
+            while True:
+                await site.read(talk)
+                await talk.answer(200, SUCCESS, {} if kept else {"Connection": "close"})
+        finally:
+            opened.discard(talk)
+            if not opened:
+                none_left.set()
+
+    odd.behave = answer_all
+    tasks = []
+    async with client_of(odd.url, pool_size=1) as client:
+        for steps in range(20):
+            assert isinstance(await send(client), Accepted)
+            task = asyncio.create_task(send(client))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            tasks.append(task)
+        assert isinstance(await send(client), Accepted)
+
+    async with asyncio.timeout(30):
+        await none_left.wait()
+    assert any(task.cancelled() for task in tasks)
+
+
+async def test_a_tls_handshake_that_is_given_up_ends_its_connection(odd: OddSite) -> None:
+    """There and then: else as many stay open as there are calls until garbage is collected."""
+
+    async def say_nothing(talk: Talk, site: OddSite) -> None:
+        while await talk.more():
+            pass
+
+    odd.behave = say_nothing
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        async with client_of(odd.url.replace("http:", "https:"), connect_timeout=60.0) as client:
+            outcome = await send(client, deadline=SHORT)
+            async with asyncio.timeout(30):
+                await odd.closed.wait()
+    finally:
+        if collecting:
+            gc.enable()
+
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is RefusedReason.CONNECT_FAILED
+
+
+async def test_what_follows_an_answer_is_never_told_of_the_next_message(odd: OddSite) -> None:
+    """It came before the message was even written: who took it for an answer would never again tell the right one."""
+
+    async def answer_twice(talk: Talk, site: OddSite) -> None:
+        body = json.dumps(SUCCESS).encode()
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        await site.read(talk)
+        await talk.write(2 * (head % len(body) + body))
+        while True:
+            await site.read(talk)
+            await talk.answer(402, b"")
+
+    odd.behave = answer_twice
+    async with client_of(odd.url, pool_size=1) as client:
+        assert isinstance(await send(client), Accepted)
+        outcome = await send(client)
+
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason is UnknownReason.CONNECTION_LOST
 
 
 async def test_a_kept_connection_that_dies_under_a_request_is_unknown_and_not_retried(
