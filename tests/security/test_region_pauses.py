@@ -1,6 +1,7 @@
 """Pumping below every limit: to where codes go and from where few come back, only a trickle goes on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -11,7 +12,7 @@ from prometheus_client import REGISTRY
 from otp_service.core.limits import Window
 from otp_service.flows.region_pauses import STALE_SECONDS, RegionPauses
 from otp_service.store import keys
-from otp_service.store.region_codes import RegionCodes
+from otp_service.store.region_codes import Codes, Pair, RegionCodes
 from tests.conftest import Service, Starter
 from tests.reliability.harness import eventually
 from tests.security.test_limits import codes_of
@@ -337,6 +338,31 @@ async def test_what_it_counts_has_an_end_and_names_no_person(start_service: Star
         for field, value in (await client.hgetall(key)).items():
             assert field == "shop US" or field[0] in "ra"
             assert all(part.isdigit() for part in value.split("|"))
+
+
+@pytest.mark.parametrize("since", ["the clock was set back", "the window was made longer"])
+async def test_codes_that_were_approved_in_another_time_keep_no_pause_off_for_ever(
+    start_service: Starter, since: str
+) -> None:
+    """D10: where people ask every day, what was counted once lives on, and its step may never come to lie behind."""
+    service, pair = await start_service(**ENFORCED), Pair("shop", "US")
+    codes, rules = RegionCodes(service.rooms.scripts), service.settings.pause_rules()
+    if since == "the clock was set back":
+        service.advance(30 * 24 * HOUR)
+        await codes.weigh({pair: Codes(approved=100)}, rules)
+        service.advance(-30 * 24 * HOUR)
+    else:
+        shorter = replace(rules, least=Window(20, 600))
+        await codes.weigh({pair: Codes(approved=100)}, shorter)
+
+    for _ in range(3):
+        await codes.weigh({pair: Codes(approved=1)}, rules)
+        service.advance(HOUR / 2)
+    await codes.weigh({pair: Codes(requested=50)}, rules)
+    service.advance(5 * MINUTE)
+    weighed = await codes.weigh({pair: Codes()}, rules)
+
+    assert [(pause.pair, pause.codes) for pause in weighed.began] == [(pair, Codes(50, 1))]
 
 
 async def test_an_attack_slower_than_the_memory_of_a_process_is_held_up_too(

@@ -24,7 +24,8 @@ local function count(key, pair)
   local requested, approved, over = 0, 0, {}
   for field, many in pairs(hash(key)) do
     local closes = (tonumber(string.sub(field, 2)) + 1) * step_ms
-    if closes <= now - a.window_ms then
+    -- What lies ahead is of a clock that was set back since, or of a shorter window: it would count for ever.
+    if closes <= now - a.window_ms or closes > now + 2 * step_ms then
       over[#over + 1] = field
     elseif string.sub(field, 1, 1) == 'a' then
       approved = approved + many
