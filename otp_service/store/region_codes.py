@@ -10,6 +10,7 @@ from otp_service.store import keys
 from otp_service.store.connection import FAULTS
 from otp_service.store.scripts import Scripts
 
+PAIRS_AT_ONCE = 100  # some milliseconds in which Redis does nothing else
 PATIENCE_SECONDS = 120  # in which nobody is expected to have typed the code
 
 
@@ -70,15 +71,21 @@ class RegionCodes:
         Count the news, and judge the pairs that they are of.
 
         Raises:
-            Unavailable: Redis; the news may have been counted.
+            Unavailable: Redis; the news may have been counted, or a part of them.
         """
+        rows, began, ended = list(news.items()), list[Pause](), list[Pause]()
+        for start in range(0, max(1, len(rows)), PAIRS_AT_ONCE):
+            weighed = await self._weigh(rows[start : start + PAIRS_AT_ONCE], rules)
+            began += weighed.began
+            ended += weighed.ended
+        return Weighed(weighed.paused, began, ended)
+
+    async def _weigh(self, rows: Sequence[tuple[Pair, Codes]], rules: PauseRules) -> Weighed:
         answer = await self._scripts.run(
             "weigh_regions",
-            [keys.PAUSED, *(keys.region_codes(pair.caller, pair.region) for pair in news)],
+            [keys.PAUSED, *(keys.region_codes(pair.caller, pair.region) for pair, _ in rows)],
             {
-                "pairs": [
-                    [str(pair), many.requested, many.approved] for pair, many in news.items()
-                ],
+                "pairs": [[str(pair), many.requested, many.approved] for pair, many in rows],
                 "window_ms": rules.least.seconds * 1000,
                 "patience_ms": PATIENCE_SECONDS * 1000,
                 "least": rules.least.count,

@@ -10,9 +10,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from otp_service.core.limits import Window
+from otp_service.core.recipients import REGIONS
 from otp_service.flows.region_pauses import STALE_SECONDS, RegionPauses
 from otp_service.store import keys
-from otp_service.store.region_codes import Codes, Pair, RegionCodes
+from otp_service.store.region_codes import PAIRS_AT_ONCE, Codes, Pair, RegionCodes
 from tests.conftest import Service, Starter
 from tests.reliability.harness import eventually
 from tests.security.test_limits import codes_of
@@ -363,6 +364,25 @@ async def test_codes_that_were_approved_in_another_time_keep_no_pause_off_for_ev
     weighed = await codes.weigh({pair: Codes()}, rules)
 
     assert [(pause.pair, pause.codes) for pause in weighed.began] == [(pair, Codes(50, 1))]
+
+
+async def test_an_attack_on_every_region_is_weighed_without_holding_up_redis(
+    start_service: Starter,
+) -> None:
+    """D10: all else waits while a script runs, so that none looks at more than so many pairs."""
+    service = await start_service(**ENFORCED)
+    codes, rules = RegionCodes(service.rooms.scripts), service.settings.pause_rules()
+    client, pairs = redis(service), {Pair("shop", region) for region in REGIONS}
+    await codes.weigh(dict.fromkeys(pairs, Codes(requested=50)), rules)
+    service.advance(5 * MINUTE)
+    before = (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    weighed = await codes.weigh(dict.fromkeys(pairs, Codes()), rules)
+    after = (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+
+    assert len(pairs) > 2 * PAIRS_AT_ONCE
+    assert after - before >= len(pairs) / PAIRS_AT_ONCE
+    assert {pause.pair for pause in weighed.began} == pairs
+    assert {pause.pair for pause in weighed.paused} == pairs
 
 
 async def test_an_attack_slower_than_the_memory_of_a_process_is_held_up_too(
