@@ -27,7 +27,7 @@ def policy(
     ] = None,
 ) -> None:
     """
-    Set what holds for one caller beside the service's rules, and show it; the README says what each field does.
+    Set what holds for one caller beside the service's rules, and show it; docs/callers.md says what each field does.
 
     In force everywhere within 5 seconds.
     """

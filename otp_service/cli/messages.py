@@ -71,8 +71,8 @@ def lint_command(
     """
     Hold every text to the rules, with the longest values there may be.
 
-    Without --brand and --origin the longest are assumed, though no host beside --app-hash. Exits 1 when something is
-    wrong.
+    Without --brand and --origin the longest are assumed, though no host beside --app-hash.
+    Exits 1 when something is wrong.
     """
     console = Console(highlight=False)
     catalogue = _load(directory, configured, console)
@@ -141,7 +141,9 @@ def preview(
             units = f"{size.units} of {room(size.encoding, app_hash=told)}"
             if app_hash and not told:
                 units += ", without the app's hash"
-            table.add_row(tag, one, Text(message), size.encoding, units, str(size.count))
+            table.add_row(
+                tag, one, Text(message, overflow="fold"), size.encoding, units, str(size.count)
+            )
     console.print(table)
 
 

@@ -12,6 +12,7 @@ from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.in_redis import in_redis
 from otp_service.cli.plain import console
 from otp_service.core.audit import Act, Detail, checked_reason
+from otp_service.core.region_pauses import PauseMode
 from otp_service.settings.table import Settings
 from otp_service.store.connection import Connection
 from otp_service.store.region_codes import Pair, RegionCodes
@@ -28,7 +29,7 @@ def regions(context: typer.Context) -> None:
         return
     settings = load_settings()
     rules, paused = settings.pause_rules(), _run(settings, lambda codes: codes.paused())
-    if not paused:
+    if not paused or rules.mode is PauseMode.OFF:  # what was paused before ends by itself
         typer.echo(f"no region is paused (OTP_REGION_PAUSE={rules.mode})")
         return
     table = Table("caller", "region", "since", "recipients", "approved", "what it does")
@@ -37,12 +38,10 @@ def regions(context: typer.Context) -> None:
         table.add_row(
             pause.pair.caller,
             pause.pair.region,
-            f"{since:%Y-%m-%d %H:%M:%S}",
+            f"{since:%Y-%m-%d %H:%M}",
             str(pause.codes.requested),
             str(pause.codes.approved),
-            f"lets {rules.trickle} through"
-            if rules.enforced(pause.pair.region)
-            else "is only told",
+            f"trickle {rules.trickle}" if rules.enforced(pause.pair.region) else "only told",
         )
     console().print(table)
 
@@ -63,6 +62,7 @@ def resume(
         reason = checked_reason(reason)
     except ValueError as error:
         refuse([f"--reason: {error}"])
+    region = region.upper()
     pair = Pair(caller, region)
     if pair not in [pause.pair for pause in _run(settings, lambda codes: codes.paused())]:
         refuse([f"{region} is not paused for {caller}; `otp-service regions` lists what is"])

@@ -14,6 +14,7 @@ from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.in_redis import in_redis
 from otp_service.cli.plain import console
 from otp_service.core.audit import checked_reason
+from otp_service.core.known_codes import TEST_NUMBER
 from otp_service.core.timeline import Happening, Moment
 from otp_service.errors import ChallengeNotFound, DestinationRefused, RateLimited
 from otp_service.flows.erasure import Erasure
@@ -136,9 +137,16 @@ def _show(history: History) -> None:
         shown.print(f"blocked now: {factor} {when}", style="red")
     named = {name: f"#{n}" for n, name in enumerate(dict.fromkeys(_names(history)), 1)}
     table = Table("at", "of", "what", "details")
+    unsent = {(m.id, m.generation) for m in history.moments if m.reason == TEST_NUMBER}
     for moment in history.moments:
+        if moment.what is Happening.SENDING and (moment.id, moment.generation) in unsent:
+            continue  # nobody was handed anything
         of = f"{moment.factor} {named.get(moment.id or '', '')}"
-        said = _SAID.get(moment.what, moment.what)
+        said = (
+            "test number: no SMS"
+            if moment.reason == TEST_NUMBER
+            else _SAID.get(moment.what, moment.what)
+        )
         at = _time(moment.at)
         table.add_row(f"{at:%Y-%m-%d %H:%M:%S}", of, said, ", ".join(_details(moment, at)))
     shown.print(table)
@@ -160,7 +168,7 @@ def _details(moment: Moment, at: datetime) -> list[str]:
         said.append(f"code {moment.generation}")
     if moment.attempt is not None:
         said.append(f"try {moment.attempt} of {moment.of}")
-    if moment.reason is not None:
+    if moment.reason not in (None, TEST_NUMBER):
         said.append(f"because of {moment.reason}")
     if moment.remaining is not None:
         said.append(f"{moment.remaining} left")

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from otp_service.core.credentials import CALLER_NAME
 from otp_service.core.recipients import parse_recipient
 
+TEST_NUMBER = "test_number"  # why nothing is sent: the reason of such a delivery
 MAX_DAYS = 90  # from the start of a process until the end of its test numbers
 
 _STEPS = (0, 1, 9)  # from digit to digit: all the same, counted upwards, downwards
@@ -56,7 +57,7 @@ def read_known_codes(text: str) -> dict[tuple[str, str], str]:
                 raise ValueError("stands there twice")
             found[name] = _code(code)
         except ValueError as error:
-            raise ValueError(f"number {place}: {error}") from None
+            raise ValueError(f"entry {place}: {error}") from None
     return found
 
 
@@ -68,8 +69,10 @@ def _caller(name: str) -> str:
 
 def _code(code: str) -> str:
     if not (code.isascii() and code.isdigit() and 4 <= len(code) <= 10):
-        raise ValueError("its code is 4 to 10 digits")
+        raise ValueError("its code must be 4 to 10 digits")
     for step in _STEPS:
         if all((int(a) + step) % 10 == int(b) for a, b in pairwise(code)):
-            raise ValueError("its code is what everybody tries first")
+            raise ValueError(
+                "its code is what everybody tries first: no single digit repeated, no counting up or down"
+            )
     return code

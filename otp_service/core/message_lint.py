@@ -226,14 +226,23 @@ def _too_long(
 ) -> str:
     """Say what one message does not hold, and what would make it fit; `longest` is the longest host that would."""
     limit = room(needed.encoding, app_hash=bool(app_hash))
-    beside = f", the host {host}" if host else ""
+    there, then = (
+        ("the 140 bytes of an Android app", ", so the hash is left out")
+        if app_hash
+        else ("one SMS", "")
+    )
+    values = [f"{digits} digits"]
+    if host:
+        values.append(f"the host {host}")
     if app_hash:
-        beside += ", the app's hash" if host else " and the app's hash"
+        values.append("the app's hash")
     if needed.encoding is not texts.encoding:
-        beside += " and a payee whose letters are outside GSM-7"
+        values.append("a payee whose letters are outside GSM-7")
+    *most, last = values
+    named = f"{', '.join(most)} and {last}" if most else last
     told = (
-        f"does not fit one SMS with {digits} digits{beside}: {needed.units} {needed.encoding} "
-        f"characters of {limit}; make the last text {needed.units - limit} shorter"
+        f"does not fit {there} with {named}: {needed.units} {needed.encoding} characters of {limit}{then}; "
+        f"make the last text {needed.units - limit} shorter"
     )
     if host and longest >= SHORTEST_HOST:
         return f"{told}, or take a host of at most {longest} characters instead of {len(host)}"

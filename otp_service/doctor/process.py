@@ -1,17 +1,26 @@
 """The process itself: its texts, what it does about pumping, and the argon2 that it hashes with."""
 
+import shlex
 import time
 
 from otp_service.core.message_lint import lint
 from otp_service.core.messages import Catalogue
+from otp_service.core.recipients import parse_recipient
 from otp_service.core.region_pauses import PauseMode
 from otp_service.doctor.finding import Finding
 from otp_service.flows.argon2_build import argon2_build
 from otp_service.settings.table import Settings
 
+TOLD_AT_MOST = 3  # findings about texts
+
 
 def inspect_messages(catalogue: Catalogue, settings: Settings) -> list[Finding]:
-    """Return what the linter says of the texts with this brand, origin, app and length of code."""
+    """
+    Return what the linter says of the texts with this brand, origin, app and length of code.
+
+    A long host or an app's hash is too much for many texts at once: of more than three the first is told, and how to
+    see all.
+    """
     digits = settings.code_digits
     found = lint(
         catalogue,
@@ -20,9 +29,31 @@ def inspect_messages(catalogue: Catalogue, settings: Settings) -> list[Finding]:
         origin=settings.origin,
         app_hash=settings.android_app_hash,
     )
+    if len(found) > TOLD_AT_MOST:
+        told = (
+            f"{len(found)} findings: `{_lint_command(settings)}` shows them; the first: {found[0]}"
+        )
+        return [Finding("warn", "messages", told)]
     return [Finding("warn", "messages", str(finding)) for finding in found] or [
         Finding("ok", "messages", f"every text fits one SMS in {', '.join(catalogue.locales)}")
     ]
+
+
+def _lint_command(settings: Settings) -> str:
+    """Return what an operator types to see every finding about the texts."""
+    given = {
+        "--dir": settings.messages_dir,
+        "--digits": settings.code_digits,
+        "--brand": settings.brand,
+        "--origin": settings.origin,
+        "--app-hash": settings.android_app_hash,
+    }
+    words = ["otp-service", "messages", "lint"]
+    for option, value in given.items():
+        words += [option, str(value)] if value else []
+    for purpose in sorted(settings.purposes):
+        words += ["--configured", purpose]
+    return shlex.join(words)
 
 
 def inspect_region_pause(settings: Settings) -> Finding:
@@ -52,10 +83,19 @@ def inspect_test_numbers(settings: Settings) -> list[Finding]:
     what, until = "OTP_TEST_NUMBERS", settings.test_numbers_until
     if known.until <= time.time():
         return [Finding("warn", what, f"ended with {until}: take them out, an SMS goes there now")]
-    told = (
-        f"{len(known.codes)} until {until}: who knows such a number's code gets in without a phone"
-    )
-    return [Finding("warn", what, told)]
+    found = [
+        f"{len(known.codes)}, until {until}: who knows number and code gets in without a phone"
+    ]
+    regions = {parse_recipient(number, regions=None).region for _, number in known.codes}
+    if settings.regions and not regions <= settings.regions:
+        outside = ", ".join(sorted(regions - settings.regions))
+        found.append(f"some are in {outside}, where OTP_REGIONS lets nobody ask for a code")
+    if {len(code) for code in known.codes.values()} != {settings.code_digits}:
+        found.append(
+            f"some codes have other than {settings.code_digits} digits (OTP_CODE_DIGITS): an SMS goes there, unless "
+            "the caller's rule `digits` fits"
+        )
+    return [Finding("warn", what, message) for message in found]
 
 
 def inspect_argon2() -> Finding:

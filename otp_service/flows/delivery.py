@@ -24,7 +24,7 @@ from otp_service.core.challenge import ChallengeAddress, DeliveryStatus, address
 from otp_service.core.codes import CodeContext
 from otp_service.core.envelopes import Destination, seal_number
 from otp_service.core.keyring import Keyring, Kind
-from otp_service.core.known_codes import KnownCodes
+from otp_service.core.known_codes import TEST_NUMBER, KnownCodes
 from otp_service.core.messages import Catalogue
 from otp_service.core.seal import SealBroken
 from otp_service.errors import Unavailable
@@ -242,7 +242,7 @@ class DeliveryWorker:
         outcome = Outcome(DeliveryStatus.UNKNOWN, "internal")
         try:
             if known:
-                outcome = Outcome(DeliveryStatus.ACCEPTED, "test_number")
+                outcome = Outcome(DeliveryStatus.ACCEPTED, TEST_NUMBER)
             else:
                 outcome = await self._channel.deliver(
                     to=destination.to, text=text, sender=destination.sender

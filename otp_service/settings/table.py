@@ -4,7 +4,7 @@ The table of settings: each with its unit, default and range, and what the rooms
 Values never show in a repr or an error.
 """
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ from otp_service.settings.values import (
     Algorithms,
     AppHash,
     Brand,
+    Day,
     KeyringText,
     KnownCodesText,
     OneWindow,
@@ -263,7 +264,7 @@ class Settings(BaseModel):
     )
     region_pause_from: OneWindow = Field(
         Window(50, 3600),
-        description="Recipients in one region from which on, and time in which, that is looked at; 10m to 1d.",
+        description="From how many recipients in one region on, in which time (10m to 1d), that is looked at.",
     )
     region_pause_below: float = Field(
         0.1, ge=0.01, le=0.9, description="Share of approved codes under which a region is paused."
@@ -300,16 +301,17 @@ class Settings(BaseModel):
     )
     test_numbers: KnownCodesText = Field(
         SecretStr(""),
-        description="Numbers that nobody has, whose codes are known and not sent: `caller/+number=code`, separated by "
-        "commas. For app store reviews; see docs/operations.md.",
+        description="Numbers whose codes are known and not sent: `caller/+number=code`, separated by commas. For app "
+        "store reviews; see docs/operations.md.",
     )
-    test_numbers_until: date | None = Field(
+    test_numbers_until: Day | None = Field(
         None,
         description="The day, as 2027-01-31, with whose beginning (UTC) `OTP_TEST_NUMBERS` ends; within 90 days.",
     )
     android_app_hash: AppHash | None = Field(
         None,
-        description="The 11 characters that name the Android app to which our messages are shown (SMS Retriever).",
+        description="The 11 characters that name the Android app to which our messages are shown (SMS Retriever); see "
+        "docs/messages.md.",
     )
     messages_dir: Path | None = Field(
         None, description="Directory with your own texts; see docs/messages.md."

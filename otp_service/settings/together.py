@@ -31,7 +31,7 @@ def contradictions(settings: Settings) -> list[str]:
             "OTP_HASH_MEMORY_KIB: below the OWASP row for OTP_HASH_PASSES (t=1: 47104, t=2: 19456, t=3: 12288)"
         )
     if not 600 <= settings.region_pause_from.seconds <= 86_400:
-        wrong.append("OTP_REGION_PAUSE_FROM: over 10m to 1d, as 50/1h")
+        wrong.append("OTP_REGION_PAUSE_FROM: its time must be 10m to 1d, such as 50/1h")
     if settings.webhooks_allow_private and settings.environment != "development":
         wrong.append(
             "OTP_WEBHOOKS_ALLOW_PRIVATE: only with OTP_ENVIRONMENT=development: callers could reach inside"
@@ -71,9 +71,11 @@ def contradictions(settings: Settings) -> list[str]:
 def _test_numbers(settings: Settings) -> list[str]:
     until, latest = settings.test_numbers_until, datetime.now(UTC).date() + timedelta(days=MAX_DAYS)
     if until is None:
-        return ["OTP_TEST_NUMBERS_UNTIL: is required with OTP_TEST_NUMBERS: they must end"]
+        return [
+            f"OTP_TEST_NUMBERS_UNTIL: is required with OTP_TEST_NUMBERS, which must end: a day such as {latest}"
+        ]
     if until > latest:
-        return [f"OTP_TEST_NUMBERS_UNTIL: at most {MAX_DAYS} days from now: {latest}"]
+        return [f"OTP_TEST_NUMBERS_UNTIL: must be within {MAX_DAYS} days, {latest} at the latest"]
     return []
 
 

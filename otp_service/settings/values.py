@@ -1,6 +1,7 @@
 """What single settings may be: lists of words and windows as an environment writes them, names, the key ring."""
 
 import re
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
@@ -20,6 +21,15 @@ def _windows(value: object) -> object:
 
 def _window(value: object) -> object:
     return Window.parse(value) if isinstance(value, str) else value
+
+
+def _day(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("must be a day such as 2027-01-31") from None
 
 
 def _steps(value: object) -> object:
@@ -91,6 +101,7 @@ def _known_codes(value: SecretStr) -> SecretStr:
 _as_text = PlainSerializer(_listed, return_type=str)
 Windows = Annotated[tuple[Window, ...], BeforeValidator(_windows), _as_text]
 OneWindow = Annotated[Window, BeforeValidator(_window), PlainSerializer(str, return_type=str)]
+Day = Annotated[date, BeforeValidator(_day)]
 Steps = Annotated[tuple[int, ...], BeforeValidator(_steps), _as_text]
 Words = Annotated[frozenset[str], BeforeValidator(_split), _as_text]
 Ways = Annotated[

@@ -110,7 +110,8 @@ class Delivery(Given):
         DeliveryStatus,
         Field(
             description="`none`: an authenticator app has the code, nothing is sent. "
-            "`accepted`: the site took it, which is no receipt of the phone, or the person had the code. "
+            "`accepted`: the site took it, which is no receipt of the phone, the person had the code, or (reason "
+            "`test_number`) nothing is sent. "
             "`failed`: it provably never left, or (reason `reported_by_site`) the site says later that its gateway "
             "failed; resend. `unknown`: it may or may not have gone out; nothing is sent again by itself, and the "
             "site's outbox may still tell."

@@ -151,8 +151,8 @@ def test_a_text_of_140_characters_with_an_apps_hash_is_fine_and_one_more_is_not(
     asked = {"digits": [6], "app_hash": APP_HASH}
     assert problems(tmp_path, "x" * fits + " $code", **asked) == []
     assert problems(tmp_path, "x" * (fits + 1) + " $code", **asked) == [
-        "does not fit one SMS with 6 digits and the app's hash: 141 GSM-7 characters of 140; "
-        "make the last text 1 shorter"
+        "does not fit the 140 bytes of an Android app with 6 digits and the app's hash: 141 GSM-7 "
+        "characters of 140, so the hash is left out; make the last text 1 shorter"
     ]
 
 

@@ -60,6 +60,14 @@ def test_an_apps_hash_makes_hosts_shorter_and_is_shown_where_it_fits():
     assert "without the app's hash" in result.output
 
 
+def test_preview_shows_all_of_a_message_also_in_a_narrow_window():
+    host = "login.a-rather-long.example.com"
+    asked = ("preview", "--locale", "en", "--purpose", "login", "--origin", host)
+    shown = CliRunner().invoke(app, asked, env={"COLUMNS": "60", "TERM": "dumb"}).output
+    cells = [line.split("│")[3].strip() for line in shown.splitlines() if line.count("│") == 7]
+    assert f"@{host}" in "".join(cells)
+
+
 def test_preview_shows_markup_as_it_is(tmp_path):
     (tmp_path / "en.toml").write_text('[texts]\nlogin = "[bold] $code"', encoding="utf-8")
     result = run("preview", "--dir", str(tmp_path), "--locale", "en", "--purpose", "login")

@@ -1,19 +1,28 @@
 """The doctor looks at the server itself, and says what makes it unsafe to start."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
+from typer.testing import CliRunner
 
 from otp_service.cli import valkey
+from otp_service.cli.messages import app as messages
 from otp_service.doctor.finding import Finding
-from otp_service.doctor.process import inspect_region_pause, inspect_test_numbers
+from otp_service.doctor.process import (
+    inspect_messages,
+    inspect_region_pause,
+    inspect_test_numbers,
+)
 from otp_service.doctor.redis import inspect_redis, judge
 from otp_service.doctor.start import check
-from otp_service.outside import open_redis
+from otp_service.outside import load_catalogue, open_redis
 from otp_service.settings.environment import SettingsError, load
 from otp_service.settings.table import Settings
 from otp_service.store.facts import RedisFacts
@@ -214,3 +223,47 @@ def test_numbers_whose_codes_are_known_are_warned_of_as_long_as_they_stand_there
     assert (found.level, found.what) == ("warn", "OTP_TEST_NUMBERS")
     assert told in found.message
     assert inspect_test_numbers(load(environment)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"OTP_REGIONS": "US,DE", "OTP_CODE_DIGITS": "6"}, []),
+        ({"OTP_REGIONS": "DE"}, ["some are in US, where OTP_REGIONS"]),
+        ({"OTP_CODE_DIGITS": "8"}, ["some codes have other than 8 digits"]),
+    ],
+)
+def test_a_number_with_which_nobody_would_get_in_is_told(
+    change: dict[str, str], told: list[str], ring: str
+) -> None:
+    environment = base_environment("redis://127.0.0.1:1", "http://127.0.0.1:1", ring)
+    known = {
+        "OTP_TEST_NUMBERS": "shop/+14155550177=246801",
+        "OTP_TEST_NUMBERS_UNTIL": str(datetime.now(UTC).date() + timedelta(days=2)),
+    }
+    _, *found = inspect_test_numbers(load({**environment, **known, **change}))
+
+    assert len(found) == len(told)
+    assert all(one.message.startswith(start) for one, start in zip(found, told, strict=True))
+
+
+def test_many_texts_that_do_not_fit_are_one_line_with_the_command_that_shows_them_all(
+    ring: str, tmp_path: Path
+) -> None:
+    (tmp_path / "en.toml").write_text('[texts]\nparking = "Code: $code"', encoding="utf-8")
+    settings = load(
+        {
+            **base_environment("redis://127.0.0.1:1", "http://127.0.0.1:1", ring),
+            "OTP_BRAND": "Acme & Co",
+            "OTP_ORIGIN": "login.shop.example.com",
+            "OTP_ANDROID_APP_HASH": "FA+9qCX9VSu",
+            "OTP_MESSAGES_DIR": str(tmp_path),
+            "OTP_PURPOSES": "parking",
+        }
+    )
+    [found] = inspect_messages(load_catalogue(settings), settings)
+
+    many, command = re.findall(r"^(\d+) findings: `otp-service messages (.*?)` ", found.message)[0]
+    listed = CliRunner().invoke(messages, shlex.split(command), env={"COLUMNS": "400"})
+    assert listed.exit_code == 1
+    assert listed.output.count(".toml") == int(many) > 3

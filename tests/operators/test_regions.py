@@ -30,9 +30,13 @@ async def test_what_is_paused_is_listed_by_caller_with_its_counts(
 
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in listed if "SN" in line]
     assert [(row[0], row[1], row[3], row[4], row[5]) for row in rows] == [
-        ("desk", "SN", "60", "2", "lets 10/10m through"),
-        ("shop", "SN", "60", "2", "lets 10/10m through"),
+        ("desk", "SN", "60", "2", "trickle 10/10m"),
+        ("shop", "SN", "60", "2", "trickle 10/10m"),
     ]
+    assert max(map(len, listed)) <= 80
+
+    monkeypatch.setenv("OTP_REGION_PAUSE", "off")
+    assert (await run("regions")).stdout == "no region is paused (OTP_REGION_PAUSE=off)\n"
 
 
 @pytest.mark.parametrize("mode", [PauseMode.OFF, PauseMode.RECORD])
@@ -46,7 +50,7 @@ async def test_where_nothing_is_paused_it_is_said_under_which_mode(
 async def test_a_region_that_is_resumed_is_judged_anew_and_it_is_audited(
     paused: Service, run: Run
 ) -> None:
-    done = await run("regions", "resume", "SN", "--caller", "shop", "--reason", REASON)
+    done = await run("regions", "resume", "sn", "--caller", "shop", "--reason", REASON)
 
     assert done.stdout == "SN is no longer paused for shop\n"
     (entry,) = await audited(run, "--act", "region.resumed")

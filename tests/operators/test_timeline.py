@@ -1,6 +1,7 @@
 """The help desk sees how it went for a person: what was asked, sent, tried and blocked, and never a code."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyotp
@@ -428,6 +429,21 @@ async def test_the_command_shows_a_table_and_the_same_json(service: Service, run
     assert "nothing is known" in (await run("timeline", "shop", "--number", OTHER)).stdout
     nobody = await run("timeline", "shop", "--subject", "nobody")
     assert nobody.stdout == "nothing is known of the last day\n"
+
+
+async def test_a_test_number_is_told_for_what_it_is_and_not_as_handed_to_the_site(
+    start_service: Starter, run: Run
+) -> None:
+    until = datetime.now(UTC).date() + timedelta(days=2)
+    service = await start_service(
+        OTP_TEST_NUMBERS=f"shop/{TO}=246801", OTP_TEST_NUMBERS_UNTIL=str(until)
+    )
+    await service.request(to=TO)
+
+    shown = (await run("timeline", "shop", "--number", TO)).stdout
+
+    assert "test number: no SMS" in shown
+    assert "the site" not in shown
 
 
 def test_every_happening_is_documented(root: Any) -> None:

@@ -104,32 +104,32 @@ async def test_a_number_is_found_however_it_is_spelled(start_service: Starter) -
     [
         (
             {"OTP_TEST_NUMBERS_UNTIL": str(TODAY + timedelta(days=92))},
-            "OTP_TEST_NUMBERS_UNTIL: at most 90 days",
+            "OTP_TEST_NUMBERS_UNTIL: must be within 90 days",
         ),
         (
             {"OTP_TEST_NUMBERS_UNTIL": "soon"},
-            "OTP_TEST_NUMBERS_UNTIL: ",
+            "OTP_TEST_NUMBERS_UNTIL: must be a day such as 2027-01-31",
         ),
         (
             {"OTP_TEST_NUMBERS": f"{REVIEWER}={CODE}"},
-            "OTP_TEST_NUMBERS: number 1: write caller/+number=code, with the name",
+            "OTP_TEST_NUMBERS: entry 1: write caller/+number=code, with the name",
         ),
         (
             {"OTP_TEST_NUMBERS": f"shop/{REVIEWER}={CODE},shop/123={CODE}"},
-            "OTP_TEST_NUMBERS: number 2: not one valid international number",
+            "OTP_TEST_NUMBERS: entry 2: not one valid international number",
         ),
         (
             {"OTP_TEST_NUMBERS": f"shop/{REVIEWER}={CODE},shop/+1 415 555 0177=975310"},
-            "OTP_TEST_NUMBERS: number 2: stands there twice",
+            "OTP_TEST_NUMBERS: entry 2: stands there twice",
         ),
         (
             {"OTP_TEST_NUMBERS": f"shop/{REVIEWER}=12345x"},
-            "OTP_TEST_NUMBERS: number 1: its code is 4 to 10 digits",
+            "OTP_TEST_NUMBERS: entry 1: its code must be 4 to 10 digits",
         ),
         *(
             (
                 {"OTP_TEST_NUMBERS": f"shop/{REVIEWER}={code}"},
-                "OTP_TEST_NUMBERS: number 1: its code is what everybody tries first",
+                "OTP_TEST_NUMBERS: entry 1: its code is what everybody tries first",
             )
             for code in ("000000", "123456", "654321", "567890")
         ),
@@ -154,7 +154,8 @@ def test_test_numbers_without_an_end_do_not_start(ring: str) -> None:
     with pytest.raises(SettingsError) as refused:
         load({**environment, **without_end})
     assert refused.value.lines == (
-        "OTP_TEST_NUMBERS_UNTIL: is required with OTP_TEST_NUMBERS: they must end",
+        "OTP_TEST_NUMBERS_UNTIL: is required with OTP_TEST_NUMBERS, which must end: a day such as "
+        f"{TODAY + timedelta(days=90)}",
     )
 
 
