@@ -68,8 +68,9 @@ def _caller(name: str) -> str:
 
 
 def _code(code: str) -> str:
-    if not (code.isascii() and code.isdigit() and 4 <= len(code) <= 10):
-        raise ValueError("its code must be 4 to 10 digits")
+    # It stays the same for weeks, so that every guess adds up: 20 a day are 1,800 until the end, of a million here.
+    if not (code.isascii() and code.isdigit() and 6 <= len(code) <= 10):
+        raise ValueError("its code must be 6 to 10 digits")
     for step in _STEPS:
         if all((int(a) + step) % 10 == int(b) for a, b in pairwise(code)):
             raise ValueError(

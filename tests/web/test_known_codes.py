@@ -122,9 +122,12 @@ async def test_a_number_is_found_however_it_is_spelled(start_service: Starter) -
             {"OTP_TEST_NUMBERS": f"shop/{REVIEWER}={CODE},shop/+1 415 555 0177=975310"},
             "OTP_TEST_NUMBERS: entry 2: stands there twice",
         ),
-        (
-            {"OTP_TEST_NUMBERS": f"shop/{REVIEWER}=12345x"},
-            "OTP_TEST_NUMBERS: entry 1: its code must be 4 to 10 digits",
+        *(
+            (
+                {"OTP_TEST_NUMBERS": f"shop/{REVIEWER}={code}"},
+                "OTP_TEST_NUMBERS: entry 1: its code must be 6 to 10 digits",
+            )
+            for code in ("", "24680", "12345x", "24680135791")
         ),
         *(
             (
@@ -144,7 +147,7 @@ def test_test_numbers_that_could_let_anybody_in_do_not_start(
 
     [line] = refused.value.lines
     assert line.startswith(told)
-    for secret in (REVIEWER, CODE, "12345x", "000000", "654321", "567890"):
+    for secret in (REVIEWER, CODE, "24680", "12345x", "000000", "654321", "567890"):
         assert secret not in line
 
 
