@@ -17,9 +17,8 @@ from queue import Empty, SimpleQueue
 
 WAITING_AT_MOST = 10_000  # lines, of a few hundred bytes each
 LAST_WORDS_SECONDS = 1.0  # for what still waits when the process ends
-GATHER_SECONDS = (
-    0.02  # so long the first line waits for others: waking for each costs more than writing it
-)
+# So long the first line waits for others: a thread that wakes up for each costs more than it writes.
+GATHER_SECONDS = 0.02
 
 
 class LogOutput(io.TextIOBase):

@@ -14,7 +14,7 @@ from otp_service.web.edge import HEADERS
 from otp_service.web.openapi.document import document
 from otp_service.web.routes import OPERATIONS
 
-_EVERYWHERE = {name.lower() for name in HEADERS} | {
+_EVERYWHERE = {name.decode() for name, _ in HEADERS} | {
     "content-type",
     "content-length",
     "x-request-id",

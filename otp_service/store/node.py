@@ -13,9 +13,9 @@ class Node(Redis):
     """
     redis-py's client of one node, but for what it does around each command.
 
-    That one takes a deadline and a task for every step of a command, and asks after retries, maintenance and metrics
-    that are all off. Here is one deadline: for a free, open connection, and anew for the command and its answer. And it
-    packs commands in Python where its own synchronous client has hiredis do that.
+    That one takes a deadline and a task for every step of a command, asks after retries, maintenance and metrics that
+    are all off, and packs commands in Python, where its own synchronous client has hiredis do that. Here is one
+    deadline: for a free, open connection, and anew for the command and its answer.
     """
 
     def __init__(self, pool: "Pool", *, seconds: float) -> None:

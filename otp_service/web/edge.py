@@ -28,15 +28,14 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{
 
 NOTHING_HERE = "see /openapi.json for what there is"
 
-HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
-}
-
-_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+# As ASGI has them: names in lower case.
+HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"strict-transport-security", b"max-age=63072000; includeSubDomains"),
+)
 
 
 class Edge:
@@ -65,7 +64,7 @@ class Edge:
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
-                    *(row for row in _HEADERS if row[0] not in own),
+                    *(row for row in HEADERS if row[0] not in own),
                 ]
             await send(message)
 
