@@ -1,5 +1,5 @@
 """
-A code's life outside Redis: drawn, digested, compared, and read from what people type.
+A code's life outside Redis: drawn, digested and compared.
 
 The digest is `argon2id(HMAC-SHA256(pepper, domain, caller, purpose, challenge, generation, binding, code))`.
 The pepper, which Redis never sees, is what protects six digits in a leaked dump; argon2id (RFC 9106) is the
@@ -8,7 +8,6 @@ argon2 has its one home here.
 """
 
 import secrets
-import unicodedata
 from dataclasses import dataclass
 
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -24,12 +23,6 @@ _APPROVED_MEMORY = {1: 47104, 2: 19456}
 _APPROVED_MEMORY_FROM_3 = 12288
 
 _NO_MEMORY = -22  # ARGON2_MEMORY_ALLOCATION_ERROR
-
-_IGNORED = {
-    "Zs",
-    "Cf",
-    "Pd",
-}  # spaces, direction marks, dashes: what phones and people put between digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +61,6 @@ class CodeContext:
 def draw(digits: int) -> str:
     """Return a new code: `digits` decimal digits, uniform over all of them, leading zeros kept."""
     return f"{secrets.randbelow(10**digits):0{digits}d}"
-
-
-def normalise(typed: str) -> str:
-    """
-    Return what a person meant: ASCII digits for those of any script, without spaces, dashes and direction marks.
-
-    Anything else stays as it is, for the strict check that follows to refuse.
-    """
-    kept: list[str] = []
-    for character in typed.strip():
-        if unicodedata.category(character) in _IGNORED:
-            continue
-        digit = unicodedata.decimal(character, None)
-        kept.append(character if digit is None else str(digit))
-    return "".join(kept)
 
 
 def is_code(text: str) -> bool:

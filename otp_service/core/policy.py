@@ -6,6 +6,7 @@ environment, `otp_service.core.caller_policy` makes a caller's of it.
 from dataclasses import dataclass, field
 
 from otp_service.core.codes import HashCost
+from otp_service.core.known_codes import KnownCodes
 from otp_service.core.limits import FailureBudget, Window
 
 BUILT_IN_PURPOSES = ("login", "signup", "verification", "recovery", "payment", "opt_in")
@@ -47,6 +48,8 @@ class Policy:
         timelines: How many timelines one help desk may look at.
         queue_limit: Jobs waiting in one bucket; beyond it requests are shed.
         regions: ISO regions that are served; None for all.
+        default_region: Region of numbers without a calling code; None where the service has not exactly one.
+        test_numbers: Numbers with known codes.
         hash_cost: argon2id.
         locales: Languages of messages; None for all there are texts for.
         locale: When a request names none.
@@ -86,6 +89,8 @@ class Policy:
     timelines: tuple[Window, ...] = (Window(200, 3600),)
     queue_limit: int = 500
     regions: frozenset[str] | None = frozenset()
+    default_region: str | None = None
+    test_numbers: KnownCodes = field(default_factory=KnownCodes)
     hash_cost: HashCost = field(default_factory=HashCost)
     locales: frozenset[str] | None = None
     locale: str = "en"

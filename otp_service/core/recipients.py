@@ -1,5 +1,6 @@
 """Phone numbers: one canonical spelling (E.164), and a refusal with a reason for everything else."""
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -15,7 +16,7 @@ from phonenumbers import (
     region_code_for_number,
 )
 
-from otp_service.core.codes import normalise
+from otp_service.core.typed import normalise
 
 MAX_TYPED = 40  # characters of a number as typed; longer is refused before any parsing
 
@@ -25,6 +26,14 @@ _RECEIVES_SMS = {
     PhoneNumberType.MOBILE,
     PhoneNumberType.FIXED_LINE_OR_MOBILE,
     PhoneNumberType.VOIP,
+}
+# Brackets, dots, middle dots and slashes between groups; normalised text has no spaces or dashes.
+_LAYOUT = dict.fromkeys(map(ord, "()[]./\u00b7\u30fb\uff65"))
+# Numbers reserved for films and books: Ofcom's 07700 900000 to 900999, and 555-0100 to 555-0199 of the North American
+# plan. libphonenumber takes the first, and the second in area codes without subscribers, for invalid.
+_FICTIONAL = {
+    "GB": re.compile(r"\+447700900[0-9]{3}"),
+    "US": re.compile(r"\+1[2-9][0-9]{2}55501[0-9]{2}"),
 }
 _WORLDWIDE = "001"  # libphonenumber's region of satellite and global service numbers
 
@@ -39,7 +48,7 @@ class Reason(StrEnum):
 
 
 _TEXTS = {
-    Reason.NOT_A_NUMBER: "not one valid international number: give it as +<country code><number>",
+    Reason.NOT_A_NUMBER: "not one valid number: give it as +<country code><number>",
     Reason.EXTENSION: "a number with an extension receives no SMS",
     Reason.CANNOT_RECEIVE_SMS: "numbers of this type receive no SMS, or at a price of their own",
     Reason.REGION: "numbers of this region are not served here",
@@ -68,11 +77,13 @@ class Recipient:
         e164: `+` and at most 15 digits (ITU-T E.164).
         region: ISO 3166-1 alpha-2 code, of the region and not of the calling code: +1 876 is JM.
         masked: What may be shown: the calling code and the last two digits.
+        fictional: Whether it is reserved for fiction: allowed as a test number only.
     """
 
     e164: str = field(repr=False)
     region: str
     masked: str
+    fictional: bool = False
 
     @property
     def block(self) -> str:
@@ -80,31 +91,48 @@ class Recipient:
         return self.e164[:-3]
 
 
-def parse_recipient(typed: str, *, regions: frozenset[str] | None) -> Recipient:
+def parse_recipient(
+    typed: str,
+    *,
+    regions: frozenset[str] | None,
+    default_region: str | None = None,
+    allow_fictional: bool = False,
+) -> Recipient:
     """
     Return the recipient that a typed number means.
 
     Args:
-        typed: `+` first; digits of any script; spaces, dashes, dots, slashes and parentheses are taken as layout.
+        typed: Digits of any script; spaces, dashes, dots, slashes and brackets are ignored. Legacy spellings of Mexico
+            (`+52 1 …`) and Argentina (`+54 …` without 9) are read as the number that they mean today.
         regions: The ISO regions that are served, or None for every one.
+        default_region: Region of numbers without a calling code; None: they are refused.
+        allow_fictional: Whether a number reserved for fiction is accepted.
 
     Raises:
-        RecipientRefused: letters, several numbers, no `+`, an extension, not valid in its numbering plan, a type that
-            cannot receive SMS (landline, premium, shared cost, pager …), a region that is not served.
+        RecipientRefused: letters, several numbers, no calling code, an extension, not valid in its numbering plan, a
+            type that cannot receive SMS (landline, premium, shared cost, pager …), a region that is not served.
     """
-    number = _parse(typed)
+    number = _parse(typed, default_region)
     if number.extension:
         raise RecipientRefused(Reason.EXTENSION)
-    kind = number_type(number)
+    number = _current_number(number)
+    e164 = format_number(number, PhoneNumberFormat.E164)
+    kind, fictional = number_type(number), None
     if kind == PhoneNumberType.UNKNOWN:  # says what `is_valid_number` says, by the same search
-        raise RecipientRefused(Reason.NOT_A_NUMBER)
-    region = region_code_for_number(number) or _WORLDWIDE
-    if kind not in _RECEIVES_SMS or region == _WORLDWIDE:
+        fictional = _fictional_region(e164) if allow_fictional else None
+        if fictional is None:
+            raise RecipientRefused(Reason.NOT_A_NUMBER)
+    region = fictional or region_code_for_number(number) or _WORLDWIDE
+    if (kind not in _RECEIVES_SMS and not fictional) or region == _WORLDWIDE:
         raise RecipientRefused(Reason.CANNOT_RECEIVE_SMS)
     if regions is not None and region not in regions:
         raise RecipientRefused(Reason.REGION)
-    e164 = format_number(number, PhoneNumberFormat.E164)
-    return Recipient(e164=e164, region=region, masked=mask(e164, number.country_code))
+    return Recipient(
+        e164=e164,
+        region=region,
+        masked=mask(e164, number.country_code),
+        fictional=fictional is not None,
+    )
 
 
 def mask(e164: str, country_code: int | None = None) -> str:
@@ -113,18 +141,38 @@ def mask(e164: str, country_code: int | None = None) -> str:
     return f"+{code}•••••{e164[-2:]}"
 
 
-def _parse(typed: str) -> PhoneNumber:
+def _current_number(number: PhoneNumber) -> PhoneNumber:
+    """Return the number in today's numbering plan where it is spelled as in an older one."""
+    national = str(number.national_number)
+    match number.country_code:
+        case 52 if len(national) == 11 and national[0] == "1":  # mobiles, until August 2019
+            current = national[1:]
+        case 54 if (
+            len(national) == 10 and national[0] != "9"
+        ):  # mobiles, as written within Argentina
+            current = f"9{national}"
+        case _:
+            return number
+    found = PhoneNumber(country_code=number.country_code, national_number=int(current))
+    return found if number_type(found) in _RECEIVES_SMS else number
+
+
+def _fictional_region(e164: str) -> str | None:
+    return next((region for region, range_ in _FICTIONAL.items() if range_.fullmatch(e164)), None)
+
+
+def _parse(typed: str, default_region: str | None) -> PhoneNumber:
     if len(typed) > MAX_TYPED:
         raise RecipientRefused(Reason.NOT_A_NUMBER)
-    text = normalise(typed).replace("＋", "+")
-    for layout in "().-/":
-        text = text.replace(layout, "")
+    text = normalise(typed).translate(_LAYOUT)
     lower = text.lower()
     if "ext" in lower or "x" in lower or "#" in text:
         raise RecipientRefused(Reason.EXTENSION)
-    if not (text.startswith("+") and text[1:].isascii() and text[1:].isdigit()):
+    international = text.startswith("+")
+    digits = text[1:] if international else text
+    if not (digits.isascii() and digits.isdigit() and (international or default_region)):
         raise RecipientRefused(Reason.NOT_A_NUMBER)
     try:
-        return parse(text)
+        return parse(text, None if international else default_region)
     except NumberParseException:
         raise RecipientRefused(Reason.NOT_A_NUMBER) from None

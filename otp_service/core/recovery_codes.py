@@ -8,6 +8,7 @@ in a drawer for years, through every rotation of the peppers, and 80 random bits
 
 import secrets
 
+from otp_service.core import typed
 from otp_service.core.keyring import Key
 
 COUNT = 10
@@ -22,13 +23,13 @@ def draw() -> str:
     return "-".join(text[i : i + 4] for i in range(0, _LENGTH, 4))
 
 
-def normalise(typed: str) -> str | None:
+def normalise(text: str) -> str | None:
     """
     Return the 16 characters that a typed code means, or None.
 
-    Case, spaces, dashes, O for 0, I and L for 1 do not matter.
+    Case, O for 0, I and L for 1 do not matter, nor what `typed.normalise` drops; line breaks separate groups too.
     """
-    text = "".join(typed.split()).replace("-", "").upper().translate(_LOOKALIKES)
+    text = typed.normalise("".join(text.split())).upper().translate(_LOOKALIKES)
     return text if len(text) == _LENGTH and all(c in _ALPHABET for c in text) else None
 
 

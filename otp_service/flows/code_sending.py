@@ -103,7 +103,7 @@ class CodeSending:
             Overloaded, Unavailable.
         """
         keyring = self._keyring()
-        recipient = served_recipient(policy, ask.to)
+        recipient = served_recipient(policy, ask.to, caller=caller)
         self._require_channel()
         subject = _person(keyring, caller, ask.subject, recipient)
         challenge_id = challenge_id_for(keyring, subject, handle)
@@ -177,7 +177,7 @@ class CodeSending:
             destination = Destination.open(keyring, sealed, challenge_id)
         except SealBroken:
             raise ChallengeNotFound from None  # its key was taken away
-        recipient = served_recipient(policy, destination.to)
+        recipient = served_recipient(policy, destination.to, caller=caller)
         limits = self._limits(policy, caller, recipient, destination.client_ip)
         with self._headroom():
             opened = await self._openings.resend(address, limits, caller=caller, resend_id=handle)

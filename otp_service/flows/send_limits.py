@@ -1,12 +1,13 @@
 """What one SMS to one recipient is charged to, whatever it is sent for."""
 
+import time
 from collections.abc import Sequence
 
 from otp_service.core.challenge import fingerprint
 from otp_service.core.keyring import Key
 from otp_service.core.limits import Window, network
 from otp_service.core.policy import Policy
-from otp_service.core.recipients import Recipient, RecipientRefused, parse_recipient
+from otp_service.core.recipients import Reason, Recipient, RecipientRefused, parse_recipient
 from otp_service.errors import DestinationRefused
 from otp_service.store import keys
 from otp_service.store.limits import ChargedLimit
@@ -87,9 +88,27 @@ def recipient_limit_key(phone: Key, caller: str, recipient: Recipient) -> str:
     return keys.limit("recipient", fingerprint(phone, "limit/recipient/v1", caller, recipient.e164))
 
 
-def served_recipient(policy: Policy, typed: str) -> Recipient:
-    """Return the recipient that a typed number means. Raises DestinationRefused when it is none we send to."""
+def served_recipient(policy: Policy, typed: str, *, caller: str = "") -> Recipient:
+    """
+    Return the recipient that a typed number means.
+
+    Args:
+        policy: Says which regions are served, and which test numbers there are.
+        typed: A number as typed.
+        caller: Whose test numbers count; none by default.
+
+    Raises:
+        DestinationRefused: it is no number that codes are sent to.
+    """
     try:
-        return parse_recipient(typed, regions=policy.regions)
+        found = parse_recipient(
+            typed,
+            regions=policy.regions,
+            default_region=policy.default_region,
+            allow_fictional=True,
+        )
+        if found.fictional and not policy.test_numbers.holds(caller, found.e164, now=time.time()):
+            raise RecipientRefused(Reason.NOT_A_NUMBER)
     except RecipientRefused as error:
         raise DestinationRefused(error.reason.value, str(error)) from None
+    return found

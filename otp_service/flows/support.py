@@ -224,6 +224,6 @@ def address_of_person(keyring: Keyring, caller: str, person: Person) -> SubjectA
 def _recipient(typed: str) -> Recipient:
     """The number that was typed, served (any more) or not."""
     try:
-        return parse_recipient(typed, regions=None)
+        return parse_recipient(typed, regions=None, allow_fictional=True)
     except RecipientRefused as error:
         raise DestinationRefused(error.reason.value, str(error)) from None

@@ -492,6 +492,8 @@ class Settings(BaseModel):
             timelines=self.limit_timeline,
             queue_limit=self.queue_limit,
             regions=self.regions or (None if self.environment == "development" else frozenset()),
+            default_region=next(iter(self.regions)) if len(self.regions) == 1 else None,
+            test_numbers=self.known_codes(),
             hash_cost=HashCost(self.hash_passes, self.hash_memory_kib, self.hash_lanes),
             locale=self.locale,
             brand=self.brand,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from otp_service.core import codes
+from otp_service.core import codes, typed
 
 EXAMPLE_ID = "1fW2pJm7c0Qx3v9TtY5nLk8gRzA4sHdEuB"
 
@@ -22,7 +22,7 @@ class Given(BaseModel):
 
 
 def _code(value: str) -> str:
-    code = codes.normalise(value) if len(value) <= 64 else value
+    code = typed.normalise(value) if len(value) <= 64 else value
     if not codes.is_code(code):
         raise ValueError("must be the 4 to 10 digits of the code, as a string")
     return code
@@ -68,8 +68,8 @@ Code = Annotated[
     Field(
         min_length=1,
         max_length=64,
-        description="What the person typed. Digits of any script, spaces and dashes are understood; a string, since "
-        "leading zeros count.",
+        description="What the person typed: digits of any script; spaces, dashes and direction marks are ignored. "
+        "A string, since leading zeros count.",
         examples=["042137"],
     ),
 ]

@@ -39,7 +39,7 @@ class CodeRequestBody(Sent):
     to: Annotated[
         Annotated[str, Field(min_length=1, max_length=40)] | None,
         Field(
-            description="Where the code goes: a number in international form. Spaces, dashes, dots and parentheses are "
+            description="Where the code goes: a number in international form. Spaces, dashes, dots and brackets are "
             "layout. Required wherever an SMS is sent.",
             examples=["+14155550123"],
         ),

@@ -84,6 +84,37 @@ def test_a_trunk_zero_makes_no_other_number(spellings: list[str], e164: str) -> 
         assert found.e164 == e164
 
 
+@pytest.mark.parametrize(
+    ("spellings", "e164"),
+    [
+        (["+52 1 55 1234 5678", "+5215512345678", "+52 55 1234 5678"], "+525512345678"),
+        (["+54 11 1234-5678", "+54 9 11 1234-5678", "+54 11 15 1234-5678"], "+5491112345678"),
+        (["+54 351 234-5678", "+5493512345678"], "+5493512345678"),
+    ],
+)
+def test_legacy_spellings_are_one_recipient(spellings: list[str], e164: str) -> None:
+    """D01, D03: Mexico's 1 of mobiles until 2019, Argentina's 9."""
+    assert {parse_recipient(typed, regions=None).e164 for typed in spellings} == {e164}
+
+
+def test_a_national_number_needs_a_default_region() -> None:
+    assert reason("090 1234 5678") == Reason.NOT_A_NUMBER
+    found = parse_recipient("0415 550 123", regions=frozenset({"AU"}), default_region="AU")
+    assert found.e164 == "+61415550123"
+    with pytest.raises(RecipientRefused):
+        parse_recipient("090 1234 5678", regions=None, default_region="DE")
+
+
+async def test_one_served_region_reads_national_numbers(start_service: Starter) -> None:
+    service = await start_service(OTP_DELIVER="false", OTP_REGIONS="JP")
+    answer = await ask(service, "090ー1234ー5678")
+    assert (answer.status_code, answer.json().get("to")) == (202, "+81•••••78")
+
+    service = await start_service(OTP_DELIVER="false", OTP_REGIONS="JP,DE")
+    answer = await ask(service, "090ー1234ー5678")
+    assert (answer.status_code, answer.json()["reason"]) == (422, "not_a_number")
+
+
 # None at all
 
 

@@ -46,6 +46,23 @@ async def test_a_reviewer_gets_in_with_the_code_that_was_told_and_no_sms_is_sent
     assert (await service.verify(asked, CODE)).json()["code"] == "challenge_used"  # as any code
 
 
+@pytest.mark.parametrize("fictional", ["+447700900123", "+15555550123"])
+async def test_a_fictional_number_is_a_test_number_only(
+    start_service: Starter, sandbox: Sandbox, fictional: str
+) -> None:
+    """D06."""
+    service = await start_service(**numbers(OTP_TEST_NUMBERS=f"shop/{fictional}={CODE}"))
+    asked = await ask(service, to=fictional)
+    assert asked["delivery"]["reason"] == "test_number"
+    assert (await service.verify(asked, CODE)).status_code == 200
+
+    bank = await service.caller("bank")
+    for sent, headers in ((fictional, bank), ("+447700900124", None)):
+        answer = await service.post("/otp/request", headers=headers, to=sent, purpose="login")
+        assert (answer.status_code, answer.json()["reason"]) == (422, "not_a_number")
+    assert sandbox.messages(fictional) == []
+
+
 async def test_its_code_has_no_more_tries_than_any_other(start_service: Starter) -> None:
     service = await start_service(**numbers(OTP_MAX_ATTEMPTS="3"))
     asked = await ask(service)
@@ -116,7 +133,7 @@ async def test_a_number_is_found_however_it_is_spelled(start_service: Starter) -
         ),
         (
             {"OTP_TEST_NUMBERS": f"shop/{REVIEWER}={CODE},shop/123={CODE}"},
-            "OTP_TEST_NUMBERS: entry 2: not one valid international number",
+            "OTP_TEST_NUMBERS: entry 2: not one valid number",
         ),
         (
             {"OTP_TEST_NUMBERS": f"shop/{REVIEWER}={CODE},shop/+1 415 555 0177=975310"},
