@@ -1,6 +1,7 @@
 """The help desk sees how it went for a person: what was asked, sent, tried and blocked, and never a code."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -402,6 +403,7 @@ async def test_a_story_that_got_lost_is_not_taken_up_in_its_middle(
 
 
 async def test_a_story_is_bounded(service: Service, valkey_url: str) -> None:
+    """A17: beginning something trims it too."""
     for _ in range(25):
         await service.post("/recovery-codes/verify", subject="u", code="0" * 16, purpose="login")
     address = subject_address(service.settings.ring(), "shop", "subject:u")
@@ -409,6 +411,78 @@ async def test_a_story_is_bounded(service: Service, valkey_url: str) -> None:
         client.rpush(keys.timeline(address), *(f"{2**41 + n} tried -" for n in range(500)))
         await service.post("/recovery-codes", subject="u")
         assert client.llen(keys.timeline(address)) == 200
+
+
+async def refuse_in_turns(service: Service, times: int) -> None:
+    """Refused calls by turns: no two refusals on end are for the same reason."""
+    for n in range(times):
+        sent = {"to": TO, "purpose": "login", "subject": "user-1", "binding": f"tab-{n % 2}"}
+        answer = await service.post("/otp/request", **sent)
+        assert answer.json()["limit"] == ("cooldown", "live_challenges")[n % 2]
+
+
+async def test_alternating_refusals_do_not_grow_a_timeline(start_service: Starter) -> None:
+    """A17: refused calls cost nothing, so they neither fill Redis nor push out what the help desk needs."""
+    service = await start_service(OTP_MAX_BINDINGS="1")
+    await service.request(subject="user-1", binding="tab-0")
+
+    await refuse_in_turns(service, 300)
+
+    told = await entries(service, subject="user-1")
+    assert words(told) == ["requested", "sending", "accepted", "refused", "refused"]
+    assert [entry["reason"] for entry in told[3:]] == ["cooldown", "live_challenges"]
+    for purpose in ("signup", "verification", "recovery"):
+        for n in range(6):
+            sent = {"to": TO, "purpose": purpose, "subject": "user-1", "binding": f"tab-{n}"}
+            assert (await service.post("/otp/request", **sent)).status_code == 429
+    assert len(await entries(service, subject="user-1")) <= 3 + 10
+
+
+@pytest.mark.parametrize("writer", ["begin", "go_on", "refused"])
+async def test_every_writer_trims_a_timeline(
+    start_service: Starter, valkey_url: str, writer: str
+) -> None:
+    """A17: without a bound refused calls would fill Redis."""
+    service = await start_service(OTP_MAX_BINDINGS="1")
+    challenge = await service.request(subject="user-1", binding="tab-0")
+    address = subject_address(service.settings.ring(), "shop", "subject:user-1")
+    with redis.Redis.from_url(valkey_url) as client:
+        client.rpush(keys.timeline(address), *(f"{2**41 + n} tried -" for n in range(500)))
+        match writer:
+            case "begin":
+                await service.post("/recovery-codes", subject="user-1")
+            case "go_on":
+                await service.verify(challenge, service.wrong_code(), binding="tab-0")
+            case _:
+                await refuse_in_turns(service, 1)
+
+        assert client.llen(keys.timeline(address)) == 200
+        newest = client.lindex(keys.timeline(address), -1).decode().split(" ")[1]
+        assert newest == {"begin": "issued", "go_on": "tried"}.get(writer, "refused")
+
+
+async def test_reading_an_overlong_timeline_is_bounded(service: Service, valkey_url: str) -> None:
+    await service.request(subject="user-1")
+    address = subject_address(service.settings.ring(), "shop", "subject:user-1")
+    at = await service.now() * 1000
+    with redis.Redis.from_url(valkey_url) as client:
+        client.rpush(keys.timeline(address), *(f"{at} tried - n=1" for n in range(5000)))
+
+    assert len(await entries(service, subject="user-1")) <= 200
+    assert (await service.post("/subjects/erase", subject="user-1", reason="t 1")).is_success
+
+
+def test_lists_are_pushed_to_in_one_place_only(root: Any) -> None:
+    """A writer of its own would be one without a bound; moving keys is the other, and trims as well."""
+    scripts = root / "otp_service/store/lua"
+    pushing = {p.name for p in scripts.glob("*.lua") if re.search(r"[LR]PUSHX?'", p.read_text())}
+    assert pushing == {"_timeline.lua", "_moving.lua"}
+    bounds = {
+        found
+        for name in pushing
+        for found in re.findall(r"TIMELINE_MOST = (\d+)", (scripts / name).read_text())
+    }
+    assert bounds == {"200"}
 
 
 async def test_the_command_shows_a_table_and_the_same_json(service: Service, run: Run) -> None:

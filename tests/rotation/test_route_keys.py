@@ -112,6 +112,27 @@ async def test_wrong_codes_are_counted_on_over_both_processes(pair: Pair) -> Non
     assert sum(found) == 1
 
 
+async def test_merged_timelines_are_trimmed(pair: Pair) -> None:
+    """A17: two bounded timelines make one of the same bound."""
+    _, ahead = await pair()
+    client = hands.redis(ahead)
+    await ahead.post("/recovery-codes", subject=USER)
+    own = keys.timeline(subject_address(ahead.settings.ring(), "shop", f"subject:{USER}"))
+    (old,) = own.former  # type: ignore[attr-defined]
+    at = await ahead.now() * 1000
+    for name, word in ((old, "tried"), (own, "issued")):
+        await client.delete(name)
+        await client.rpush(name, *(f"{at} {word} - n={n}" for n in range(150)))
+        await client.expire(name, 1000)
+
+    await ahead.post("/timeline", subject=USER)
+
+    lines = await client.lrange(own, 0, -1)
+    assert len(lines) == 200
+    assert await client.exists(old) == 0
+    assert [line.split(" ")[1] for line in lines] == ["tried"] * 50 + ["issued"] * 150
+
+
 async def test_guesses_at_once_in_both_processes_spend_one_budget(pair: Pair) -> None:
     """A01: the keys move under them, and not one guess more is evaluated."""
     behind, ahead = await pair()

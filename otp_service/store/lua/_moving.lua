@@ -7,12 +7,15 @@
 --
 -- Something lies under both names only when a process that did not know the newer key wrote there; then that is newer.
 local KEYS = (function(all)
+  local TIMELINE_MOST = 200  -- as in _timeline.lua
+
   local function merge(from, to)
     local kind = string.match(to, '^otp:{%x+}:([%a-]+):')
     if kind == 'recovery' or kind == 'opt-in' then return redis.call('RENAME', from, to) end  -- replaced as a whole
     if kind == 'timeline' then  -- a list; what lies under the former name is older
-      local lines = redis.call('LRANGE', from, 0, -1)
+      local lines = redis.call('LRANGE', from, -TIMELINE_MOST, -1)
       for i = #lines, 1, -1 do redis.call('LPUSH', to, lines[i]) end
+      redis.call('LTRIM', to, -TIMELINE_MOST, -1)
       return redis.call('DEL', from)
     end
     local old, ttl = {}, redis.call('PTTL', to)

@@ -7,8 +7,11 @@
 -- Returns JSON {verdict, …}
 --   found         ids, of factors and devices too; some more than once
 --- include: _clock.lua
+--- include: _timeline.lua
 
 local ids = {}
 for _, live in pairs(hash(KEYS[1])) do ids[#ids + 1] = string.match(live, '^([^|]+)|') end
-for _, line in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do ids[#ids + 1] = string.match(line, '^%d+ %S+ (%S+)') end
+for _, noted in ipairs(redis.call('LRANGE', KEYS[2], -TIMELINE_MOST, -1)) do
+  ids[#ids + 1] = string.match(noted, '^%d+ %S+ (%S+)')
+end
 return cjson.encode({verdict = 'found', ids = ids})

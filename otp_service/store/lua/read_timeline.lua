@@ -5,11 +5,13 @@
 -- ARGV[1]    JSON: offset, factors, budget
 --
 -- Returns JSON {verdict, …}
---   found         now, lines, blocks (factor to ms; -1: until freed)
+--   found         now, lines (the newest TIMELINE_MOST), blocks (factor to ms; -1: until freed)
 --- include: _clock.lua
 --- include: _guard.lua
+--- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now, blocks = now_ms(a.offset), {}
 for i, factor in ipairs(a.factors) do blocks[factor] = blocked_until(KEYS[i + 1], a.budget, now) end
-return cjson.encode({verdict = 'found', now = now, lines = redis.call('LRANGE', KEYS[1], 0, -1), blocks = blocks})
+return cjson.encode({verdict = 'found', now = now, blocks = blocks,
+  lines = redis.call('LRANGE', KEYS[1], -TIMELINE_MOST, -1)})
