@@ -399,3 +399,12 @@ class Unavailable(Fault):
     """Redis or the provider is away, or there is no memory for a hash."""
 
     code = "unavailable"
+
+
+class ClockSkew(Fault):
+    """Redis' clock and this process's differ too much to judge a code of an authenticator. Nothing was counted."""
+
+    code = "clock_skew"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, retry_after=60)

@@ -18,11 +18,13 @@ from otp_service.core.hook_tokens import is_hook_token
 from otp_service.core.keyring import Keyring
 from otp_service.core.policy import Policy
 from otp_service.core.signing import Algorithm, key_set
+from otp_service.doctor.running import RunningChecks
 from otp_service.flows.activations import Activations
 from otp_service.flows.app_codes import AppCodes
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.caller_tokens import CallerTokens
 from otp_service.flows.challenges_by_app import ChallengesByApp
+from otp_service.flows.clock_skew import ClockAgreement
 from otp_service.flows.code_sending import CodeSending
 from otp_service.flows.code_verification import CodeVerification
 from otp_service.flows.credit import CreditWatch
@@ -97,6 +99,7 @@ class Rooms:
     regions: RegionPauses
     relay: EventRelay
     scripts: Scripts
+    checks: RunningChecks
 
     async def start(self) -> None:
         """Begin to deliver, and to watch what becomes of it."""
@@ -149,6 +152,9 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
         # A client of its own for what runs beside: a sick outbox must open no circuit before sends.
         beside = await stack.enter_async_context(site_client(settings, pool_size=8))
         tracing = Tracing(reconcile=settings.wsms_reconcile, scrub=settings.wsms_scrub_outbox)
+        clock = ClockAgreement()
+        checks = RunningChecks(settings, connection, keyring=keyring, clock=clock)
+        stack.push_async_callback(checks.stop)
         scripts = Scripts(connection, durability=settings.durability, stands_at=stands_at)
 
         listening = open_redis(settings, name="otp_service_events", block_seconds=BLOCK_MS / 1000)
@@ -260,6 +266,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                     app_challenges=AppChallenges(scripts, budget=policy.failures),
                     proofs=proofs,
                     wanted=events.wanted,
+                    clock=clock,
                 ),
                 factors=factors,
             ),
@@ -286,9 +293,15 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 recovery=recovery_codes,
                 factor_proofs=factor_proofs,
                 events=events,
+                clock=clock,
             ),
             app_codes=AppCodes(
-                policy=policy, keyring=keyring, tries=tries, proofs=proofs, events=events
+                policy=policy,
+                keyring=keyring,
+                tries=tries,
+                proofs=proofs,
+                events=events,
+                clock=clock,
             ),
             devices=RememberedDevices(
                 policy=policy,
@@ -311,7 +324,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             key_set=lambda: key_set(keyring()),
             hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
             is_hook_token=lambda token: is_hook_token(keyring(), token),
-            readiness=Readiness(scripts, channel, tokens, credit),
+            readiness=Readiness(scripts, channel, tokens, credit, [lambda: checks.warnings]),
         )
         relay = EventRelay(
             keyring=keyring,
@@ -332,7 +345,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 concurrency=settings.webhook_concurrency,
             ),
         )
-        yield Rooms(service, worker, reconciliation, credit, regions, relay, scripts)
+        yield Rooms(service, worker, reconciliation, credit, regions, relay, scripts, checks)
 
 
 def make_support(

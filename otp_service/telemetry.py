@@ -98,6 +98,17 @@ BREAKER_OPEN = Gauge(
     ("channel",),
     multiprocess_mode="max",
 )
+CLOCK_SKEW = Gauge(
+    "otp_clock_skew_seconds",
+    "Redis' clock minus the process's. Over 5, either way, codes of authenticators are refused.",
+    multiprocess_mode="mostrecent",
+)
+FAILED_CHECKS = Gauge(
+    "otp_check_failed",
+    "1 while a check of the doctor, repeated each minute, would refuse a start; see `warnings` in /readyz.",
+    ("check",),
+    multiprocess_mode="livemax",
+)
 LOG_LINES_DROPPED = Counter(
     "otp_log_lines_dropped_total",
     "Log lines lost: blocked (nobody reads standard output) or failed (it is closed, or its disk full).",

@@ -162,6 +162,7 @@ async def _deliver(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with rooms(settings) as built:
+        await built.checks.start()
         await built.start()
         await stop.wait()
         await built.stop()

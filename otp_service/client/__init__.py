@@ -29,6 +29,7 @@ from otp_service.client.errors import (
     ChallengeNotFound,
     ChallengeReplaced,
     ChallengeUsed,
+    ClockSkew,
     CodeNotSent,
     DestinationRefused,
     DeviceMismatch,
@@ -94,8 +95,8 @@ from otp_service.client.verifier import AsyncProofVerifier, ProofVerifier
 __all__ = [
     "AlreadyIssued", "AsyncClient", "AsyncProofVerifier", "Block", "Canceled", "Challenge", "ChallengeCanceled",
     "ChallengeEnded", "ChallengeExhausted", "ChallengeExpired", "ChallengeMismatch", "ChallengeNotFound",
-    "ChallengeReplaced", "ChallengeStanding", "ChallengeUsed", "Client", "CodeNotSent", "Delivery",
-    "DestinationRefused", "Device", "DeviceMismatch", "DeviceNotFound", "DeviceRemembered", "DeviceReused",
+    "ChallengeReplaced", "ChallengeStanding", "ChallengeUsed", "Client", "ClockSkew", "CodeNotSent",
+    "Delivery", "DestinationRefused", "Device", "DeviceMismatch", "DeviceNotFound", "DeviceRemembered", "DeviceReused",
     "DeviceRotated", "DeviceVerification", "Devices", "Erased", "Factor", "FactorNotFound", "FactorProofRequired",
     "Factors", "FieldError", "IdempotencyInProgress", "IdempotencyKeyReused", "InsufficientScope",
     "InvalidCode", "InvalidDevice", "InvalidRequest", "MalformedRequest", "NotAnOtpService", "OptInAsked",

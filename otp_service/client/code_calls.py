@@ -41,6 +41,7 @@ def request_code(
         DestinationRefused: no code goes to this number.
         FactorNotFound: `auto`, and the service's ways leave none for this person.
         RateLimited, SubjectBlocked, QuotaExceeded: wait `retry_after` seconds.
+        ClockSkew: `auto`, and the service can judge no code of an authenticator now; ask with `sms`, or later.
     """
     body = given(
         to=to,
@@ -89,6 +90,7 @@ def verify_code(
         CodeNotSent: the message has not left yet.
         FactorNotFound: the authenticator app was removed since the request.
         SubjectBlocked: too many wrong codes.
+        ClockSkew: the service can judge no code of an authenticator now.
         InvalidRequest: the code is none at all, such as three letters.
     """
     return Call(

@@ -35,7 +35,8 @@ OtpServiceError                    never raised itself
 │   ├── IdempotencyInProgress      the same key is still being worked on
 │   └── IdempotencyKeyReused       the same key came with another body
 ├── Unavailable                    no answer, or one that decides nothing: never take it for a yes
-│   └── Overloaded                 too much at once; nothing was counted
+│   ├── Overloaded                 too much at once; nothing was counted
+│   └── ClockSkew                  authenticators are out of use; other methods work
 └── NotAnOtpService                whoever answered is none: look at the URL
 
 A code that is not known here is a plain `Refused`.
@@ -305,6 +306,10 @@ class Unavailable(OtpServiceError):
 
 class Overloaded(Unavailable):
     """Too much at once; nothing was counted."""
+
+
+class ClockSkew(Unavailable):
+    """The service's clocks differ, so no code of an authenticator is judged; no try was spent. Other methods work."""
 
 
 class NotAnOtpService(OtpServiceError):

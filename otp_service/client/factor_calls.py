@@ -70,6 +70,7 @@ def confirm_totp(
         InvalidCode: wrong; `attempts_remaining` tries are left.
         FactorNotFound: no such factor, or gone.
         FactorProofRequired: it was enrolled without a proof, and the subject has confirmed another since.
+        ClockSkew: the service can judge no code of an authenticator now.
     """
     return Call(
         method="POST",
@@ -101,6 +102,7 @@ def verify_totp(
         InvalidCode: wrong; `clock_off` if the person's clock is, for callers that may know.
         FactorNotFound: the subject has none.
         SubjectBlocked: too many wrong codes.
+        ClockSkew: the service can judge no code of an authenticator now.
     """
     return Call(
         method="POST",

@@ -30,6 +30,7 @@ BY_CODE: Mapping[str, type[OtpServiceError]] = {
     "challenge_not_found": errors.ChallengeNotFound,
     "challenge_replaced": errors.ChallengeReplaced,
     "challenge_used": errors.ChallengeUsed,
+    "clock_skew": errors.ClockSkew,
     "code_not_sent": errors.CodeNotSent,
     "destination_refused": errors.DestinationRefused,
     "device_mismatch": errors.DeviceMismatch,

@@ -5,12 +5,11 @@ from typing import Literal
 
 from otp_service.doctor.finding import Finding
 from otp_service.errors import Unavailable
+from otp_service.flows.clock_skew import MAX_SKEW_SECONDS
 from otp_service.settings.table import Settings
 from otp_service.store.connection import Connection
 from otp_service.store.facts import RedisFacts, ask
 from otp_service.store.scripts import Durability
-
-MAX_SKEW_SECONDS = 5
 
 # The first release of each branch without CVE-2025-49844, -46817 and -46818: code execution by scripts.
 _SAFE_LUA: dict[str, dict[tuple[int, ...], tuple[int, ...]]] = {
@@ -31,8 +30,13 @@ async def inspect_redis(connection: Connection, settings: Settings) -> list[Find
     try:
         facts = await ask(connection)
     except Unavailable as error:
-        return [Finding("refuse", "OTP_REDIS_URL", f"Redis does not answer: {error.detail}")]
+        return [no_answer(error)]
     return [*judge(facts, settings)]
+
+
+def no_answer(error: Unavailable) -> Finding:
+    """Return what a server without an answer means."""
+    return Finding("refuse", "OTP_REDIS_URL", f"Redis does not answer: {error.detail}")
 
 
 def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
@@ -71,8 +75,17 @@ def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
         )
         found.append(Finding(strict, "redis", message))
     if abs(facts.skew_seconds) > MAX_SKEW_SECONDS:
-        message = f"its clock differs from ours by {facts.skew_seconds:.1f} s; set both by NTP"
-        found.append(Finding("refuse", "redis", message))
+        message = (
+            f"the clock of Redis differs from ours by {facts.skew_seconds:.1f} s, so codes of authenticators are "
+            "refused; set both by NTP"
+        )
+        found.append(Finding("refuse", "clock", message))
+    if facts.missing_commands:
+        message = (
+            f"our user may not run {', '.join(facts.missing_commands)}; give it the ACL of "
+            "docker/users.acl.template"
+        )
+        found.append(Finding("refuse", "OTP_REDIS_URL", message))
     if facts.all_powerful:
         message = (
             "our user may FLUSHALL and CONFIG SET; give it the ACL of docker/users.acl.template, "

@@ -11,6 +11,7 @@ from otp_service.core.policy import Policy
 from otp_service.core.proofs import ProofWish, Success
 from otp_service.errors import InvalidCode
 from otp_service.flows.authenticators import AMR, METHOD, clock_is_off, match
+from otp_service.flows.clock_skew import ClockAgreement
 from otp_service.flows.events import Events
 from otp_service.flows.proofs import ProofMaking
 from otp_service.store.factor_tries import FactorTries, TriedFactors
@@ -40,12 +41,14 @@ class AppCodes:
         tries: FactorTries,
         proofs: ProofMaking,
         events: Events,
+        clock: ClockAgreement,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
         self._tries = tries
         self._proofs = proofs
         self._events = events
+        self._clock = clock
 
     async def verify(
         self,
@@ -73,10 +76,11 @@ class AppCodes:
             wish: What is wanted of the proof.
 
         Raises:
-            FactorNotFound, SubjectBlocked, InvalidRequest: no try was spent.
+            FactorNotFound, SubjectBlocked, InvalidRequest, ClockSkew: no try was spent.
             InvalidCode: a try was spent; also for a code that was accepted before.
             Unavailable.
         """
+        self._clock.require()
         keyring = self._keyring()
         address = person_address(keyring, caller, subject)
         proof_id = challenge_id_for(keyring, address, handle)

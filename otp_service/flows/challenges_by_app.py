@@ -25,6 +25,7 @@ from otp_service.core.proofs import ProofWish, Success
 from otp_service.errors import ChallengeExhausted, InvalidCode
 from otp_service.flows.authenticators import AMR, METHOD, clock_is_off, match
 from otp_service.flows.challenge_ids import about_behind
+from otp_service.flows.clock_skew import ClockAgreement
 from otp_service.flows.code_requests import CodeRequest, Issued
 from otp_service.flows.code_verification import Verified
 from otp_service.flows.proofs import ProofMaking
@@ -70,6 +71,7 @@ class ChallengesByApp:
         app_challenges: AppChallenges,
         proofs: ProofMaking,
         wanted: Callable[[str], Awaitable[bool]],
+        clock: ClockAgreement,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
@@ -79,6 +81,7 @@ class ChallengesByApp:
         self._app_challenges = app_challenges
         self._proofs = proofs
         self._wanted = wanted
+        self._clock = clock
 
     async def request(
         self,
@@ -88,7 +91,8 @@ class ChallengesByApp:
         policy: Policy,
         handle: str,
     ) -> Issued:
-        """Open a challenge for a subject that has an app. Raises as `Openings.open`."""
+        """Open a challenge for a subject that has an app. Raises as `Openings.open`, and ClockSkew."""
+        self._clock.require()
         keyring = self._keyring()
         challenge_id = challenge_id_for(keyring, subject, handle)
         address = ChallengeAddress(challenge_id, subject)
@@ -133,11 +137,12 @@ class ChallengesByApp:
         Accept a right code, once.
 
         Raises:
-            ChallengeNotFound, ChallengeMismatch, ChallengeEnded, SubjectBlocked, FactorNotFound, InvalidRequest: no try
-                was spent.
+            ChallengeNotFound, ChallengeMismatch, ChallengeEnded, SubjectBlocked, FactorNotFound, InvalidRequest,
+            ClockSkew: no try was spent.
             InvalidCode, ChallengeExhausted: a try was spent.
             Unavailable.
         """
+        self._clock.require()
         keyring, address, caller = self._keyring(), attempt.address, attempt.caller
         reserved = await self._app_challenges.reserve(
             address,

@@ -23,6 +23,7 @@ from otp_service.core.seal import seal
 from otp_service.core.totp import Algorithm, Authenticator
 from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode
 from otp_service.flows.authenticators import match
+from otp_service.flows.clock_skew import ClockAgreement
 from otp_service.flows.events import Events
 from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.store.factor_records import Factor, NewFactor
@@ -64,6 +65,7 @@ class AuthenticatorApps:
         recovery: RecoveryCodes,
         factor_proofs: FactorProofs,
         events: Events,
+        clock: ClockAgreement,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
@@ -72,6 +74,7 @@ class AuthenticatorApps:
         self._recovery = recovery
         self._factor_proofs = factor_proofs
         self._events = events
+        self._clock = clock
 
     async def enroll(
         self,
@@ -134,11 +137,12 @@ class AuthenticatorApps:
         Prove with one code that the app has the seed; return when, in Unix milliseconds.
 
         Raises:
-            FactorNotFound, InvalidRequest: no try was spent.
+            FactorNotFound, InvalidRequest, ClockSkew: no try was spent.
             InvalidCode: a try was spent.
             FactorProofRequired: it was enrolled without, and the subject has confirmed another since.
             Unavailable.
         """
+        self._clock.require()
         keyring = self._keyring()
         address = _address(keyring, factor_id)
         tried = await self._tries.try_to_confirm(address, caller=caller, digits=len(code))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from otp_service.core.keyring import Keyring, KeyringError
+from otp_service.core.keyring import Keyring, KeyringError, Kind
 
 log = structlog.get_logger()
 
@@ -16,6 +16,11 @@ class LiveKeyring:
     Call it for the ring.
 
     A file that can't be used is reported, and the last good ring stays in use: a slip of an editor locks nobody out.
+    A ring with another `name` key is no rotation, since that key is never rotated: under it no caller and no person
+    would be found, so it is refused in the same way.
+
+    Attributes:
+        trouble: Why the file is not in use as it is now; None when it is.
 
     Args:
         ring: The one to begin with.
@@ -38,6 +43,7 @@ class LiveKeyring:
         self._clock = clock
         self._looked_at = clock()
         self._seen = _stamp(file)
+        self.trouble: str | None = None
 
     def __call__(self) -> Keyring:
         """Return the ring; look at its file if that was not done for some seconds."""
@@ -52,13 +58,25 @@ class LiveKeyring:
 
     def _read(self, file: Path) -> None:
         try:
-            self._ring = Keyring.from_json(file.read_text("utf-8"))
+            ring = Keyring.from_json(file.read_text("utf-8"))
+            if ring.active(Kind.NAME) != self._ring.active(Kind.NAME):
+                raise KeyringError(
+                    "its `name` key is another one: this is the ring of another installation"
+                )
         except KeyringError as error:
+            self._refuse(str(error))
             log.warning("keyring.refused", reason=str(error))
         except (OSError, UnicodeDecodeError) as error:
+            self._refuse(f"it can't be read ({type(error).__name__})")
             log.warning("keyring.unreadable", error=type(error).__name__)
         else:
+            self._ring, self.trouble = ring, None
             log.info("keyring.read", ring=repr(self._ring))
+
+    def _refuse(self, reason: str) -> None:
+        self.trouble = (
+            f"OTP_KEYRING_FILE is not in use as it is now, the ring read before it is: {reason}"
+        )
 
 
 def _stamp(file: Path | None) -> tuple[int, int, int] | None:

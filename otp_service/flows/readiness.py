@@ -1,11 +1,13 @@
 """Whether a code could be requested now, and what deserves a look."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from otp_service.channels.channel import Channel
 from otp_service.flows.caller_tokens import CallerTokens
 from otp_service.flows.credit import CreditWatch
 from otp_service.store.scripts import Scripts
+
+Warnings = Mapping[str, str]
 
 
 class Readiness:
@@ -14,19 +16,27 @@ class Readiness:
 
     Args:
         tokens: None without an issuer.
+        warnings: Each returns what one part of the service warns of now, by name.
     """
 
     def __init__(
-        self, scripts: Scripts, channel: Channel, tokens: CallerTokens | None, credit: CreditWatch
+        self,
+        scripts: Scripts,
+        channel: Channel,
+        tokens: CallerTokens | None,
+        credit: CreditWatch,
+        warnings: Sequence[Callable[[], Warnings]] = (),
     ) -> None:
         self._scripts = scripts
         self._channel = channel
         self._tokens = tokens
         self._credit = credit
+        self._warnings = warnings
 
-    async def __call__(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    async def __call__(self) -> tuple[Mapping[str, str], Warnings]:
         """Return what stands in the way of working now, and what is worth a warning, by part."""
-        reasons, warnings = {}, {}
+        reasons: dict[str, str] = {}
+        warnings = {name: told for part in self._warnings for name, told in part().items()}
         if not await self._scripts.answers():
             reasons["redis"] = "does not answer"
         if wait := self._channel.unavailable_for:

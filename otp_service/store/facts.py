@@ -4,10 +4,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import NoPermissionError
 
 from otp_service.errors import Unavailable
 from otp_service.store.connection import FAULTS, Connection
+from otp_service.store.permissions import permissions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +22,10 @@ class RedisFacts:
         policy: maxmemory-policy.
         append_only: Whether an append-only file is kept.
         replicas: Connected ones.
-        skew_seconds: Its clock minus ours.
+        skew_seconds: Its clock minus ours, as far as it is certain: the time of the round trip counts as agreement.
         all_powerful: Whether our user may also flush and reconfigure it.
         writable: Whether it is a primary.
+        missing_commands: Those that the service needs and our user may not run.
     """
 
     server: str
@@ -34,6 +36,7 @@ class RedisFacts:
     skew_seconds: float
     all_powerful: bool
     writable: bool
+    missing_commands: tuple[str, ...] = ()
 
 
 async def ask(connection: Connection) -> RedisFacts:
@@ -50,17 +53,19 @@ async def ask(connection: Connection) -> RedisFacts:
             client = client.get_primaries()[0]
         began = time.time()
         seconds, micros = await client.execute_command("TIME")
-        took = time.time() - began
+        ended = time.time()
         info = await _info(client)
+        allowed = await permissions(client)
         return RedisFacts(
             server="valkey" if "valkey_version" in info else "redis",
             version=_version(str(info.get("valkey_version") or info.get("redis_version") or "0")),
             policy=_text(info, "maxmemory_policy"),
             append_only=_number(info, "aof_enabled") == 1 if "aof_enabled" in info else None,
             replicas=_number(info, "connected_slaves"),
-            skew_seconds=int(seconds) + int(micros) / 1e6 - (began + took / 2),
-            all_powerful=await _all_powerful(client),
+            skew_seconds=_skew(int(seconds) + int(micros) / 1e6, began, ended),
+            all_powerful=allowed.all_powerful,
             writable=_text(info, "role") in (None, "master"),
+            missing_commands=allowed.missing,
         )
     except FAULTS as error:
         raise Unavailable(f"{type(error).__name__}: {error}") from error
@@ -77,14 +82,11 @@ async def _info(client: Any) -> dict[str, Any]:  # noqa: ANN401
     return {name: value for name, colon, value in lines if colon}
 
 
-async def _all_powerful(client: Any) -> bool:  # noqa: ANN401
-    """Who may ask for a dry run of FLUSHALL may administer the server; ours should not."""
-    try:
-        user = await client.execute_command("ACL", "WHOAMI")
-        answer = await client.execute_command("ACL", "DRYRUN", user, "FLUSHALL")
-    except (NoPermissionError, ResponseError):
-        return False
-    return str(answer) == "OK"
+def _skew(told: float, began: float, ended: float) -> float:
+    """Return by how much a clock differs from ours that told this time between two readings of ours."""
+    if told > ended:
+        return told - ended
+    return min(0.0, told - began)
 
 
 def _version(text: str) -> tuple[int, ...]:

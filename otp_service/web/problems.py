@@ -117,6 +117,11 @@ TABLE: dict[type[OtpError], Row] = {
     errors.Overloaded: Row(
         503, "Too much at once", "Nothing was counted. Try again after retry_after seconds."
     ),
+    errors.ClockSkew: Row(
+        503,
+        "Codes of authenticators cannot be judged now",
+        "The service's clock and Redis' clock differ. No try was spent. Use another method, or try again later.",
+    ),
     errors.Unavailable: Row(
         503, "The service can't decide now", "Nothing was accepted. Try again later."
     ),

@@ -73,6 +73,23 @@ def test_a_broken_file_leaves_the_last_good_ring_in_use(ring_file: Path) -> None
     assert live().active(Kind.PEPPER).kid == before
 
 
+def test_ring_with_another_name_key_is_refused_at_reload(ring_file: Path) -> None:
+    """K04."""
+    clock = Clock()
+    own = ring_file.read_text()
+    live = LiveKeyring(Keyring.from_json(own), ring_file, clock=clock)
+    before = repr(live())
+    ring_file.write_text(generate(created_at="2026-01-02T00:00:00+00:00"))
+    clock.now = 5
+    assert repr(live()) == before
+    assert "another installation" in str(live.trouble)
+
+    ring_file.write_text(own)
+    clock.now = 10
+    live()
+    assert live.trouble is None
+
+
 def test_a_fresh_key_is_not_promoted_before_every_process_knows_it(ring_file: Path) -> None:
     added = keys("add", "pepper", file=ring_file).split()[0]
 

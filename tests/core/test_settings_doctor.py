@@ -167,8 +167,8 @@ async def test_a_server_that_does_not_answer_is_refused_without_its_password(
     ("change", "level", "what"),
     [
         ({}, None, ""),
-        ({"skew_seconds": 5.1}, "refuse", "redis"),
-        ({"skew_seconds": -5.1}, "refuse", "redis"),
+        ({"skew_seconds": 5.1}, "refuse", "clock"),
+        ({"skew_seconds": -5.1}, "refuse", "clock"),
         ({"skew_seconds": -4.9}, None, ""),
         ({"server": "redis", "version": (8, 2, 1)}, "refuse", "redis"),
         ({"server": "redis", "version": (8, 2, 2)}, None, ""),
@@ -180,6 +180,7 @@ async def test_a_server_that_does_not_answer_is_refused_without_its_password(
         ({"version": (8, 0, 6)}, None, ""),
         ({"version": (7, 2, 10)}, "refuse", "redis"),
         ({"all_powerful": True}, "warn", "OTP_REDIS_URL"),
+        ({"missing_commands": ("XADD",)}, "refuse", "OTP_REDIS_URL"),
         ({"replicas": 0}, "warn", "redis"),
         ({"policy": None, "append_only": None, "replicas": None}, "warn", "redis"),
     ],

@@ -28,6 +28,7 @@ _EXAMPLES: dict[type[OtpError], OtpError] = {
     errors.QuotaExceeded: errors.QuotaExceeded("caller_budget", 3600),
     errors.IdempotencyInProgress: errors.IdempotencyInProgress(2),
     errors.Overloaded: errors.Overloaded("hashing is at capacity"),
+    errors.ClockSkew: errors.ClockSkew("the clocks differ by 60 s"),
     errors.Unavailable: errors.Unavailable("redis is away"),
 }
 
