@@ -42,6 +42,7 @@ from otp_service.flows.known_callers import KnownCallers
 from otp_service.flows.live_keyring import LiveKeyring
 from otp_service.flows.opt_in import OptIn
 from otp_service.flows.opt_in_codes import OptInCodes
+from otp_service.flows.process_bounds import NewsletterCapacity, SendCeiling
 from otp_service.flows.proofs import ProofMaking, ProofRedemption
 from otp_service.flows.readiness import Readiness
 from otp_service.flows.reconciliation import Reconciliation
@@ -151,6 +152,10 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
         )
         # A client of its own for what runs beside: a sick outbox must open no circuit before sends.
         beside = await stack.enter_async_context(site_client(settings, pool_size=8))
+        # Another for the newsletter: a public form must neither wait for connections of codes nor open their circuit.
+        newsletter_client = await stack.enter_async_context(
+            site_client(settings, pool_size=settings.optin_concurrency)
+        )
         tracing = Tracing(reconcile=settings.wsms_reconcile, scrub=settings.wsms_scrub_outbox)
         clock = ClockAgreement()
         checks = RunningChecks(settings, connection, keyring=keyring, clock=clock)
@@ -183,6 +188,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             queue_limit=policy.queue_limit,
         )
         attempts = Attempts(scripts, budget=policy.failures)
+        ceiling = SendCeiling(policy.per_process)
         regions = RegionPauses(settings.pause_rules(), RegionCodes(scripts))
         stack.push_async_callback(regions.stop)
         tokens = _caller_tokens(settings)
@@ -215,6 +221,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             channel=channel,
             hands=worker,
             regions=regions,
+            ceiling=ceiling,
             wanted=events.wanted,
         )
         verification = CodeVerification(
@@ -277,8 +284,12 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 keyring=keyring,
                 opt_ins=opt_ins,
                 subscribers=Subscribers(
-                    newsletter=client.newsletter, opt_ins=opt_ins, activations=activations
+                    newsletter=newsletter_client.newsletter,
+                    opt_ins=opt_ins,
+                    activations=activations,
                 ),
+                capacity=NewsletterCapacity(settings.optin_concurrency),
+                ceiling=ceiling,
                 codes=OptInCodes(keyring=keyring, sending=sending, verification=verification)
                 if settings.optin_mode == "service"
                 else None,

@@ -9,7 +9,8 @@ from otp_service.core.codes import HashCost
 from otp_service.core.known_codes import KnownCodes
 from otp_service.core.limits import FailureBudget, Window
 
-BUILT_IN_PURPOSES = ("login", "signup", "verification", "recovery", "payment", "opt_in")
+OPT_IN = "opt_in"
+BUILT_IN_PURPOSES = ("login", "signup", "verification", "recovery", "payment", OPT_IN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,7 @@ Nothing here waits for the provider and nothing here knows a code: it is drawn b
 when it is about to leave.
 """
 
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -23,7 +21,6 @@ from otp_service.core.challenge import (
 )
 from otp_service.core.envelopes import About, Destination
 from otp_service.core.keyring import Keyring, Kind
-from otp_service.core.limits import Ceiling
 from otp_service.core.messages import Catalogue, resolve_locale
 from otp_service.core.policy import Policy
 from otp_service.core.recipients import Recipient
@@ -32,14 +29,12 @@ from otp_service.errors import (
     ChallengeNotFound,
     FieldError,
     InvalidRequest,
-    Overloaded,
-    QuotaExceeded,
-    Refusal,
     Unavailable,
 )
 from otp_service.flows.challenge_ids import address_behind
 from otp_service.flows.code_requests import CodeRequest, Issued
 from otp_service.flows.delivery import Hands
+from otp_service.flows.process_bounds import SendCeiling
 from otp_service.flows.region_pauses import RegionPauses
 from otp_service.flows.send_limits import send_limits, served_recipient
 from otp_service.store.challenges import Challenges
@@ -60,6 +55,7 @@ class CodeSending:
 
     Args:
         hands: Who delivers in this process, if anybody does.
+        ceiling: On the sends of this process.
         wanted: Whether a caller's webhooks are told of challenges.
     """
 
@@ -74,6 +70,7 @@ class CodeSending:
         channel: Channel,
         hands: Hands,
         regions: RegionPauses,
+        ceiling: SendCeiling,
         wanted: Callable[[str], Awaitable[bool]],
     ) -> None:
         self._policy = policy
@@ -84,7 +81,7 @@ class CodeSending:
         self._channel = channel
         self._hands = hands
         self._regions = regions
-        self._ceiling = Ceiling(policy.per_process)
+        self._ceiling = ceiling
         self._wanted = wanted
 
     async def request(
@@ -135,7 +132,7 @@ class CodeSending:
             events=await self._wanted(caller),
         )
         limits = self._limits(policy, caller, recipient, ask.client_ip)
-        with self._headroom():
+        with self._ceiling.one_send():
             opened = await self._openings.open(new, limits, taker=self._hands.free)
         if opened is None:
             view = await self._challenges.view(address, caller=caller)
@@ -179,7 +176,7 @@ class CodeSending:
             raise ChallengeNotFound from None  # its key was taken away
         recipient = served_recipient(policy, destination.to, caller=caller)
         limits = self._limits(policy, caller, recipient, destination.client_ip)
-        with self._headroom():
+        with self._ceiling.one_send():
             opened = await self._openings.resend(address, limits, caller=caller, resend_id=handle)
         self._regions.requested(caller, recipient.region, opened.windows)
         log.info("challenge.resent", caller=caller, challenge_id=challenge_id)
@@ -188,18 +185,6 @@ class CodeSending:
     def _require_channel(self) -> None:
         if wait := self._channel.unavailable_for:
             raise Unavailable("the provider keeps failing", retry_after=max(1, round(wait)))
-
-    @contextmanager
-    def _headroom(self) -> Iterator[None]:
-        """Count a send of this process; what Redis then refuses is not one, or refusals would use the ceiling up."""
-        now = time.monotonic()
-        if wait := self._ceiling.admit(now):
-            raise QuotaExceeded("process", wait)
-        try:
-            yield
-        except (Refusal, Overloaded):
-            self._ceiling.take_back(now)
-            raise
 
     def _locale(self, policy: Policy, asked: str | None) -> str:
         allowed = set(self._catalogue.locales)

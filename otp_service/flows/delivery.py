@@ -87,6 +87,8 @@ class DeliveryWorker:
         self._known_codes = known_codes
         self._concurrency = concurrency
         self._free = asyncio.Semaphore(concurrency)
+        # Codes of opt-ins take at most half of the places, so that login codes do not wait for a flood of sign-ups.
+        self._behind = asyncio.Semaphore(max(1, concurrency // 2))
         self._stopping = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._sends: dict[str, asyncio.Task[None]] = {}
@@ -161,9 +163,9 @@ class DeliveryWorker:
         task.add_done_callback(lambda _: self._sends.pop(name))
 
     async def _handle(self, name: str, job: Job, send: Send | None) -> None:
-        if self._free.locked():
+        if self._free.locked() or (job.behind and self._behind.locked()):
             send = None  # by the time a hand is free its `now` is long over: the text says how many minutes are left
-        async with self._free:
+        async with self._behind if job.behind else contextlib.nullcontext(), self._free:
             self._unbegun.pop(name, None)
             try:
                 await self.deliver(job, send)

@@ -20,6 +20,7 @@ from otp_service.core.recipients import Recipient
 from otp_service.core.seal import SealBroken
 from otp_service.errors import ChallengeNotFound, FieldError, InvalidRequest, Unavailable
 from otp_service.flows.opt_in_codes import OptInCodes
+from otp_service.flows.process_bounds import NewsletterCapacity, SendCeiling
 from otp_service.flows.send_limits import send_limits, served_recipient
 from otp_service.flows.subscribers import Subscriber, Subscribers
 from otp_service.store.opt_ins import OptIns
@@ -76,6 +77,8 @@ class OptIn:
 
     Args:
         codes: None when the site draws the codes (mode `wsms`), else ours (mode `service`).
+        capacity: Of calls to the site.
+        ceiling: On the sends of this process; our own codes are counted there by `codes`.
         issuer: Who signs the receipts.
         announce: Told of each confirmation: caller, event type, data.
     """
@@ -88,6 +91,8 @@ class OptIn:
         opt_ins: OptIns,
         subscribers: Subscribers,
         codes: OptInCodes | None,
+        capacity: NewsletterCapacity,
+        ceiling: SendCeiling,
         issuer: str,
         announce: Announce,
     ) -> None:
@@ -96,6 +101,8 @@ class OptIn:
         self._opt_ins = opt_ins
         self._subscribers = subscribers
         self._codes = codes
+        self._capacity = capacity
+        self._ceiling = ceiling
         self._issuer = issuer
         self._announce = announce
 
@@ -120,6 +127,18 @@ class OptIn:
             return await self._request_own(
                 self._codes, caller, wish, recipient, address, policy, handle
             )
+        with self._capacity.acquire(), self._ceiling.one_send():
+            return await self._request_site(caller, wish, recipient, address, policy, handle)
+
+    async def _request_site(
+        self,
+        caller: str,
+        wish: Wish,
+        recipient: Recipient,
+        address: SubjectAddress,
+        policy: Policy,
+        handle: str,
+    ) -> Asked:
         phones = self._keyring().in_order(Kind.PHONE)
         limits = send_limits(
             policy, phones, caller=caller, recipient=recipient, client_ip=wish.client_ip
@@ -168,9 +187,16 @@ class OptIn:
 
         Raises:
             ChallengeNotFound, ChallengeEnded, InvalidRequest: no try was spent.
+            Overloaded: no try was spent.
             InvalidCode, ChallengeExhausted: a try was spent.
             Unavailable: a try may have been spent; the same code may be tried again.
         """
+        with self._capacity.acquire():
+            return await self._verify(caller, name, mobile, activation, group_id)
+
+    async def _verify(
+        self, caller: str, name: str, mobile: str, activation: str, group_id: int | None
+    ) -> Subscribed:
         recipient = served_recipient(self._policy, mobile)
         address = self._address(caller, recipient, group_id)
         if self._codes is None and len(activation) != 4:
@@ -221,10 +247,11 @@ class OptIn:
         Remove a number from one group, or from all; return it masked. Again: the same.
 
         Raises:
-            DestinationRefused, InvalidRequest, Unavailable.
+            DestinationRefused, InvalidRequest, Overloaded, Unavailable.
         """
         recipient = served_recipient(self._policy, mobile)
-        await self._subscribers.remove(name, recipient.e164, group_id)
+        with self._capacity.acquire():
+            await self._subscribers.remove(name, recipient.e164, group_id)
         address = self._address(caller, recipient, group_id)
         await self._opt_ins.settle(address, Status.CANCELED, handle="")
         log.info("optin.unsubscribed", caller=caller)

@@ -4,12 +4,10 @@ from collections.abc import Callable
 
 from otp_service.core.challenge import SubjectAddress, fingerprint
 from otp_service.core.keyring import Keyring, Kind
-from otp_service.core.policy import Policy
+from otp_service.core.policy import OPT_IN, Policy
 from otp_service.flows.code_requests import CodeRequest, Issued
 from otp_service.flows.code_sending import CodeSending
 from otp_service.flows.code_verification import CodeVerification
-
-PURPOSE = "opt_in"
 
 
 class OptInCodes:
@@ -40,7 +38,7 @@ class OptInCodes:
         """Open a challenge. Raises as `CodeSending.request`."""
         ask = CodeRequest(
             to=to,
-            purpose=PURPOSE,
+            purpose=OPT_IN,
             subject=self._subject(address),
             locale=locale,
             client_ip=client_ip,
@@ -60,7 +58,7 @@ class OptInCodes:
             caller,
             challenge_id,
             activation,
-            purpose=PURPOSE,
+            purpose=OPT_IN,
             binding="",
             handle=handle,
         )

@@ -203,6 +203,12 @@ class Settings(BaseModel):
         description="Seconds in which an activation of the site may be confirmed.",
     )
     optin_attempts: int = Field(5, ge=1, le=10, description="Wrong tries of such an activation.")
+    optin_concurrency: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="Opt-in calls that one process makes to the site at once; further ones get 503 `overloaded`.",
+    )
     issuer: str = Field(
         "otp_service",
         min_length=1,

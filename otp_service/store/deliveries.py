@@ -15,17 +15,29 @@ GROUP = "delivery"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An entry of a queue: which challenge wants its code of which generation sent."""
+    """
+    An entry of a queue: which challenge wants its code of which generation sent.
+
+    Attributes:
+        behind: Whether login codes go first: it is the code of an opt-in.
+    """
 
     queue: str
     message_id: str
     challenge_id: str
     generation: int
+    behind: bool = False
 
     @classmethod
     def of(cls, queue: str, message_id: str, fields: Mapping[str, Any]) -> "Job":
-        """Return what an entry says: `id` and `generation`."""
-        return cls(queue, message_id, str(fields.get("id")), int(fields.get("generation", 0)))
+        """Return what an entry says: `id`, `generation` and `behind`."""
+        return cls(
+            queue,
+            message_id,
+            str(fields.get("id")),
+            int(fields.get("generation", 0)),
+            bool(fields.get("behind")),
+        )
 
     def age_ms(self, now: float) -> float:
         """How long it has been waiting. `now` in Unix seconds."""

@@ -6,12 +6,17 @@ from typing import Any, Self
 
 from otp_service.core.challenge import ChallengeAddress, Status
 from otp_service.core.limits import FailureBudget
+from otp_service.core.policy import OPT_IN
 from otp_service.store import keys
 from otp_service.store.challenges import FACTOR, Challenges
 from otp_service.store.deliveries import GROUP, Job
 from otp_service.store.guards import budget_fields
 from otp_service.store.limits import ChargedLimit, Limits, WindowState
 from otp_service.store.scripts import Scripts
+
+# A code for an opt-in is queued only behind so few in one of the 16 queues, so that a flood of sign-ups is refused at
+# once and the queues stay short for login codes.
+_OPT_IN_QUEUE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +127,7 @@ class Openings:
             limits,
             member=f"{address.challenge_id}:1",
             factor=new.channel,
+            queue_limit=self._queue_limit_for(new.purpose),
             args={
                 "id": address.challenge_id,
                 "channel": new.channel,
@@ -141,6 +147,7 @@ class Openings:
                 "retention_ms": new.retention_ms,
                 "max_bindings": self._max_bindings,
                 "events": new.events,
+                "behind": new.purpose == OPT_IN,
                 "group": GROUP,
                 "taker": taker,
             },
@@ -176,10 +183,14 @@ class Openings:
             limits,
             member=resend_id,
             factor=FACTOR,
+            queue_limit=self._queue_limit,
             args={"id": address.challenge_id, "caller": caller, "resend_id": resend_id},
         )
         attempts_left = int(answer["attempts_left"])
         return Opened.of(answer, address, purpose=answer["purpose"], attempts_left=attempts_left)
+
+    def _queue_limit_for(self, purpose: str) -> int:
+        return min(self._queue_limit, _OPT_IN_QUEUE) if purpose == OPT_IN else self._queue_limit
 
     async def _charged(
         self,
@@ -189,6 +200,7 @@ class Openings:
         *,
         member: str,
         factor: str,
+        queue_limit: int,
         args: Mapping[str, Any],
     ) -> dict[str, Any]:
         return await self._limits.run_charged(
@@ -200,7 +212,7 @@ class Openings:
                 keys.events(address.subject.bucket),
                 keys.timeline(address.subject),
             ],
-            {**args, "budget": self._budget, "queue_limit": self._queue_limit},
+            {**args, "budget": self._budget, "queue_limit": queue_limit},
             limits,
             member=member,
             passed=("opened", "exists", "resent"),

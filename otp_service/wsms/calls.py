@@ -87,8 +87,11 @@ class Calls:
                 deadline=self.deadline if deadline is None else deadline,
                 max_bytes=self.max_listing if listing else self.max_answer,
             )
-        except (NotSent, Lost):
-            permit.failed()
+        except (NotSent, Lost) as failure:
+            if failure.inconclusive:
+                permit.abandoned()
+            else:
+                permit.failed()
             raise
         except BaseException:
             permit.abandoned()

@@ -8,7 +8,7 @@ streams write head and body apart, with a turn of the loop between. Under load t
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -16,12 +16,15 @@ from typing import Any
 import httpcore
 import httpx
 
+Trace = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 _FAULTS = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError)
 
 
 class Connections(httpx.AsyncBaseTransport):
     """
     At most so many connections to one origin; who wants one more waits for it.
+
+    A request that has to wait reports `pool.wait` to its trace, and `pool.connection` when the wait is over.
 
     Args:
         tls: What certificates are checked with.
@@ -48,7 +51,7 @@ class Connections(httpx.AsyncBaseTransport):
             content=request.stream,
             extensions=request.extensions,
         )
-        await self._places.acquire()
+        await self._acquire_place(request.extensions.get("trace"))
         connection = None
         try:
             connection = await self._take(asked.url.origin)
@@ -72,6 +75,14 @@ class Connections(httpx.AsyncBaseTransport):
         self._ended = True
         while self._free:
             await self._free.pop().aclose()
+
+    async def _acquire_place(self, trace: Trace | None) -> None:
+        if not self._places.locked() or trace is None:
+            await self._places.acquire()
+            return
+        await trace("pool.wait", {})
+        await self._places.acquire()
+        await trace("pool.connection", {})
 
     async def _take(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
         while self._free and self._free[0].has_expired():  # too long unused, or ended by the site

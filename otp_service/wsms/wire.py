@@ -23,19 +23,33 @@ from otp_service.wsms.connections import Connections
 from otp_service.wsms.outcome import Json, UnknownReason
 
 
-class NotSent(Exception):
+class CallFailed(Exception):
+    """
+    No usable answer came.
+
+    Attributes:
+        inconclusive: The time ran out after a wait for a connection of our own pool, so the failure says nothing about
+            the site.
+    """
+
+    def __init__(self, why: str, *, inconclusive: bool = False) -> None:
+        super().__init__(why)
+        self.inconclusive = inconclusive
+
+
+class NotSent(CallFailed):
     """No byte of the request was written: sure, and safe to try again."""
 
-    def __init__(self, why: str, *, untrusted: bool = False) -> None:
-        super().__init__(why)
+    def __init__(self, why: str, *, untrusted: bool = False, inconclusive: bool = False) -> None:
+        super().__init__(why, inconclusive=inconclusive)
         self.untrusted = untrusted
 
 
-class Lost(Exception):
+class Lost(CallFailed):
     """The request, or a part of it, was written and no usable answer came back."""
 
-    def __init__(self, reason: UnknownReason, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, reason: UnknownReason, why: str, *, inconclusive: bool = False) -> None:
+        super().__init__(why, inconclusive=inconclusive)
         self.reason = reason
 
 
@@ -117,9 +131,15 @@ class Wire:
             async with asyncio.timeout(deadline):
                 return await self._persist(request, trace, max_bytes)
         except TimeoutError:
+            waited = trace.waited
+            if trace.waiting:
+                why = "all our connections to the site were busy until the deadline"
+                raise NotSent(why, inconclusive=waited) from None
             if self._traces and not trace.written:
-                raise NotSent("no connection within the deadline") from None
-            raise Lost(UnknownReason.TIMEOUT, "no complete answer within the deadline") from None
+                raise NotSent("no connection within the deadline", inconclusive=waited) from None
+            raise Lost(
+                UnknownReason.TIMEOUT, "no complete answer within the deadline", inconclusive=waited
+            ) from None
 
     async def _persist(self, request: httpx.Request, trace: "_Trace", max_bytes: int) -> Answer:
         for pause in (*self._connect_backoff, None):
@@ -160,13 +180,19 @@ class Wire:
 
 
 class _Trace:
-    """Watches the pool's events for the first byte written of a request."""
+    """Watches the pool's events for a wait for a connection, and for the first byte written of a request."""
 
     def __init__(self) -> None:
+        self.waited = False
+        self.waiting = False
         self.written = False
 
     async def __call__(self, event: str, info: Mapping[str, object]) -> None:
-        if event.endswith("send_request_headers.started"):
+        if event == "pool.wait":
+            self.waited = self.waiting = True
+        elif event == "pool.connection":
+            self.waiting = False
+        elif event.endswith("send_request_headers.started"):
             self.written = True
 
 
@@ -189,6 +215,8 @@ def _encode(body: Mapping[str, Json]) -> bytes:
 
 
 def _not_sent(error: httpx.TransportError) -> NotSent:
+    if isinstance(error, httpx.PoolTimeout):
+        return NotSent("all our connections to the site were busy", inconclusive=True)
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

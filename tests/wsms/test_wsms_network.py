@@ -17,6 +17,8 @@ from odd_sites import NUMBER, SHORT, SUCCESS, OddSite, Talk, client_of
 
 from otp_service.wsms import (
     Accepted,
+    Circuit,
+    CircuitBreaker,
     Refused,
     RefusedReason,
     SendOutcome,
@@ -381,6 +383,56 @@ async def test_waiting_for_a_free_connection_past_the_deadline_is_refused(odd: O
     assert isinstance(second, Refused)
     assert second.reason is RefusedReason.CONNECT_FAILED
     assert len(odd.seen) == 1
+
+
+async def _hang(talk: Talk, site: OddSite) -> None:
+    await site.read(talk)
+    await site.ended.wait()
+
+
+async def test_waiting_for_our_own_pool_is_no_failure_of_the_site(odd: OddSite) -> None:
+    odd.behave = _hang
+    breaker = CircuitBreaker(failures=1)
+    async with client_of(odd.url, pool_size=1, breaker=breaker) as client:
+        first = asyncio.create_task(send(client))
+        await odd.asked.wait()
+        waited = [await send(client, deadline=0.1) for _ in range(3)]
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+    assert {getattr(outcome, "detail", "") for outcome in waited} == {
+        "all our connections to the site were busy until the deadline"
+    }
+    assert breaker.state is Circuit.CLOSED
+
+
+async def test_a_timeout_after_a_wait_is_no_failure_of_the_site(odd: OddSite) -> None:
+    """The second call gets its connection late, and the site less time than the deadline."""
+    odd.behave = _hang
+    breaker = CircuitBreaker(failures=1)
+    async with client_of(odd.url, pool_size=1, breaker=breaker) as client:
+        first = asyncio.create_task(send(client))
+        await odd.asked.wait()
+        odd.asked.clear()
+        second = asyncio.create_task(send(client, deadline=SHORT))
+        await asyncio.sleep(0)  # the second call waits for the connection
+        first.cancel()
+        await odd.asked.wait()
+        outcome = await second
+        await asyncio.gather(first, return_exceptions=True)
+
+    assert isinstance(outcome, Unknown)
+    assert outcome.reason is UnknownReason.TIMEOUT
+    assert breaker.state is Circuit.CLOSED
+
+
+async def test_a_timeout_without_a_wait_opens_the_breaker(odd: OddSite) -> None:
+    odd.behave = _hang
+    breaker = CircuitBreaker(failures=1)
+    async with client_of(odd.url, pool_size=1, breaker=breaker) as client:
+        await send(client, deadline=SHORT)
+
+    assert breaker.state is Circuit.OPEN
 
 
 async def test_connections_are_kept_and_a_closed_one_is_replaced(

@@ -12,11 +12,11 @@
 -- ARGV[1]    JSON: offset, id, channel, caller, purpose, binding, about, sealed, region, locale, digits, max_attempts,
 --            max_sends, ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, budget, limits,
 --            events (whether the caller has a webhook endpoint), group and taker (the consumer that takes the queue's
---            next job along, which is this one unless older ones wait; '': nobody)
+--            next job along, which is this one unless older ones wait; '': nobody), behind (whether login codes go first)
 --
 -- Returns JSON {verdict, …}
 --   opened        expires_at, sends_left, windows, next_ms, replaced (id of the challenge that this one replaces),
---                 job (message_id, id and generation of the job taken along)
+--                 job (message_id, id, generation and behind of the job taken along)
 --   exists        the id is there already: a retried call
 --   blocked       until_ms (-1: until freed)
 --   limited       limit, wait_ms, window_ms (of a window only)
@@ -76,14 +76,15 @@ redis.call('PEXPIRE', KEYS[1], a.ttl_ms + a.retention_ms)
 if sends then
   redis.call('HSET', KEYS[2], 'sealed', a.sealed)
   redis.call('PEXPIRE', KEYS[2], a.ttl_ms)
-  redis.call('XADD', KEYS[5], '*', 'id', a.id, 'generation', 1)
+  redis.call('XADD', KEYS[5], '*', 'id', a.id, 'generation', 1, 'behind', a.behind and '1' or '')
 end
 local job
 if sends and a.taker ~= '' then
   -- No group yet, after a loss of data: an error, and whoever reads the queue makes it.
   local read = redis.pcall('XREADGROUP', 'GROUP', a.group, a.taker, 'COUNT', 1, 'STREAMS', KEYS[5], '>')
   local entry = read and not read.err and read[1][2][1]
-  if entry then job = {message_id = entry[1], id = entry[2][2], generation = tonumber(entry[2][4])} end
+  if entry then job = {message_id = entry[1], id = entry[2][2], generation = tonumber(entry[2][4]),
+    behind = entry[2][6]} end
 end
 if #over > 0 then redis.call('HDEL', KEYS[3], unpack(over)) end
 redis.call('HSET', KEYS[3], own, a.id .. '|' .. now .. '|' .. expires_at)
