@@ -145,7 +145,12 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
         blocking = open_redis(settings, name="otp_service_delivery", block_seconds=BLOCK_MS / 1000)
         stack.push_async_callback(blocking.aclose)
         threads = settings.hash_threads or default_threads(settings.workers)
-        hashes = HashPool(policy.hash_cost, threads=threads, queue=settings.hash_queue)
+        hashes = HashPool(
+            policy.hash_cost,
+            threads=threads,
+            queue=settings.hash_queue,
+            caller_share=settings.caller_share,
+        )
         stack.callback(hashes.close)
         client = await stack.enter_async_context(
             site_client(settings, pool_size=settings.delivery_concurrency)
@@ -325,6 +330,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             recovery=Recovery(
                 keyring=keyring,
                 codes=recovery_codes,
+                limits=Limits(scripts),
                 hashes=hashes,
                 proofs=proofs,
                 factor_proofs=factor_proofs,

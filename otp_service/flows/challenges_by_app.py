@@ -15,7 +15,6 @@ from otp_service.core.challenge import (
     SubjectAddress,
     bound,
     challenge_id_for,
-    fingerprint,
 )
 from otp_service.core.envelopes import About
 from otp_service.core.keyring import Keyring, Kind
@@ -29,11 +28,10 @@ from otp_service.flows.clock_skew import ClockAgreement
 from otp_service.flows.code_requests import CodeRequest, Issued
 from otp_service.flows.code_verification import Verified
 from otp_service.flows.proofs import ProofMaking
-from otp_service.store import keys
+from otp_service.flows.subject_limits import subject_limits
 from otp_service.store.app_challenges import AppChallenges, ReservedStep
 from otp_service.store.attempts import Approved, Attempts
 from otp_service.store.challenges import Challenges
-from otp_service.store.limits import ChargedLimit
 from otp_service.store.openings import NewChallenge, Openings
 from otp_service.telemetry import CHALLENGES
 
@@ -115,16 +113,7 @@ class ChallengesByApp:
             retention_ms=policy.retention * 1000,
             events=await self._wanted(caller),
         )
-        digests = [
-            fingerprint(phone, "limit/challenges/v1", caller, str(ask.subject))
-            for phone in keyring.in_order(Kind.PHONE)
-        ]
-        limits = [
-            ChargedLimit(
-                key=keys.limit("challenges", digest), windows=[("challenges", PER_SUBJECT)]
-            )
-            for digest in digests
-        ]
+        limits = subject_limits(keyring, "challenges", PER_SUBJECT, caller, str(ask.subject))
         opened = await self._openings.open(new, limits)
         if opened is None:  # a retried call
             return await self._issued(caller, address)

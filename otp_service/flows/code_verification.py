@@ -105,7 +105,7 @@ class CodeVerification:
         keyring = self._keyring()
         address = address_behind(keyring, challenge_id)
         bound_to = bound(keyring, caller, binding)
-        async with self._hashes.admit() as hashing:
+        async with self._hashes.verifying(caller) as hashing:
             reserved = await self._attempts.reserve(
                 address,
                 caller=caller,

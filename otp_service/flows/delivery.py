@@ -220,7 +220,8 @@ class DeliveryWorker:
             send.caller, destination.to, digits=send.digits, now=send.now / 1000
         )
         code = known or codes.draw(send.digits)
-        digest = await self._hashes.digest(codes.message(pepper, context, code))
+        async with self._hashes.delivering() as hashing:
+            digest = await hashing.digest(codes.message(pepper, context, code))
         text = self._catalogue.render(
             purpose=send.purpose,
             locale=send.locale,

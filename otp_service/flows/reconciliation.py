@@ -193,7 +193,8 @@ class Reconciliation:
             for code in dict.fromkeys(_DIGITS.findall(sent.text)):
                 if code not in compared and len(compared) < _CANDIDATES:
                     message = codes.message(pepper, context, code)
-                    compared[code] = await self._hashes.matches(opened.digest, message)
+                    async with self._hashes.reconciling() as hashing:
+                        compared[code] = await hashing.matches(opened.digest, message)
                 if compared.get(code):
                     matching.append(sent)
                     break

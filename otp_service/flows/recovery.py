@@ -1,6 +1,5 @@
 """Recovery codes, as a caller sees them: a set is shown once, each code opens once."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,18 +13,23 @@ from otp_service.core.challenge import (
     person_address,
 )
 from otp_service.core.keyring import Keyring, Kind
+from otp_service.core.limits import Window
 from otp_service.core.proofs import ProofWish, Success
 from otp_service.errors import InvalidCode
 from otp_service.flows.events import Events
 from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.proofs import ProofMaking
+from otp_service.flows.subject_limits import subject_limits
+from otp_service.store.limits import Limits
 from otp_service.store.recovery_codes import RecoveryCodes, TriedCode
 from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
 
 METHOD = "recovery_code"
+# Sets that a subject is issued: each costs ten hashes, and a person keeps one set for months.
+PER_SUBJECT = Window(10, 3600)
 AMR: tuple[
     str, ...
 ] = ()  # RFC 8176 has no value for them, and they never count as more than one factor
@@ -42,26 +46,37 @@ class Redeemed:
 
 
 class Recovery:
-    """The story of recovery codes."""
+    """
+    The story of recovery codes.
+
+    Args:
+        per_subject: Sets that one subject is issued at most.
+    """
 
     def __init__(
         self,
         *,
         keyring: Callable[[], Keyring],
         codes: RecoveryCodes,
+        limits: Limits,
         hashes: HashPool,
         proofs: ProofMaking,
         factor_proofs: FactorProofs,
         events: Events,
+        per_subject: Window = PER_SUBJECT,
     ) -> None:
         self._keyring = keyring
         self._codes = codes
+        self._limits = limits
         self._hashes = hashes
         self._proofs = proofs
         self._factor_proofs = factor_proofs
         self._events = events
+        self._per_subject = per_subject
 
-    async def issue(self, caller: str, subject: str, *, shown: Shown) -> tuple[Sequence[str], int]:
+    async def issue(
+        self, caller: str, subject: str, *, shown: Shown, handle: str
+    ) -> tuple[Sequence[str], int]:
         """
         Return ten new codes, to be shown once, and when they were made; every older one is void.
 
@@ -69,22 +84,26 @@ class Recovery:
             caller: Whose subject it is.
             subject: The caller's id of the person.
             shown: A proof of a factor that the subject has.
+            handle: Of `new_handle`; the limit counts the same handle once.
 
         Raises:
-            FactorProofRequired, Unavailable.
+            FactorProofRequired, RateLimited, Overloaded: nothing was replaced, and the proof is not spent.
+            Unavailable.
         """
         keyring = self._keyring()
         address = person_address(keyring, caller, subject)
         proof = await self._factor_proofs.of(caller, address, shown)
         name, whose = keyring.active(Kind.NAME), address.pseudonym
+        await self._codes.require_proof(address, proof)
         drawn = [recovery_codes.draw() for _ in range(recovery_codes.COUNT)]
         plain = [code.replace("-", "") for code in drawn]
-        digests = await asyncio.gather(
-            *(
-                self._hashes.digest(recovery_codes.message(name, pseudonym=whose, code=code))
+        async with self._hashes.issuing(caller) as hashing:
+            limits = subject_limits(keyring, "recovery_codes", self._per_subject, caller, subject)
+            await self._limits.charge_far(limits, handle)
+            digests = [
+                await hashing.digest(recovery_codes.message(name, pseudonym=whose, code=code))
                 for code in plain
-            )
-        )
+            ]
         indexes = [recovery_codes.index(name, pseudonym=whose, code=code) for code in plain]
         event_id = challenge_id_for(keyring, address, new_handle(keyring))
         event = await self._events.of_subject(caller, subject, event_id)
@@ -126,7 +145,7 @@ class Recovery:
         name, whose = keyring.active(Kind.NAME), address.pseudonym
         index = recovery_codes.index(name, pseudonym=whose, code=code)
         proof_id = challenge_id_for(keyring, address, handle)
-        async with self._hashes.admit() as hashing:
+        async with self._hashes.verifying(caller) as hashing:
             tried = await self._codes.reserve(address, index)
             if tried.phc is None:
                 raise await self._wrong(caller, subject, address, tried, proof_id, purpose)

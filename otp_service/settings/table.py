@@ -399,6 +399,12 @@ class Settings(BaseModel):
         le=1024,
         description="Verifications that may wait for a thread before others are shed.",
     )
+    caller_share: int = Field(
+        50,
+        ge=10,
+        le=100,
+        description="Percent of the hash capacity and of a delivery queue for one caller while others use them too.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="What is logged."
     )

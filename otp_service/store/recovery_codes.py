@@ -47,6 +47,21 @@ class RecoveryCodes:
         self._budget = budget_fields(budget)
         self._history_ms = history_ms
 
+    async def require_proof(self, subject: SubjectAddress, proof: FactorProof) -> None:
+        """
+        Check the proof that `replace` will spend, and spend nothing.
+
+        Raises:
+            FactorProofRequired, Unavailable.
+        """
+        require_proven(
+            await self._scripts.run(
+                "check_factor_proof",
+                [keys.factors(subject), *proof.keys],
+                {"proof_required": proof.required},
+            )
+        )
+
     async def replace(
         self,
         subject: SubjectAddress,

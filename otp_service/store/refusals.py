@@ -53,7 +53,7 @@ def refusal(answer: Mapping[str, Any]) -> Exception:
         case "limited":
             return limited(answer)
         case "overloaded":
-            return Overloaded("the delivery queue is full", retry_after=5)
+            return Overloaded("The delivery queue is full.", retry_after=5)
         case other:
             return Unavailable(f"redis: unknown verdict {other!r}")
 

@@ -132,6 +132,7 @@ async def issue_recovery_codes(call: Call) -> Answer:
         call.caller.name,
         sent.subject,
         shown=_shown(call, sent),
+        handle=call.handle,
     )
     return Answer(RecoveryCodesIssued(codes=list(codes), created_at=rfc3339(at)))
 

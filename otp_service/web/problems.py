@@ -177,6 +177,8 @@ def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
             members["ended_at"] = rfc3339(error.ended_at)
         case errors.ChallengeEnded():
             members["ended_at"] = rfc3339(error.ended_at)
+        case errors.Overloaded():
+            members["detail"] = f"{error.detail} {row.detail}"
         case errors.RateLimited():
             members["limit"] = error.limit
             if error.limit in OWN_LIMITS:
@@ -204,6 +206,7 @@ OWN_LIMITS = frozenset(
         "challenge_sends",
         "live_challenges",
         "challenges",
+        "recovery_codes",
         "unblock",
         "timeline",
     }

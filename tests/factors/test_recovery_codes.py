@@ -1,14 +1,18 @@
 """The story of recovery codes: shown once, each opens once."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 import pytest
 import redis
+from prometheus_client import REGISTRY
 
 from otp_service.core import recovery_codes
-from tests.conftest import Service
+from otp_service.flows.hashing import ISSUING_CAPACITY
+from tests.conftest import Service, Starter
+from tests.factors.test_totp import confirmed, now, verify
 
 USER = "user-1"
 
@@ -111,3 +115,56 @@ async def test_the_same_idempotency_key_shows_the_codes_once(service: Service) -
 
 async def test_a_subject_without_codes_has_nothing_to_try(service: Service) -> None:
     assert (await redeem(service, recovery_codes.draw())).json()["code"] == "factor_not_found"
+
+
+def issuing_hashes() -> float:
+    """How many hashes this process has computed to issue recovery codes."""
+    return REGISTRY.get_sample_value("otp_hashes_total", {"use": "issue"}) or 0
+
+
+async def test_codes_without_the_needed_proof_cost_no_hash(start_service: Starter) -> None:
+    """I01: a proof that is missing, dead or another person's is found out before the first hash."""
+    service = await start_service(OTP_TOTP_ENROLLMENT_PROOF="true")
+    _, app = await confirmed(service)
+    spent = (await verify(service, app.at(await now(service)))).json()["proof"]
+    await service.post("/proofs/introspect", proof=spent)
+    before = issuing_hashes()
+
+    for proof in ({}, {"proof": spent}, {"proof": "otpp_0" + "1" + "x" * 43}):
+        answer = await service.post("/recovery-codes", subject=USER, **proof)
+        assert (answer.status_code, answer.json()["code"]) == (409, "factor_proof_required")
+    assert issuing_hashes() == before
+
+
+async def test_an_eleventh_set_in_an_hour_is_refused(service: Service) -> None:
+    """I01: of one subject; the refused call hashes nothing and the newest set stays good."""
+    for _ in range(9):
+        await issue(service)
+    codes, before = await issue(service), issuing_hashes()
+    refused = await service.post("/recovery-codes", subject=USER)
+
+    assert (refused.status_code, refused.json()["limit"]) == (429, "recovery_codes")
+    assert int(refused.headers["Retry-After"]) > 3500
+    assert issuing_hashes() == before
+    assert (await redeem(service, codes[0])).status_code == 200
+    assert (await service.post("/recovery-codes", subject="user-2")).status_code == 201
+    service.advance(3600)
+    await issue(service)
+
+
+async def test_a_set_refused_for_capacity_keeps_proof_and_limit(start_service: Starter) -> None:
+    """I01: 503 spends nothing: the same proof gets a set once there is capacity."""
+    service = await start_service(OTP_TOTP_ENROLLMENT_PROOF="true")
+    _, app = await confirmed(service)
+    proof = (await verify(service, app.at(await now(service)))).json()["proof"]
+    pool, before = service.rooms.service.recovery._hashes, issuing_hashes()
+    async with AsyncExitStack() as stack:
+        for _ in range(ISSUING_CAPACITY):
+            pool._issuing.take("shop")
+            stack.callback(pool._issuing.release, "shop")
+        for _ in range(11):
+            full = await service.post("/recovery-codes", subject=USER, proof=proof)
+            assert (full.status_code, full.json()["code"]) == (503, "overloaded")
+    assert issuing_hashes() == before
+
+    assert (await service.post("/recovery-codes", subject=USER, proof=proof)).status_code == 201

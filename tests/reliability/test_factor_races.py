@@ -6,6 +6,7 @@ its negative control: the same rounds with the guard taken out of the script mus
 """
 
 import asyncio
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from otp_service.core.challenge import subject_address
 from otp_service.core.codes import HashCost
+from otp_service.core.limits import Window
 from otp_service.core.proofs import ProofWish
 from otp_service.core.totp import Algorithm
 from otp_service.errors import OtpError
@@ -111,10 +113,12 @@ async def recovery(service: Service) -> Any:
     yield Recovery(
         keyring=made._keyring,
         codes=made._codes,
+        limits=made._limits,
         hashes=pool,
         proofs=made._proofs,
         factor_proofs=made._factor_proofs,
         events=made._events,
+        per_subject=Window(10_000, 3600),
     )
     pool.close()
 
@@ -130,7 +134,7 @@ def redemptions(recovery: Recovery, codes: Sequence[str], subject: str) -> list[
 
 
 async def issued(recovery: Recovery, subject: str) -> list[str]:
-    codes, _ = await recovery.issue("shop", subject, shown=NOTHING)
+    codes, _ = await recovery.issue("shop", subject, shown=NOTHING, handle=secrets.token_hex(16))
     return list(codes)
 
 

@@ -1,16 +1,21 @@
 """What one caller can make the service spend has a bound: memory, threads, commands of Redis, room in Redis."""
 
+import ast
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import otp_service
 from otp_service.core.codes import HashCost
 from otp_service.errors import Overloaded
-from otp_service.flows.hashing import HashPool, default_threads
+from otp_service.flows.hashing import ISSUING_CAPACITY, HashPool, Slot, default_threads
 from otp_service.store import keys
 from otp_service.web.routes import OPERATIONS
 from tests.conftest import Service, Starter
@@ -22,6 +27,8 @@ from tests.web.hands import redis
 
 MIB = 1024 * 1024
 COST = HashCost(1, 64 * 1024, 1)  # 64 MiB for each
+CHEAP = HashCost(1, 8, 1)
+PACKAGE = Path(otp_service.__file__).parent
 
 
 def peak() -> int:
@@ -36,13 +43,19 @@ def forget_peak() -> None:
         file.write("5")
 
 
+async def hashed_in(slot: AbstractAsyncContextManager[Slot]) -> str:
+    """Wait for the slot and for one hash in it."""
+    async with slot as hashing:
+        return await hashing.digest(b"x")
+
+
 async def grown(threads: int, calls: int) -> int:
     """By how much memory rises at most while so many hash at once."""
     pool = HashPool(COST, threads=threads, queue=calls)
     try:
         forget_peak()
         before = peak()
-        await asyncio.gather(*(pool.digest(b"x") for _ in range(calls)))
+        await asyncio.gather(*(hashed_in(pool.verifying(f"caller-{n}")) for n in range(calls)))
         return peak() - before
     finally:
         pool.close()
@@ -66,18 +79,129 @@ def test_a_pool_is_as_wide_as_the_cores_of_its_process() -> None:
     assert default_threads(1000) == 1  # and never none
 
 
-async def test_who_is_not_admitted_is_told_before_anything_waits() -> None:
-    """I01: places are counted, so what waits is bounded, and what does not fit is refused at once."""
-    pool = HashPool(COST, threads=1, queue=3)
+async def test_a_full_hash_pool_refuses_at_once() -> None:
+    """I01: slots are counted, so what waits is bounded."""
+    pool = HashPool(CHEAP, threads=1, queue=3)
+    async with AsyncExitStack() as stack:
+        stack.callback(pool.close)
+        for _ in range(3):
+            await stack.enter_async_context(pool.verifying("shop"))
+        async with pool.verifying("shop"):
+            with pytest.raises(Overloaded):
+                await stack.enter_async_context(pool.verifying("shop"))
+        await stack.enter_async_context(pool.verifying("shop"))
+
+
+async def test_a_newcomer_gets_its_part_of_a_full_hash_pool() -> None:
+    """I01: alone a caller may hold every slot; the next one still gets half, and the first one no more than half."""
+    pool = HashPool(CHEAP, threads=1, queue=7)
+    async with AsyncExitStack() as stack:
+        stack.callback(pool.close)
+        first = [await stack.enter_async_context(held(pool, "first")) for _ in range(8)]
+        for _ in range(4):
+            await stack.enter_async_context(pool.verifying("second"))
+        for caller in ("first", "second"):
+            with pytest.raises(Overloaded, match="This caller's share"):
+                await stack.enter_async_context(pool.verifying(caller))
+        for release in first[:5]:
+            await release()
+        await stack.enter_async_context(pool.verifying("first"))
+        with pytest.raises(Overloaded, match="This caller's share"):
+            await stack.enter_async_context(pool.verifying("first"))
+
+
+@asynccontextmanager
+async def held(pool: HashPool, caller: str) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """A slot, with what releases it early."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(pool.verifying(caller))
+        yield stack.aclose
+
+
+async def test_a_backlog_delays_another_caller_by_few_hashes() -> None:
+    """I01: threads take one hash of each caller in turn, so the newest caller does not wait for the whole backlog."""
+    pool, order = HashPool(CHEAP, threads=1, queue=99), list[str]()
+
+    async def noted(caller: str) -> None:
+        await hashed_in(pool.verifying(caller))
+        order.append(caller)
+
     try:
-        held = [pool.admit() for _ in range(4)]
-        with pytest.raises(Overloaded):
-            pool.admit()
-        async with held[0]:
-            pass
-        pool.admit()
+        await asyncio.gather(
+            *(noted("first") for _ in range(60)), *(noted("second") for _ in range(3))
+        )
     finally:
         pool.close()
+    assert order.index("second") <= 3
+    assert [n for n, caller in enumerate(order) if caller == "second"][-1] <= 8
+
+
+async def test_issuing_leaves_hash_capacity_for_verifications() -> None:
+    """I01: with every set of recovery codes that may wait, a verification is admitted and waits for few hashes."""
+    pool, order = HashPool(CHEAP, threads=2, queue=0), list[str]()
+
+    async def a_set(caller: str) -> None:
+        async with pool.issuing(caller) as hashing:
+            for _ in range(10):
+                await hashing.digest(b"x")
+                order.append("issue")
+
+    try:
+        sets = [asyncio.create_task(a_set(f"caller-{n}")) for n in range(ISSUING_CAPACITY)]
+        await asyncio.sleep(0)  # each has its slot or waits for it
+        with pytest.raises(Overloaded):
+            await a_set("caller-0")
+        await hashed_in(pool.verifying("caller-0"))
+        order.append("verify")
+        await asyncio.gather(*sets)
+    finally:
+        pool.close()
+    assert order.index("verify") <= 3
+    assert len(order) == 10 * ISSUING_CAPACITY + 1
+
+
+async def test_deliveries_wait_for_their_slots() -> None:
+    """I01: deliveries and reconciliation are never refused, and never have more hashes waiting than their slots."""
+    pool = HashPool(CHEAP, threads=2, queue=0)
+    try:
+        async with (
+            pool.verifying("shop"),
+            pool.verifying("shop"),
+            pool.delivering(),
+            pool.reconciling(),
+        ):
+            async with asyncio.timeout(60):
+                await asyncio.gather(*(hashed_in(pool.delivering()) for _ in range(40)))
+            second = asyncio.create_task(hashed_in(pool.reconciling()))
+            await asyncio.sleep(0)
+        await second
+    finally:
+        pool.close()
+
+
+def test_nothing_hashes_without_a_slot() -> None:
+    """I01: only the slots of the hash pool call argon2id, and the pool gives out nothing but slots."""
+    hashing = {"digest", "matches"}
+    found = {
+        (str(path.relative_to(PACKAGE)), node.attr)
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr in hashing
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "codes"
+    }
+    assert found == {("flows/hashing.py", "digest"), ("flows/hashing.py", "matches")}
+    imports = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if re.search(
+            r"^(from|import) argon2|import_module\(.argon2", path.read_text("utf-8"), re.MULTILINE
+        )
+    }
+    assert imports == {"core/codes.py"}
+    slots = {"verifying", "issuing", "delivering", "reconciling"}
+    assert {name for name in vars(HashPool) if not name.startswith("_")} == slots | {"close"}
 
 
 async def test_while_hashes_run_everything_else_is_answered(start_service: Starter) -> None:

@@ -27,7 +27,7 @@ _EXAMPLES: dict[type[OtpError], OtpError] = {
     errors.SubjectBlocked: errors.SubjectBlocked("failures", 1800),
     errors.QuotaExceeded: errors.QuotaExceeded("caller_budget", 3600),
     errors.IdempotencyInProgress: errors.IdempotencyInProgress(2),
-    errors.Overloaded: errors.Overloaded("hashing is at capacity"),
+    errors.Overloaded: errors.Overloaded("The hash capacity is in use."),
     errors.ClockSkew: errors.ClockSkew("the clocks differ by 60 s"),
     errors.Unavailable: errors.Unavailable("redis is away"),
 }
