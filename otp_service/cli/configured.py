@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import typer
 
+from otp_service.core.text import subject
 from otp_service.settings.environment import SettingsError, load
 from otp_service.settings.table import Settings
 
@@ -24,3 +25,11 @@ def refuse(lines: Iterable[str]) -> NoReturn:
     for line in lines:
         typer.echo(f"  {line}", err=True)
     raise typer.Exit(1)
+
+
+def subject_id(text: str) -> str:
+    """Return a caller's id of a person as it is compared. Raises BadParameter."""
+    try:
+        return subject(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from otp_service.cli.audit import record
-from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.configured import load_settings, refuse, subject_id
 from otp_service.cli.in_redis import in_redis
 from otp_service.cli.seed_files import ISSUER, Format, format_of, read_file, write_file
 from otp_service.core.audit import Act, Detail, checked_reason
@@ -119,7 +119,10 @@ def export_seeds(
 @app.command()
 def remove(
     caller: Caller,
-    subject: Annotated[str, typer.Option(help="The caller's id of the person.")],
+    subject: Annotated[
+        str,
+        typer.Option(help="The caller's id of the person.", parser=subject_id, metavar="TEXT"),
+    ],
     reason: Annotated[str, typer.Option(help="Why; it is kept in the audit log.")],
 ) -> None:
     """Remove all authenticators of a person who has lost them, whatever proof the service asks callers for."""

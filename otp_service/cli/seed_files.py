@@ -73,7 +73,7 @@ def _rows(text: str, format: Format) -> Iterator[tuple[int, object]]:
                 raise SeedRefused("file", "must be a JSON array of objects")
             yield from enumerate(found, 1)
         case Format.JSONL | Format.OTPAUTH:
-            for number, line in enumerate(text.splitlines(), 1):
+            for number, line in enumerate(text.split("\n"), 1):
                 if line.strip():
                     yield number, {"uri": line} if format is Format.OTPAUTH else _object(line)
 

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from otp_service.cli.audit import operator
-from otp_service.cli.configured import load_settings, refuse
+from otp_service.cli.configured import load_settings, refuse, subject_id
 from otp_service.cli.in_redis import in_redis
 from otp_service.cli.plain import console
 from otp_service.core.audit import checked_reason
@@ -26,7 +26,10 @@ from otp_service.store.guards import FACTORS
 T = TypeVar("T")
 
 Caller = Annotated[str, typer.Argument(help="The caller whose person it is.")]
-SubjectId = Annotated[str | None, typer.Option(help="The caller's id of the person.")]
+SubjectId = Annotated[
+    str | None,
+    typer.Option(help="The caller's id of the person.", parser=subject_id, metavar="TEXT"),
+]
 InsteadOfSubject = Annotated[
     str | None,
     typer.Option("--to", "--number", help="The number, where the caller gives no subject."),

@@ -19,6 +19,7 @@ from typing import Self
 
 from otp_service.core.challenge import SubjectAddress, fingerprint
 from otp_service.core.keyring import Key, Keyring, Kind
+from otp_service.core.text import has_controls, is_blank
 
 MAX_REASON = 200
 
@@ -246,7 +247,7 @@ def checked_reason(text: str, *, not_naming: str | None = None) -> str:
         ValueError: empty, too long, not printable, or it names a person.
     """
     reason = text.strip()
-    if not reason or len(reason) > MAX_REASON or not reason.isprintable():
+    if len(reason) > MAX_REASON or is_blank(reason) or has_controls(reason):
         raise ValueError(f"must be 1 to {MAX_REASON} printable characters")
     if _NUMBER.search(reason) or (not_naming and not_naming.casefold() in reason.casefold()):
         raise ValueError("must not name the person or a number: it is kept; name a ticket")

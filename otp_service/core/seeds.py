@@ -10,17 +10,16 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-import pyotp
-from pyotp.contrib import Steam
-
-from otp_service.core.totp import DIGESTS, PERIOD, Algorithm, Authenticator
+from otp_service.core import text
+from otp_service.core.totp import PERIOD, Algorithm, Authenticator
 
 COLUMNS = ("subject", "name", "secret", "algorithm", "digits", "period", "uri")
 MIN_BITS = 128  # RFC 4226 section 4, R6
 _MAX_BYTES = 128
-_SUBJECT = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _BESIDE_A_URI = frozenset({"subject", "name", "uri"})
+_PARAMETERS = frozenset({"secret", "issuer", "algorithm", "digits", "period", "encoder"})
 
 
 class SeedRefused(ValueError):
@@ -67,45 +66,94 @@ def read(row: Mapping[str, object]) -> Seed:
         name = name or issuer
     else:
         authenticator = _read_columns(given)
-    subject = given.get("subject", account)
-    if _SUBJECT.fullmatch(subject) is None:
-        raise SeedRefused("subject", "must be 1 to 128 printable ASCII characters without spaces")
-    if name is not None and not (name.isprintable() and len(name) <= 64):
+    if "subject" not in given and not account:
+        raise SeedRefused("subject", "is not named by the URI without doubt: give it in a column")
+    try:
+        subject = text.subject(given.get("subject", account))
+    except ValueError as error:
+        raise SeedRefused("subject", str(error)) from None
+    if name is not None and (len(name) > 64 or text.has_controls(name)):
         raise SeedRefused("name", "must be printable and have at most 64 characters")
     return Seed(subject=subject, name=name, authenticator=authenticator)
 
 
 def _read_columns(given: Mapping[str, str]) -> Authenticator:
-    algorithm = given.get("algorithm", Algorithm.SHA1).upper().replace("-", "")
-    if algorithm not in list(Algorithm):
-        raise SeedRefused("algorithm", f"must be {', '.join(Algorithm)}")
     return Authenticator(
         seed=_base32(given["secret"], "secret"),
-        algorithm=Algorithm(algorithm),
+        algorithm=_algorithm(given.get("algorithm", Algorithm.SHA1), "algorithm"),
         digits=_digits(given.get("digits", "6"), "digits", given.get("period", str(PERIOD))),
     )
 
 
 def _read_uri(uri: str) -> tuple[Authenticator, str, str | None]:
-    """Return the authenticator, the account and the issuer of an `otpauth://` URI."""
-    if uri.lower().startswith("otpauth-migration:"):
+    """
+    Return the authenticator, the account and the issuer of an `otpauth://` URI.
+
+    The account is "" where the label has none, or where it could name one of two people.
+    Source: https://github.com/google/google-authenticator/wiki/Key-Uri-Format
+    """
+    parts = urlsplit(uri)
+    scheme = parts.scheme.lower()
+    if scheme == "otpauth-migration":
         raise SeedRefused("uri", "is Google's export of several: take them apart first")
-    try:
-        found = pyotp.parse_uri(uri)
-    except (ValueError, binascii.Error):
-        raise SeedRefused("uri", "is no otpauth URI that can be read") from None
-    if isinstance(found, pyotp.HOTP):
+    if scheme != "otpauth":
+        raise SeedRefused("uri", "is no otpauth URI that can be read")
+    if parts.netloc.lower() == "hotp":
         raise SeedRefused("uri", "is HOTP, which counts presses: only TOTP")
-    if isinstance(found, Steam) or not isinstance(found, pyotp.TOTP):
+    given = _parameters(parts.query)
+    if parts.netloc.lower() == "steam" or given.get("encoder", "").lower() == "steam":
         raise SeedRefused("uri", "is of Steam, whose codes are no digits")
-    algorithm = next(name for name, made in DIGESTS.items() if made is found.digest)
+    if parts.netloc.lower() != "totp":
+        raise SeedRefused("uri", "is no otpauth URI that can be read")
+    account, issuer = _label(parts.path.removeprefix("/"), given.get("issuer"))
     authenticator = Authenticator(
-        seed=_base32(found.secret, "uri.secret"),
-        algorithm=algorithm,
-        digits=_digits(str(found.digits), "uri.digits", str(found.interval)),
+        seed=_base32(given.get("secret", ""), "uri.secret"),
+        algorithm=_algorithm(given.get("algorithm", Algorithm.SHA1), "uri.algorithm"),
+        digits=_digits(given.get("digits", "6"), "uri.digits", given.get("period", str(PERIOD))),
     )
-    # What pyotp calls an account that the URI does not name.
-    return authenticator, "" if found.name == "Secret" else found.name, found.issuer or None
+    return authenticator, account, issuer
+
+
+def _parameters(query: str) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise SeedRefused("uri", "is no otpauth URI that can be read") from None
+    named = [(name.lower(), value.strip()) for name, value in pairs]
+    known = [(name, value) for name, value in named if name in _PARAMETERS]
+    if len(dict(known)) < len(known):
+        raise SeedRefused("uri", "has a parameter twice")
+    return {name: value for name, value in known if value}
+
+
+def _label(label: str, issuer: str | None) -> tuple[str, str | None]:
+    """
+    Return account and issuer.
+
+    Issuer and account are separated by a colon, encoded or not. An encoded one may also be part of the account, so it
+    separates only what the parameter `issuer` confirms.
+    """
+    prefix, literal, rest = label.partition(":")
+    try:
+        if not literal:
+            prefix, encoded, rest = unquote(label, errors="strict").partition(":")
+            if not encoded:
+                return prefix.strip(), issuer
+            if issuer is None:
+                return "", None
+        prefix, account = (unquote(part, errors="strict").strip() for part in (prefix, rest))
+    except UnicodeDecodeError:
+        raise SeedRefused("uri", "is no otpauth URI that can be read") from None
+    if issuer is not None and prefix != issuer:
+        raise SeedRefused("uri", "names one issuer in its label and another in its parameter")
+    return account, prefix or None
+
+
+def _algorithm(text: str, field: str) -> Algorithm:
+    plain = text.upper().replace("-", "").removeprefix("HMAC")
+    if plain not in list(Algorithm):
+        raise SeedRefused(field, f"must be {', '.join(Algorithm)}")
+    return Algorithm(plain)
 
 
 def _digits(digits: str, field: str, period: str) -> int:

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from otp_service.core import codes, typed
+from otp_service.core import codes, text, typed
 
 EXAMPLE_ID = "1fW2pJm7c0Qx3v9TtY5nLk8gRzA4sHdEuB"
 
@@ -28,10 +28,18 @@ def _code(value: str) -> str:
     return code
 
 
-def _not_blank(value: object) -> object:
-    if isinstance(value, str) and not value.isprintable():
-        raise ValueError("must have no control characters")
+def no_controls(value: str) -> str:
+    """Return a text without control characters. Raises ValueError."""
+    if text.has_controls(value):
+        raise ValueError(text.NO_CONTROLS)
     return value
+
+
+def visible(value: str) -> str:
+    """Return a text without control characters of which something can be seen. Raises ValueError."""
+    if text.is_blank(value):
+        raise ValueError("must not be blank")
+    return no_controls(value)
 
 
 Purpose = Annotated[
@@ -60,7 +68,7 @@ Binding = Annotated[
         "what is given at the request must be given at the verification.",
         examples=["5d41402abc4b2a76b9719d911017c592"],
     ),
-    BeforeValidator(_not_blank),
+    AfterValidator(no_controls),
 ]
 Code = Annotated[
     str,
@@ -107,15 +115,18 @@ ProofBinding = Annotated[
 Subject = Annotated[
     str,
     Field(
-        pattern="^[\\x21-\\x7e]{1,128}$",
-        description="The caller's own opaque id of the person, exactly as given.",
+        min_length=1,
+        max_length=text.MAX_SUBJECT,
+        description="The caller's own opaque id of the person: printable Unicode, compared byte for byte after NFC. An "
+        "OIDC `sub` fits.",
         examples=["user-4711"],
     ),
+    AfterValidator(text.subject),
 ]
 Label = Annotated[
     str,
     Field(min_length=1, max_length=64, description="What the person calls it.", examples=["Phone"]),
-    BeforeValidator(_not_blank),
+    AfterValidator(visible),
 ]
 
 

@@ -4,14 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from otp_service.web.models import Given, Moment, Sent, _code
+from otp_service.web.models import Given, Moment, Sent, _code, visible
 from otp_service.web.otp_models import _address, _locale
 
 
 def _person_name(value: str) -> str:
-    if not value.strip() or value.strip() == "0" or not value.isprintable():
-        raise ValueError("must be a name: not blank, not 0, no control characters")
-    return value
+    if value.strip() == "0":
+        raise ValueError("must be a name, not 0")
+    return visible(value)
 
 
 def _custom_field(value: object) -> object:

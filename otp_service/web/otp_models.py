@@ -17,6 +17,7 @@ from otp_service.web.models import (
     Purpose,
     Seconds,
     Sent,
+    Subject,
     VerifiesBody,
 )
 
@@ -54,11 +55,10 @@ class CodeRequestBody(Sent):
         ),
     ] = "sms"
     subject: Annotated[
-        str | None,
+        Subject | None,
         Field(
-            pattern="^[\\x21-\\x7e]{1,128}$",
-            description="The caller's own opaque id of the person, exactly as given: wrong codes are counted for it. "
-            "Without it the number stands for the person.",
+            description="The caller's own opaque id of the person, for whom wrong codes are counted. Without it the "
+            "number identifies the person.",
             examples=["user-4711"],
         ),
     ] = None

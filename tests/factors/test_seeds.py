@@ -1,5 +1,7 @@
 """Authenticators from elsewhere: what is read, and what is refused with a reason that tells no seed."""
 
+import base64
+import json
 from typing import Any
 
 import pyotp
@@ -10,6 +12,7 @@ from otp_service.core.seeds import Seed, SeedRefused, read
 from otp_service.core.totp import Algorithm
 
 SEED = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+PADDED = base64.b32encode(b"0123456789abcdef").decode()
 SHORT = "GEZDGNBVGY3TQOJQGEZDGNA"  # 112 bits
 
 
@@ -52,9 +55,10 @@ def test_a_uri_names_subject_and_name_where_the_row_does_not() -> None:
     [
         ({"subject": "ann"}, "secret", "or uri"),
         ({"subject": "ann", "secret": SEED, "uri": "otpauth://totp/a"}, "secret", "not both"),
-        ({"subject": "", "secret": SEED}, "subject", "printable ASCII"),
-        ({"subject": "ann lee", "secret": SEED}, "subject", "without spaces"),
-        ({"subject": "a" * 129, "secret": SEED}, "subject", "128"),
+        ({"subject": "", "secret": SEED}, "subject", "is not named"),
+        ({"subject": "a\u202eb", "secret": SEED}, "subject", "control"),
+        ({"subject": "x" * 256, "secret": SEED}, "subject", "1 to 255"),
+        ({"subject": "\u200b", "secret": SEED}, "subject", "space"),
         ({"subject": "ann", "secret": SHORT}, "secret", "fewer than 128 bits"),
         ({"subject": "ann", "secret": SEED * 7}, "secret", "more than 128 bytes"),
         ({"subject": "ann", "secret": SEED[:-1] + "1"}, "secret", "no base32"),
@@ -69,14 +73,20 @@ def test_a_uri_names_subject_and_name_where_the_row_does_not() -> None:
         ({"subject": "ann", "uri": f"otpauth://totp/a?secret={SEED}&encoder=steam"}, "uri", "Steam"),
         ({"subject": "ann", "uri": "otpauth-migration://offline?data=x"}, "uri", "Google"),
         ({"subject": "ann", "uri": f"https://totp/a?secret={SEED}"}, "uri", "no otpauth"),
-        ({"subject": "ann", "uri": "otpauth://totp/a"}, "uri", "no otpauth"),
-        ({"subject": "ann", "uri": f"otpauth://totp/a?secret={SEED}&secret={SEED}"}, "uri", "no otp"),
+        ({"subject": "ann", "uri": "otpauth://totp/a"}, "uri.secret", "128 bits"),
+        ({"subject": "ann", "uri": f"otpauth://yaotp/a?secret={SEED}"}, "uri", "no otpauth"),
+        ({"subject": "ann", "uri": f"otpauth://totp/%ff?secret={SEED}"}, "uri", "no otpauth"),
+        ({"uri": f"otpauth://totp/Acme%3Aann?secret={SEED}"}, "subject", "without doubt"),
+        ({"uri": f"otpauth://totp/Acme:ann?secret={SEED}&issuer=Other"}, "uri", "issuer"),
+        ({"uri": f"otpauth://totp/a%3Aann?secret={SEED}&issuer=Acme"}, "uri", "issuer"),
+        ({"subject": "ann", "uri": f"otpauth://totp/a?secret={SEED}&secret={SEED}"}, "uri", "twice"),
         ({"subject": "ann", "uri": f"otpauth://totp/a?secret={SEED}&digits=7"}, "uri.digits", "6 or"),
         ({"subject": "ann", "uri": f"otpauth://totp/a?secret={SEED}&period=60"}, "uri.period", "30"),
-        ({"subject": "ann", "uri": f"otpauth://totp/a?secret={SEED}&algorithm=MD5"}, "uri", "no otp"),
+        ({"subject": "ann", "uri": f"otpauth://totp/a?secret={SEED}&algorithm=MD5"}, "uri.algorithm", "SHA1"),
+        ({"subject": "ann", "uri": f"otpauth://totp/a?secret={SEED}&digits=x"}, "uri.digits", "6 or"),
         ({"subject": "ann", "uri": f"otpauth://totp/a?secret={SHORT}"}, "uri.secret", "128 bits"),
         ({"subject": "a", "digits": "6", "uri": f"otpauth://totp/a?secret={SEED}"}, "uri", "itself"),
-        ({"uri": f"otpauth://totp/?secret={SEED}"}, "subject", "printable"),
+        ({"uri": f"otpauth://totp/?secret={SEED}"}, "subject", "is not named"),
     ],
 )  # fmt: skip
 def test_what_is_not_surely_an_authenticator_is_refused(
@@ -87,6 +97,63 @@ def test_what_is_not_surely_an_authenticator_is_refused(
 
     assert found[0] == field
     assert reason in found[1]
+
+
+@pytest.mark.parametrize(
+    ("label", "issuer", "subject", "name"),
+    [
+        ("Acme%3Aann@example.com", "Acme", "ann@example.com", "Acme"),
+        ("Acme:ann@example.com", "Acme", "ann@example.com", "Acme"),
+        ("Acme%3A%20ann", "Acme", "ann", "Acme"),
+        ("Acme:%20ann", "Acme", "ann", "Acme"),
+        ("Acme: ann", None, "ann", "Acme"),
+        ("ann", "Acme", "ann", "Acme"),
+        ("ann", None, "ann", None),
+        ("Acme%20Books:tenant%3Aann", "Acme%20Books", "tenant:ann", "Acme Books"),
+        ("B%C3%BCcher:j%C3%B6rg", "B%C3%BCcher", "j\u00f6rg", "B\u00fccher"),
+        ("A:jo\u0308rg", "A", "j\u00f6rg", "A"),
+    ],
+)
+def test_a_uri_names_its_account_and_issuer(
+    label: str, issuer: str | None, subject: str, name: str | None
+) -> None:
+    """B31: never another person."""
+    uri = f"otpauth://totp/{label}?secret={SEED}" + (f"&issuer={issuer}" if issuer else "")
+    found = read({"uri": uri})
+
+    assert (found.subject, found.name) == (subject, name)
+
+
+def test_a_column_settles_what_a_uri_leaves_open() -> None:
+    found = read({"subject": "ann", "uri": f"otpauth://totp/Acme%3Aann?secret={SEED}"})
+    assert found.subject == "ann"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "algorithm", "digits"),
+    [
+        (f"secret={SEED.lower()}&algorithm=sha1", "SHA1", 6),
+        (f"secret={SEED[:16]}%20{SEED[16:]}&algorithm=sha-256&digits=8", "SHA256", 8),
+        (f"secret={SEED[:16]}+{SEED[16:]}&algorithm=HmacSHA512", "SHA512", 6),
+        (f"SECRET={SEED}&Period=30&image=https://a.example/x.png", "SHA1", 6),
+    ],
+)
+def test_a_uri_is_read_in_usual_spellings(parameters: str, algorithm: str, digits: int) -> None:
+    found = read({"uri": f"OTPAUTH://TOTP/ann?{parameters}"}).authenticator
+
+    assert (found.seed, found.algorithm, found.digits) == (SEED, algorithm, digits)
+
+
+def test_a_padded_secret_is_the_secret() -> None:
+    assert read({"uri": f"otpauth://totp/a?secret={PADDED}"}).authenticator.seed == (
+        PADDED.rstrip("=")
+    )
+
+
+def test_json_lines_split_at_line_feeds_only() -> None:
+    """A raw U+2028 is data in JSON (RFC 8259), and a refused name of one row, not two broken rows."""
+    row = json.dumps({"subject": "ann", "secret": SEED, "name": "b\u2028c"}, ensure_ascii=False)
+    assert told(row + "\n", Format.JSONL) == [(1, "name")]
 
 
 def told(text: str, format: Format) -> list[tuple[int, str]]:
@@ -135,7 +202,8 @@ def test_a_file_of_another_format_is_refused_as_a_whole(text: str, format: Forma
 @pytest.mark.parametrize("format", list(Format))
 def test_what_is_written_is_read_again(format: Format) -> None:
     seeds = [
-        read({"subject": '=1+1,"x:y"/ä'.replace("ä", "@"), "secret": SEED, "name": 'Ä, "b"'}),
+        read({"subject": '=1+1,"x:y"/ä? %3A', "secret": SEED, "name": 'Ä, "b"'}),
+        read({"subject": "Acme:علی\u200cرضا", "secret": SEED}),
         read({"subject": "bob", "secret": SEED * 2, "algorithm": "SHA512", "digits": "8"}),
     ]
 

@@ -63,7 +63,12 @@ async def read(data: bytes, *headers: tuple[str, str]) -> CodeRequestBody:
         (CodeRequestBody, "to", "", "must have at least 1 character"),
         (CodeRequestBody, "channel", "fax", "must be 'sms' or 'auto'"),
         (CodeRequestBody, "binding", "", "must have at least 1 character"),
-        (CodeRequestBody, "binding", "a\nb", "must have no control characters"),
+        (
+            CodeRequestBody,
+            "binding",
+            "a\nb",
+            "must have no control characters, line breaks or changes of direction",
+        ),
         (CodeRequestBody, "context", [], "must be an object"),
         (
             OptInRequestBody,

@@ -147,7 +147,10 @@ async def test_a_delivery_that_fails_is_no_error_of_the_request(
         ("to", [None, "", 14155550123, ["+14155550123"], {}, "+" * 41, True]),
         ("purpose", [None, "", "Login", "login ", "login\n", "nothing", "login}:c:{x", 1]),
         ("channel", [None, "", "SMS", "email", 1]),
-        ("subject", ["", " ", "a b", "ä", "a\u0301", "x" * 129, 7, ["a"], "a\n"]),
+        (
+            "subject",
+            ["", " ", " a", "a ", "a\u00a0", "\u200b", "a\u202eb", "x" * 256, 7, ["a"], "a\nb"],
+        ),
         ("binding", ["", "x" * 257, "a\x00b", "a\nb", 7, {}]),
         ("locale", ["", "../../etc/passwd", "x" * 36, "e", 7, "en\n", "%s"]),
         ("client_ip", ["", "1.2.3", "1.2.3.4/8", "localhost", "1.2.3.4, 5.6.7.8", "::1%eth0%", 7]),
@@ -556,6 +559,37 @@ async def test_unknown_foreign_and_forgotten_are_one_answer_byte_for_byte(servic
 
     assert await tries_left(service, mine) == 5
     assert (await service.verify(mine, code)).status_code == 200
+
+
+@pytest.mark.parametrize("subject", ["علی\u200cرضا", "tenant 7|é", "x" * 255, "👨\u200d👩\u200d👧"])
+async def test_a_subject_may_be_any_printable_text(service: Service, subject: str) -> None:
+    """OIDC `sub` values, names with joiners: returned as given."""
+    challenge = await service.request(subject=subject)
+    verified = await service.verify(challenge, service.code())
+    assert (verified.status_code, verified.json()["subject"]) == (200, subject)
+    listed = await service.http.get("/factors", params={"subject": subject})
+    assert (listed.status_code, listed.json()["subject"]) == (200, subject)
+    history = await service.post("/timeline", subject=subject)
+    [timeline] = history.json()["timelines"]
+    assert (timeline["subject"], timeline["entries"] != []) == (subject, True)
+
+
+async def test_composed_and_decomposed_subjects_are_one(service: Service) -> None:
+    """A18, H01: NFC, then byte for byte."""
+    older = await service.request(subject="jo\u0308rg")
+    newer = await service.request(subject="j\u00f6rg", to=OTHER)
+    assert (await service.look(older))["status"] == "replaced"
+    verified = await service.verify(newer, service.code(OTHER))
+    assert verified.json()["subject"] == "j\u00f6rg"
+    other = await service.request(subject="J\u00f6rg", to="+14155550125")
+    assert (await service.look(other))["status"] == "pending"
+
+
+async def test_a_long_subject_is_refused_with_the_limit(quiet: Service) -> None:
+    answer = await ask(quiet, subject="x" * 256)
+    assert answer.json()["errors"] == [
+        {"field": "subject", "reason": "must have at most 255 characters"}
+    ]
 
 
 async def test_a_newer_request_replaces_the_older_of_the_same_purpose_subject_and_binding(
