@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Self
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_NAT64 = int(ipaddress.IPv6Address("64:ff9b::")) >> 32  # a /96
+_WITH_PORT = re.compile(r"(?:([0-9.]+)|\[([^\]]+)\])(?::[0-9]{1,5})?", re.ASCII)
 _SHAPE = re.compile(r"([0-9]{1,7})/([0-9]{1,4})([smhd])", re.ASCII)
 
 
@@ -85,12 +87,21 @@ def network(address: str) -> str:
     """
     Return the network that one end user is taken to have: /32 of IPv4, /64 of IPv6.
 
+    An IPv4 address inside of an IPv6 one (mapped, or behind NAT64's well-known prefix, RFC 6052) counts as itself.
+
+    Args:
+        address: As proxies write it: a port or a zone behind it is ignored.
+
     Raises:
         ValueError: not an address.
     """
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
+    found = _WITH_PORT.fullmatch(address)
+    ip = ipaddress.ip_address((found[1] or found[2]) if found else address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        if int(ip) >> 32 == _NAT64:
+            ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        else:
+            ip = ip.ipv4_mapped or ipaddress.IPv6Address(int(ip))  # without its zone
     if ip.version == 4:
         return f"{ip}/32"
     return str(ipaddress.ip_network(f"{ip}/64", strict=False))

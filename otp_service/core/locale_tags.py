@@ -5,6 +5,8 @@ from collections.abc import Collection
 
 LONGEST_TAG = 35
 
+_TRADITIONAL = frozenset({"tw", "hk", "mo"})  # regions that write Chinese in traditional script
+
 _TAG = re.compile(
     r"""
     [a-z]{2,3} (?: -[a-z]{3} ){0,3}                 # language, extended language
@@ -28,6 +30,16 @@ def is_locale_tag(text: str) -> bool:
     return len(text) <= LONGEST_TAG and _TAG.fullmatch(text.replace("_", "-")) is not None
 
 
+def language_tag(text: str) -> str | None:
+    """
+    Return the tag in a locale as systems write it: without charset and modifier (``en_US.UTF-8``, ``de_DE@euro``).
+
+    None where it names no language: empty, ``C``, ``POSIX``. The tag may still be malformed: ask `is_locale_tag`.
+    """
+    tag = re.split("[.@]", text.strip(), maxsplit=1)[0]
+    return None if tag.upper() in ("", "C", "POSIX") else tag
+
+
 def canonical_tag(text: str) -> str:
     """Return a well-shaped tag in the usual case, ``zh-Hant-TW`` (RFC 5646 section 2.1.1)."""
     language, *rest = text.replace("_", "-").lower().split("-")
@@ -46,9 +58,10 @@ def resolve_locale(requested: str | None, available: Collection[str], default: s
     Return the available tag that serves a request best (RFC 4647 section 3.4, lookup).
 
     Subtags are dropped from the end until one is there: ``pt-BR`` finds ``pt``, ``zh-Hant-TW``
-    finds ``zh``. Failing that, the first region of the same language serves (``pt`` finds
+    finds ``zh-Hant``. Failing that, the first region of the same language serves (``pt`` finds
     ``pt-BR``), and failing that the default. What is not shaped like a tag gets the default too:
-    ask `is_locale_tag` first to refuse it.
+    ask `is_locale_tag` first to refuse it. Traditional Chinese (``zh-Hant``, ``zh-TW``, ``zh-HK``,
+    ``zh-MO``) never gets simplified texts.
 
     Args:
         requested: What the caller asked for, or None.
@@ -64,8 +77,14 @@ def resolve_locale(requested: str | None, available: Collection[str], default: s
         return default
     by_lower = {tag.lower(): tag for tag in available}
     subtags = requested.replace("_", "-").lower().split("-")
-    for length in range(len(subtags), 0, -1):
+    shortest = 1
+    if subtags[0] == "zh" and not {"hans", "hant"} & set(subtags) and _TRADITIONAL & set(subtags):
+        subtags[1:1] = ["hant"]
+    if subtags[:2] == ["zh", "hant"]:
+        shortest = 2
+    for length in range(len(subtags), shortest - 1, -1):
         if found := by_lower.get("-".join(subtags[:length])):
             return found
-    relatives = sorted(lower for lower in by_lower if lower.startswith(f"{subtags[0]}-"))
+    family = "-".join(subtags[:shortest])
+    relatives = sorted(lower for lower in by_lower if lower.startswith(f"{family}-"))
     return by_lower[relatives[0]] if relatives else default

@@ -35,7 +35,7 @@ CODE_LENGTHS: Final = range(4, 11)
 LONGEST_BRAND: Final = "123 Buchhandlung 123"
 LONGEST_PAYEES: Final = ("123 Buchhandlung 123", "Księgarnia Łódź 1 12")
 SHORTEST_HOST: Final = len("a.co")
-LONGEST_AMOUNTS: Final = ("9999999.99 WWW", "99999999.9 WWW", "WWW 9999999.99")
+LONGEST_AMOUNTS: Final = ("99999999999 WWW", "WWW 99999999999", "99999999.9 WWW")
 
 
 def promised_host(digits: int) -> str:

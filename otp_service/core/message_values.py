@@ -16,7 +16,8 @@ from otp_service.core.segments import utf16_units
 
 PAYEE_LENGTH: Final = 20
 BRAND_LENGTH: Final = 20
-AMOUNT_DIGITS: Final = 9
+AMOUNT_DIGITS: Final = 9  # with decimals
+LONG_AMOUNT_DIGITS: Final = 11  # without, for currencies such as IRR, LBP and VND
 HOST_LENGTH: Final = 120
 APP_HASH_LENGTH: Final = 11
 MARKS_ON_A_LETTER: Final = 4
@@ -24,7 +25,7 @@ MARKS_ON_A_LETTER: Final = 4
 CONTEXT_FIELDS: Final[Mapping[str, frozenset[str]]] = {"payment": frozenset({"amount", "payee"})}
 
 _THREE_DECIMALS = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
-_NUMBER = r"(0|[1-9][0-9]{0,8})(?:[.,]([0-9]{1,3}))?"
+_NUMBER = r"(0|[1-9][0-9]{0,10})(?:[.,]([0-9]{1,3}))?"
 _AMOUNT = re.compile(rf"{_NUMBER} ?([A-Z]{{3}})")
 _AMOUNT_CURRENCY_FIRST = re.compile(rf"([A-Z]{{3}}) ?{_NUMBER}")
 
@@ -40,6 +41,8 @@ _NAME_PUNCTUATION = frozenset(" &'-.,()+")
 _INVISIBLE_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 JOINERS: Final = "\u200c\u200d"
 _STRAIGHT_APOSTROPHE = str.maketrans({"\u2018": "'", "\u2019": "'"})
+# A full stop with something behind it that could be a domain's last label: two characters or more. "S.p.A." has none.
+_LINK_LIKE = re.compile(r"\.(?! |$|[^\W\d_]\b)")
 _CODE_LIKE = re.compile(r"\d(?:[ .,'()+-]{0,2}\d){3}")
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -76,12 +79,13 @@ def amount_problem(value: str) -> str | None:
 
     An amount is a plain number and an ISO 4217 code in either order, ``1234.50 EUR`` or
     ``EUR1234,5``: no grouping, a point or comma before one or two decimals (three only for
-    currencies that have them, so that ``1.500 EUR`` can't mean two things), nine digits at most.
+    currencies that have them, so that ``1.500 EUR`` can't mean two things), nine digits at most, or
+    eleven without decimals.
     """
     if _parse_amount(value) is None:
         return (
             "must be a number without grouping and a currency code, such as 1234.50 EUR: "
-            f"at most {AMOUNT_DIGITS} digits, of which at most two are decimals "
+            f"at most {LONG_AMOUNT_DIGITS} digits, or {AMOUNT_DIGITS} of which at most two are decimals "
             "(three where the currency has them)"
         )
     return None
@@ -95,7 +99,7 @@ def _parse_amount(value: str) -> tuple[str, str, str, bool] | None:
         currency, whole, decimals = found.groups(default="")
     else:
         return None
-    if len(whole) + len(decimals) > AMOUNT_DIGITS:
+    if decimals and len(whole) + len(decimals) > AMOUNT_DIGITS:
         return None
     if len(decimals) == 3 and currency not in _THREE_DECIMALS:
         return None
@@ -111,7 +115,7 @@ def format_amount(value: str, number_format: str) -> str:
         number_format: One of `NUMBER_FORMATS`.
 
     Returns:
-        At most 17 characters (16 in threes), the currency where the caller put it:
+        At most 19 characters (18 in threes), the currency where the caller put it:
         ``1,234.50 EUR``.
     """
     parsed = _parse_amount(value)
@@ -132,8 +136,8 @@ def name_problem(value: str, *, longest: int = PAYEE_LENGTH) -> str | None:
     Return why a text is no name of a payee or brand, or None.
 
     Letters of any script, single spaces, ``&'-.,()+`` and digits, none of which may stand as four
-    in a row (spaces and punctuation between them don't help); a full stop only before a space or at
-    the end, so that nothing reads as a link.
+    in a row (spaces and punctuation between them don't help); a full stop only before a space, at the
+    end or in an abbreviation such as ``S.p.A.``, so that nothing reads as a link.
 
     Args:
         value: Any text; compared after `tidy_name`.
@@ -146,8 +150,11 @@ def name_problem(value: str, *, longest: int = PAYEE_LENGTH) -> str | None:
         return f"must have at most {longest} characters"
     if not all(_fits_in_a_name(name, index) for index in range(len(name))):
         return "may have letters, digits, single spaces and & ' - . , ( ) + only"
-    if re.search(r"\.[^ ]", name):
-        return "must not look like a link: a full stop only before a space or at the end"
+    if _LINK_LIKE.search(name):
+        return (
+            "must not look like a link: a full stop only before a space, at the end or in an "
+            "abbreviation such as S.p.A."
+        )
     if _most_marks(name) > MARKS_ON_A_LETTER:
         return f"must not have more than {MARKS_ON_A_LETTER} marks on a letter"
     if _CODE_LIKE.search(name):

@@ -49,7 +49,7 @@ __all__ = [
     "room",
 ]
 
-SHORTENED_PAYEE: Final = 8
+SHORTENED_PAYEE: Final = 6
 LONGEST_VALIDITY_MINUTES: Final = 60
 
 # With an app's hash: 140 bytes (Google, "Perform SMS verification on a server"). Which alphabet they are counted in is

@@ -375,7 +375,10 @@ class Settings(BaseModel):
         description="The claim that names the caller: `sub`, `azp` or `client_id`.",
     )
     caller_token_life: int = Field(
-        3600, ge=60, le=86_400, description="Seconds from `iat` to `exp` of such a JWT, at most."
+        4200,
+        ge=60,
+        le=86_400,
+        description="Seconds from `iat` to `exp` of such a JWT, at most. Entra ID's have up to about 3,900.",
     )
     drain_seconds: int = Field(
         35, ge=1, le=300, description="Seconds to finish what is in flight on SIGTERM."

@@ -71,14 +71,14 @@ class OptInRequestBody(Sent):
         ),
     ] = None
     locale: Annotated[
-        Annotated[str, Field(max_length=35), AfterValidator(_locale)] | None,
+        Annotated[str, Field(max_length=64), AfterValidator(_locale)] | None,
         Field(
             description="The language of the text and of our message.",
             examples=["en"],
         ),
     ] = None
     client_ip: Annotated[
-        Annotated[str, Field(max_length=45), AfterValidator(_address)] | None,
+        Annotated[str, Field(max_length=64), AfterValidator(_address)] | None,
         Field(
             description="The end user's address, to limit sends.",
             examples=["203.0.113.7"],

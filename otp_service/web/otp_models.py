@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from otp_service.core.challenge import DeliveryStatus, Status
 from otp_service.core.limits import network
-from otp_service.core.messages import is_locale_tag
+from otp_service.core.locale_tags import is_locale_tag, language_tag
 from otp_service.web.models import (
     EXAMPLE_ID,
     Binding,
@@ -30,10 +30,11 @@ def _address(value: str) -> str:
     return value
 
 
-def _locale(value: str) -> str:
-    if not is_locale_tag(value):
+def _locale(value: str) -> str | None:
+    tag = language_tag(value)
+    if tag and not is_locale_tag(tag):
         raise ValueError("must be a language tag such as en or pt-BR")
-    return value
+    return tag
 
 
 class CodeRequestBody(Sent):
@@ -64,14 +65,14 @@ class CodeRequestBody(Sent):
     ] = None
     binding: Binding | None = None
     locale: Annotated[
-        Annotated[str, Field(max_length=35), AfterValidator(_locale)] | None,
+        Annotated[str, Field(max_length=64), AfterValidator(_locale)] | None,
         Field(
             description="The language of the message; the nearest there is serves.",
             examples=["pt-BR"],
         ),
     ] = None
     client_ip: Annotated[
-        Annotated[str, Field(max_length=45), AfterValidator(_address)] | None,
+        Annotated[str, Field(max_length=64), AfterValidator(_address)] | None,
         Field(
             description="The end user's address as the caller knows it: sends are limited for it (/32, /64).",
             examples=["203.0.113.7"],

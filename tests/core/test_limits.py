@@ -55,6 +55,13 @@ def test_a_limit_that_is_written_reads_as_itself(count: int, seconds: int) -> No
         ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
         ("2001:0DB8:0001:0002:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
         ("::1", "::/64"),
+        ("64:ff9b::203.0.113.7", "203.0.113.7/32"),
+        ("64:ff9b::cb00:7107", "203.0.113.7/32"),
+        ("203.0.113.7:51000", "203.0.113.7/32"),
+        ("[2001:db8:1:2::1]:443", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:2::1]", "2001:db8:1:2::/64"),
+        ("[64:ff9b::203.0.113.7]:1", "203.0.113.7/32"),
+        ("fe80::1%eth0", "fe80::/64"),
     ],
 )
 def test_an_end_user_is_a_network(address: str, of: str) -> None:
@@ -64,7 +71,19 @@ def test_an_end_user_is_a_network(address: str, of: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1.2.3", "01.2.3.4", "1.2.3.4/32", "1.2.3.4:80", "[::1]", "::1/64", "x", "1 .2.3.4"],
+    [
+        "",
+        "1.2.3",
+        "01.2.3.4",
+        "1.2.3.4/32",
+        "1.2.3.4:",
+        "1.2.3.4:x",
+        "[::1",
+        "[1.2.3.4]:1:2",
+        "::1/64",
+        "x",
+        "1 .2.3.4",
+    ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  the library's own words

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otp_service.core.locale_tags import canonical_tag, is_locale_tag, resolve_locale
+from otp_service.core.locale_tags import canonical_tag, is_locale_tag, language_tag, resolve_locale
 
 steady = settings(derandomize=True, deadline=None)
 
@@ -18,7 +18,7 @@ LOCALES = ("ar", "de", "en", "es", "fa", "fr", "hi", "pt", "zh")
         ("pt-BR", "pt"),
         ("PT_br", "pt"),
         ("FA_ir", "fa"),
-        ("zh-Hant-TW", "zh"),
+        ("zh-Hant-TW", "en"),
         ("zh-cmn-Hans-CN", "zh"),
         ("ar-u-nu-latn", "ar"),
         ("de-CH-1996", "de"),
@@ -49,6 +49,47 @@ def test_the_nearest_of_several_locales_serves():
 def test_a_default_without_texts_is_a_fault():
     with pytest.raises(ValueError, match="'nl'"):
         resolve_locale("de", LOCALES, "nl")
+
+
+@pytest.mark.parametrize(
+    ("requested", "served"),
+    [
+        ("zh-Hant", "zh-Hant"),
+        ("zh-TW", "zh-Hant"),
+        ("zh_HK", "zh-Hant"),
+        ("zh-MO", "zh-Hant"),
+        ("zh-Hant-HK", "zh-Hant"),
+        ("zh-Hans-HK", "zh"),
+        ("zh-CN", "zh"),
+        ("zh-SG", "zh"),
+        ("zh", "zh"),
+    ],
+)
+def test_chinese_is_served_in_its_script(requested, served):
+    assert resolve_locale(requested, ("en", "zh", "zh-Hant"), "en") == served
+
+
+def test_traditional_chinese_gets_no_simplified_text():
+    for requested in ("zh-Hant", "zh-TW", "zh-HK"):
+        assert resolve_locale(requested, ("en", "zh"), "en") == "en"
+
+
+@pytest.mark.parametrize(
+    ("written", "tag"),
+    [
+        ("en_US.UTF-8", "en_US"),
+        ("en_US@euro", "en_US"),
+        ("sr_RS.UTF-8@latin", "sr_RS"),
+        ("pt-BR", "pt-BR"),
+        (" de ", "de"),
+        ("", None),
+        ("C", None),
+        ("C.UTF-8", None),
+        ("POSIX", None),
+    ],
+)
+def test_a_system_locale_reads_as_its_tag(written, tag):
+    assert language_tag(written) == tag
 
 
 @steady

@@ -2,7 +2,7 @@ import pytest
 
 from otp_service.core.messages import PURPOSES, Catalogue, MessagesInvalid, resolve_locale
 
-LOCALES = ("ar", "de", "en", "es", "fa", "fr", "hi", "pt", "zh")
+LOCALES = ("ar", "de", "en", "es", "fa", "fr", "hi", "pt", "zh", "zh-Hant")
 CATALOGUE = Catalogue.load()
 
 

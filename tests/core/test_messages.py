@@ -20,7 +20,7 @@ from tests.core.drawn import amounts, names
 steady = settings(derandomize=True, deadline=None)
 
 CATALOGUE = Catalogue.load()
-LOCALES = ("ar", "de", "en", "es", "fa", "fr", "hi", "pt", "zh")
+LOCALES = ("ar", "de", "en", "es", "fa", "fr", "hi", "pt", "zh", "zh-Hant")
 PAYMENT = {"amount": "49.90 EUR", "payee": "Corner Bookshop"}
 
 

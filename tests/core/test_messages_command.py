@@ -12,7 +12,7 @@ def test_lint_is_content_with_the_texts_of_the_package_and_tells_the_longest_hos
     result = run("lint")
     assert result.exit_code == 0
     assert "nothing is wrong" in result.output
-    assert "│ ar     │ 24|43" in result.output
+    assert "│ ar      │ 24|43" in result.output
 
 
 def test_lint_fails_on_a_text_that_reading_refuses(tmp_path):
@@ -51,7 +51,7 @@ def test_preview_shows_message_encoding_units_and_segments():
 def test_an_apps_hash_makes_hosts_shorter_and_is_shown_where_it_fits():
     result = run("lint", "--app-hash", "FA+9qCX9VSu")
     assert result.exit_code == 0
-    assert "│ ar     │ 12|31" in result.output
+    assert "│ ar      │ 12|31" in result.output
     asked = ("preview", "--locale", "en", "--purpose", "login", "--app-hash", "FA+9qCX9VSu")
     result = run(*asked)
     assert "FA+9qCX9VSu" in result.output

@@ -152,7 +152,7 @@ async def test_a_delivery_that_fails_is_no_error_of_the_request(
             ["", " ", " a", "a ", "a\u00a0", "\u200b", "a\u202eb", "x" * 256, 7, ["a"], "a\nb"],
         ),
         ("binding", ["", "x" * 257, "a\x00b", "a\nb", 7, {}]),
-        ("locale", ["", "../../etc/passwd", "x" * 36, "e", 7, "en\n", "%s"]),
+        ("locale", ["../../etc/passwd", "x" * 36, "e", 7, "en_US UTF-8", "%s"]),
         ("client_ip", ["", "1.2.3", "1.2.3.4/8", "localhost", "1.2.3.4, 5.6.7.8", "::1%eth0%", 7]),
         ("client_ref", ["", "a b", "ä", "x" * 65, 7]),
         ("context", ["", [], {"amount": 1}, {"a": None}, {str(n): "" for n in range(9)}]),
