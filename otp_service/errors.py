@@ -41,7 +41,7 @@ OtpError                          never raised itself
 │   │   └── QuotaExceeded         the caller's or the process's budget of sends
 │   ├── IdempotencyInProgress     the same key is being worked on
 │   └── IdempotencyKeyReused      the same key with another body
-└── Fault                         not the caller's doing; nothing was accepted
+└── Fault                         not the caller's doing; nobody was let in
     ├── Overloaded                shed before anything was counted
     └── Unavailable               Redis or the provider is away: closed, never open
 
@@ -377,7 +377,7 @@ class IdempotencyKeyReused(Refusal):
 
 class Fault(OtpError):
     """
-    Not the caller's doing. Nothing was accepted, and no limit was loosened.
+    Not the caller's doing. Nobody was let in, and no limit was loosened.
 
     Attributes:
         retry_after: Seconds.
@@ -396,9 +396,16 @@ class Overloaded(Fault):
 
 
 class Unavailable(Fault):
-    """Redis or the provider is away, or there is no memory for a hash."""
+    """
+    Redis or the provider is away, or there is no memory for a hash.
+
+    Attributes:
+        nothing_done: Whether the whole call certainly counted, spent, sent and changed nothing. The operation knows
+            (`core.call_effects`); until it has said so, the call may have been carried out.
+    """
 
     code = "unavailable"
+    nothing_done = False
 
 
 class ClockSkew(Fault):

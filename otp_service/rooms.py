@@ -262,7 +262,12 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 KnownCallers(Callers(connection), policy), keyring, tokens=tokens
             ),
             hop=TrustedHop(settings.trusted_proxies) if settings.caller_certificates else None,
-            idempotent=IdempotentCalls(Idempotency(scripts), keyring),
+            idempotent=IdempotentCalls(
+                Idempotency(scripts),
+                keyring,
+                redis_seconds=settings.redis_timeout,
+                site_seconds=settings.wsms_deadline,
+            ),
             proofs=redemption,
             ways=Ways(
                 policy=policy,

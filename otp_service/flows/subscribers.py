@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from otp_service.core.call_effects import effects_are_possible
 from otp_service.core.challenge import Status, SubjectAddress
 from otp_service.errors import (
     ChallengeExhausted,
@@ -156,6 +157,7 @@ class Subscribers:
         Raises:
             DestinationRefused, InvalidRequest, Unavailable.
         """
+        effects_are_possible()
         try:
             await self._newsletter.unsubscribe(
                 name=name, mobile=e164, groups=() if group_id is None else (group_id,)

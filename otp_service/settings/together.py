@@ -21,6 +21,10 @@ def contradictions(settings: Settings) -> list[str]:
         )
     if settings.failures_long.seconds < settings.failures.seconds:
         wrong.append("OTP_FAILURES_LONG: must be over a longer time than OTP_FAILURES")
+    if settings.drain_seconds < settings.wsms_deadline:
+        wrong.append(
+            "OTP_DRAIN_SECONDS: must not be less than OTP_WSMS_DEADLINE, else a stop cuts sends off, which end unknown"
+        )
     if max(settings.cooldown) > settings.limit_recipient[0].seconds:
         wrong.append(
             "OTP_COOLDOWN: a step is longer than the longest window of OTP_LIMIT_RECIPIENT"

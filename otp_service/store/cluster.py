@@ -59,6 +59,10 @@ class Cluster(RedisCluster):
             with suppress(RedisError, OSError, TimeoutError):
                 await self.nodes_manager.initialize(last_failed_node_name=node.name)
 
+    async def execute_on(self, node: ClusterNode, command: str) -> Any:  # noqa: ANN401
+        """Run a command without keys on that node."""
+        return await self._execute_command(node, command)
+
     async def _determine_slot(self, command: str, *args: Any) -> int:  # noqa: ANN401
         if command == "XREADGROUP":
             return int(self.keyslot(args[args.index(b"STREAMS") + 1]))

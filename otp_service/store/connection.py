@@ -22,7 +22,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.credentials import CredentialProvider
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, RedisClusterException, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from otp_service.store.cluster import Cluster
@@ -31,7 +31,14 @@ from otp_service.store.node import Node, Pool
 Client = Redis | Cluster
 
 # All that a command can end in when Redis is away, late, in trouble or no Redis at all.
-FAULTS = (RedisError, OSError, TimeoutError, EOFError, UnicodeDecodeError)
+FAULTS = (
+    RedisError,
+    RedisClusterException,
+    OSError,
+    TimeoutError,
+    EOFError,
+    UnicodeDecodeError,
+)
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
 

@@ -1,7 +1,8 @@
 """Idempotency keys (draft-ietf-httpapi-idempotency-key-header): one run for each, its answer kept sealed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from otp_service.errors import IdempotencyInProgress, IdempotencyKeyReused
 from otp_service.store import keys
@@ -9,9 +10,6 @@ from otp_service.store.refusals import seconds
 from otp_service.store.scripts import Scripts
 
 MEMORY_MS = 86_400_000
-LEASE_MS = (
-    40_000  # longer than any call takes; after it a run is taken to have died and is taken up again
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,15 @@ class Idempotency:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
-    async def begin(self, digest: str, *, fingerprints: Sequence[str], handle: str) -> Run | Done:
+    async def begin(
+        self,
+        digest: str,
+        *,
+        fingerprints: Sequence[str],
+        handle: str,
+        owner: str,
+        lease_seconds: float,
+    ) -> Run | Done:
         """
         Claim a key.
 
@@ -42,6 +48,8 @@ class Idempotency:
             digest: Of caller, call and key.
             fingerprints: Of the body, under each key that may have made the one that is kept; the first is kept.
             handle: What makes the run repeatable, such as the id that it will create.
+            owner: Names this run; only its owner releases a lease.
+            lease_seconds: Longer than the run can take. After it the next call with the key takes the run up.
 
         Raises:
             IdempotencyInProgress, IdempotencyKeyReused, Unavailable.
@@ -52,7 +60,8 @@ class Idempotency:
             {
                 "fingerprints": list(fingerprints),
                 "handle": handle,
-                "lease_ms": LEASE_MS,
+                "owner": owner,
+                "lease_ms": int(lease_seconds * 1000),
                 "memory_ms": MEMORY_MS,
             },
             durable=True,
@@ -67,14 +76,17 @@ class Idempotency:
             case _:
                 return Run(answer["handle"])
 
-    async def finish(self, digest: str, answer: str) -> None:
+    async def keep(self, digest: str, owner: str, answer: str) -> None:
         """Keep the sealed answer. Raises Unavailable."""
-        await self._scripts.evaluate("finish_idempotent", [keys.idempotent(digest)], answer)
+        await self._finish(digest, {"owner": owner, "answer": answer})
 
-    async def let_go(self, digest: str) -> None:
+    async def forget(self, digest: str, owner: str) -> None:
         """Forget the key: the run counted and created nothing. Raises Unavailable."""
-        await self._scripts.evaluate("finish_idempotent", [keys.idempotent(digest)], "let_go")
+        await self._finish(digest, {"owner": owner, "forget": True})
 
-    async def pause(self, digest: str) -> None:
+    async def abandon(self, digest: str, owner: str) -> None:
         """Let the next call with the key take up the run that broke off. Raises Unavailable."""
-        await self._scripts.evaluate("finish_idempotent", [keys.idempotent(digest)], "pause")
+        await self._finish(digest, {"owner": owner})
+
+    async def _finish(self, digest: str, fields: Mapping[str, Any]) -> None:
+        await self._scripts.run("finish_idempotent", [keys.idempotent(digest)], fields)

@@ -7,6 +7,12 @@ import hiredis
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection, RedisSSLContext, SSLConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+
+class NotSent(RedisConnectionError):
+    """There was no connection, so the command was not sent."""
 
 
 class Node(Redis):
@@ -26,7 +32,10 @@ class Node(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401
         async with asyncio.timeout(self._seconds) as deadline:
-            connection = await self._pool.get_connection()
+            try:
+                connection = await self._pool.get_connection()
+            except (RedisError, OSError) as error:
+                raise NotSent(str(error)) from error
             deadline.reschedule(asyncio.get_running_loop().time() + self._seconds)
             try:
                 # Whatever interrupts these two closes the connection: no answer is ever left on it.

@@ -10,7 +10,7 @@ from pydantic_core import from_json, to_json
 from redis.exceptions import NoPermissionError, ResponseError
 
 from otp_service.store import keys
-from otp_service.store.scripts import names, source
+from otp_service.store.script_sources import names, source
 
 # Redis 7.0 and later. It checks, and neither runs the command nor writes to ACL LOG.
 _CHECK = """

@@ -1,15 +1,20 @@
 """
-Running the scripts of `lua/`: each a file whose header is its interface.
+Running the scripts of `lua/`.
 
-A line `--- include: _name.lua` is replaced by that fragment. Arguments travel as one JSON object, answers come back as
-one: both name their fields. Whatever Redis answers besides that is a fault, and a fault never permits anything.
+Arguments travel as one JSON object, answers come back as one: both name their fields. Whatever Redis answers besides
+that is a fault, and a fault never permits anything.
+
+Each script has a deadline on Redis' clock (`_deadline.lua`): once the caller has given up, it does nothing. So a call
+that was answered 503 never takes effect later.
 """
 
+import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha1
-from importlib.resources import files
-from typing import Any
+from typing import Any, Self
 
 import structlog
 from pydantic_core import from_json, to_json
@@ -18,17 +23,21 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError, NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from otp_service.core.call_effects import effects_are_possible
 from otp_service.errors import Unavailable
 from otp_service.store.cluster import Cluster
 from otp_service.store.connection import FAULTS, Connection
 from otp_service.store.keys import Movable
+from otp_service.store.node import NotSent
+from otp_service.store.script_sources import HARMLESS, names, source
+from otp_service.store.server_clock import ServerClock, Window
 
 log = structlog.get_logger()
 
 _PROBE = "redis.call('SET', KEYS[1], 1, 'PX', 1000) return 1"
 _REDIRECTIONS = 3
-_INCLUDE = "--- include: "
 _MOVING = "moving "  # before a script's name: with _moving.lua before the script
+_TRIES = 3  # a script that was refused by a clock of which too little was known is sent again
 
 
 class Durability(StrEnum):
@@ -39,22 +48,23 @@ class Durability(StrEnum):
     FSYNC = "fsync"  # it is on the primary's disk
 
 
-def source(name: str) -> str:
-    """Return the Lua of one script with its includes. Raises FileNotFoundError for an unknown one."""
-    lua = files("otp_service.store") / "lua"
-    lines = []
-    for line in (lua / f"{name}.lua").read_text("utf-8").splitlines():
-        if line.startswith(_INCLUDE):
-            lines.append((lua / line.removeprefix(_INCLUDE)).read_text("utf-8"))
-        else:
-            lines.append(line)
-    return "\n".join(lines)
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What _deadline.lua answers: the server's clock, whether the script ran, and its answer."""
 
+    server_ms: int
+    ran: bool
+    text: Any
 
-def names() -> list[str]:
-    """Return the names of all scripts."""
-    entries = (files("otp_service.store") / "lua").iterdir()
-    return sorted(e.name.removesuffix(".lua") for e in entries if not e.name.startswith("_"))
+    @classmethod
+    def of(cls, name: str, answer: Any) -> Self:  # noqa: ANN401
+        """Read it. Raises Unavailable."""
+        match answer:
+            case [int(server_ms), 0]:
+                return cls(server_ms, False, None)
+            case [int(server_ms), 1, *texts]:
+                return cls(server_ms, True, texts[0] if texts else None)
+        raise _no_answer_of_ours(name)
 
 
 class _Answer(dict[str, Any]):
@@ -71,6 +81,7 @@ class Scripts:
     Attributes:
         offset_ms: Added to the clock in every script; zero outside tests.
         stands_at: Where the clock stands still, Unix ms, instead of Redis' own; None outside tests.
+        clocks: The clock of each server, by its name.
     """
 
     def __init__(
@@ -85,12 +96,12 @@ class Scripts:
         self.offset_ms = 0
         self.stands_at = stands_at
         self._sources = {name: source(name) for name in names()}
-        moving = source("_moving")
-        self._sources |= {_MOVING + n: f"{moving}\n{text}" for n, text in self._sources.items()}
+        self._sources |= {_MOVING + name: source(name, moving=True) for name in names()}
         self._shas = {
             name: sha1(text.encode(), usedforsecurity=False).hexdigest()
             for name, text in self._sources.items()
         }
+        self.clocks: defaultdict[str, ServerClock] = defaultdict(ServerClock)
 
     async def run(
         self, name: str, keys: Sequence[str], args: Mapping[str, Any], *, durable: bool = False
@@ -106,7 +117,7 @@ class Scripts:
 
         Raises:
             Unavailable: Redis is away, late, read-only or full, answers nonsense, or is not durable enough. The script
-                may have run all the same: what it counted stays counted.
+                may have run all the same: what it counted stays counted. Whether it may, `core.call_effects` keeps.
         """
         standing = self.stands_at is not None and {"at": self.stands_at + self.offset_ms}
         fields = {**args, "offset": standing or self.offset_ms}
@@ -124,7 +135,7 @@ class Scripts:
             decoded = from_json(answer)
             decoded["verdict"]
         except (TypeError, ValueError, KeyError):
-            raise Unavailable(f"redis: {name} gave no answer of ours") from None
+            raise _no_answer_of_ours(name) from None
         return _Answer(decoded)
 
     async def evaluate(
@@ -132,14 +143,79 @@ class Scripts:
     ) -> Any:  # noqa: ANN401
         """As `run`, with ARGV[1] and the answer as they are, and no key of a subject."""
         wait = self._wait() if durable else None
+        give_up = time.monotonic() + self.connection.timeouts.command
+        for _ in range(_TRIES):
+            server = await self._server(keys[0])
+            window = await self._window(server, give_up)
+            answer = await self._run_within(window, name, keys, arg, wait, server=server)
+            if answer.ran:
+                if name.removeprefix(_MOVING) not in HARMLESS:
+                    effects_are_possible()
+                return answer.text
+            if time.monotonic() >= give_up:
+                break
+        log.warning("redis.too_late", script=name)
+        raise Unavailable(f"redis: {name} came too late and did nothing")
+
+    async def _run_within(
+        self,
+        window: Window,
+        name: str,
+        keys: Sequence[str],
+        arg: str,
+        wait: tuple[Any, ...] | None,
+        *,
+        server: ClusterNode | None,
+    ) -> _Ran:
+        """Run a script in its window, and learn what its server's clock reads."""
+        sent = time.monotonic()
+        args = arg, window.not_before, window.deadline
         try:
             try:
-                return await self._call("EVALSHA", self._shas[name], keys, arg, wait)
+                answer = await self._call("EVALSHA", self._shas[name], keys, args, wait)
             except NoScriptError:
-                return await self._call("EVAL", self._sources[name], keys, arg, wait)
+                sent = time.monotonic()
+                answer = await self._call("EVAL", self._sources[name], keys, args, wait)
+            found = _Ran.of(name, answer)
+        except BaseException as error:
+            if not isinstance(error, NotSent) and name.removeprefix(_MOVING) not in HARMLESS:
+                effects_are_possible()
+            if isinstance(error, FAULTS):
+                raise _away(name, error) from error
+            raise
+        self._clock(server).learn(found.server_ms, sent=sent, received=time.monotonic())
+        return found
+
+    async def _server(self, key: str) -> ClusterNode | None:
+        """Return the node that serves a key, or None where there is only one. Raises Unavailable."""
+        client = self.connection.client
+        if not isinstance(client, Cluster):
+            return None
+        try:
+            await client.initialize()
+            return client.get_node_from_key(key)
         except FAULTS as error:
-            log.warning("redis.unavailable", script=name, error=type(error).__name__)
-            raise Unavailable(f"redis: {type(error).__name__}") from error
+            raise _away("TIME", error) from error
+
+    def _clock(self, server: ClusterNode | None) -> ServerClock:
+        return self.clocks["" if server is None else server.name]
+
+    async def _window(self, server: ClusterNode | None, give_up: float) -> Window:
+        """Return the time from now until the caller gives up on a server's clock. Raises Unavailable."""
+        clock, sent = self._clock(server), time.monotonic()
+        if not clock.is_known(sent):
+            client: Any = self.connection.client
+            try:
+                seconds, micros = await (
+                    client.execute_command("TIME")
+                    if server is None
+                    else client.execute_on(server, "TIME")
+                )
+                server_ms = int(seconds) * 1000 + int(micros) // 1000
+            except (*FAULTS, TypeError, ValueError) as error:
+                raise _away("TIME", error) from error
+            clock.learn(server_ms, sent=sent, received=time.monotonic())
+        return clock.window(time.monotonic(), give_up)
 
     async def answers(self) -> bool:
         """Whether Redis runs scripts and takes writes now: a replica and a full one do not."""
@@ -185,15 +261,22 @@ class Scripts:
         return None
 
     async def _call(
-        self, command: str, script: str, keys: Sequence[str], arg: str, wait: tuple[Any, ...] | None
+        self,
+        command: str,
+        script: str,
+        keys: Sequence[str],
+        args: tuple[Any, ...],
+        wait: tuple[Any, ...] | None,
     ) -> Any:  # noqa: ANN401
         client = self.connection.client
-        call: tuple[Any, ...] = (command, script, len(keys), *keys, arg)
+        call: tuple[Any, ...] = (command, script, len(keys), *keys, *args)
         if wait is None:
             return await client.execute_command(*call)
         answer, reached = await self._call_and_wait(call, keys[0], wait)
         if isinstance(answer, Exception):
             raise answer
+        if not _Ran.of(script, answer).ran:
+            return answer
         if isinstance(reached, Exception):
             raise reached
         copies = reached[0] if isinstance(reached, list) else reached
@@ -235,6 +318,16 @@ class Scripts:
                 return answers
             await client.nodes_manager.move_slot(answers[0])  # nothing ran
         return answers
+
+
+def _away(what: str, error: BaseException) -> Unavailable:
+    name = type(error.__cause__ or error).__name__
+    log.warning("redis.unavailable", script=what, error=name)
+    return Unavailable(f"redis: {name}")
+
+
+def _no_answer_of_ours(name: str) -> Unavailable:
+    return Unavailable(f"redis: {name} gave no answer of ours")
 
 
 async def _answer_or_error(node: ClusterNode, connection: Any, command: str) -> Any:  # noqa: ANN401

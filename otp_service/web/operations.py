@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from otp_service.core.call_effects import begin_call
 from otp_service.errors import (
     AlreadyIssued,
     BadRequest,
@@ -26,6 +27,7 @@ from otp_service.errors import (
     OtpError,
     Refusal,
     Unauthorized,
+    Unavailable,
 )
 from otp_service.flows.authentication import Caller
 from otp_service.telemetry import REFUSALS
@@ -92,6 +94,7 @@ class Operation:
         query: What may stand in the query string; nothing by default.
         shows_secret: Whether its answer holds what is shown once, and is therefore never kept to be given again.
         headers: Headers of its success, with what they say.
+        site_calls: How many calls to the WSMS site it makes before it answers, at most.
     """
 
     method: str
@@ -111,6 +114,7 @@ class Operation:
     shows_secret: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     also: str | None = None
+    site_calls: int = 0
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -119,9 +123,12 @@ class Operation:
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request: credential, scope, Accept, body, key, and then the handler."""
+        effects = begin_call()
         try:
             return await self._answer(request)
         except OtpError as error:
+            if isinstance(error, Unavailable):
+                error.nothing_done = not effects.possible
             return refuse(error, request)
 
     async def _answer(self, request: Request) -> Response:
@@ -171,6 +178,8 @@ class Operation:
             key=key,
             body=sent.model_dump(mode="json") if key is not None and sent else {},
             work=work,
+            wait=wait,
+            site_calls=self.site_calls,
         )
         if shown:
             answer = shown[0]

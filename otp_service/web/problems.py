@@ -123,9 +123,13 @@ TABLE: dict[type[OtpError], Row] = {
         "The service's clock and Redis' clock differ. No try was spent. Use another method, or try again later.",
     ),
     errors.Unavailable: Row(
-        503, "The service can't decide now", "Nothing was accepted. Try again later."
+        503,
+        "The service can't decide now",
+        "The call may have been carried out all the same. Repeat it with the same Idempotency-Key, or look first.",
     ),
 }
+
+NOTHING_DONE = "Nothing was counted, sent or changed. Try again after retry_after seconds."
 
 INTERNAL = Row(500, "A bug of ours", "It is logged under this request's id.")
 
@@ -184,6 +188,8 @@ def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
             if error.limit in OWN_LIMITS:
                 policy = policy_name(error.limit, error.window)
                 headers["RateLimit"] = f"{policy};r=0;t={error.retry_after}"
+        case errors.Unavailable() if error.nothing_done:
+            members["detail"] = NOTHING_DONE
         case errors.MethodNotAllowed():
             headers["Allow"] = error.allowed
         case _:

@@ -144,6 +144,7 @@ OPERATIONS: Sequence[Operation] = (
         success=optin_models.OptInAsked,
         refusals=(errors.DestinationRefused, *LIMITS),
         idempotent=True,
+        site_calls=3,  # remove the pending row, see whether it is gone, add the person
     ),
     Operation(
         method="POST",
@@ -166,6 +167,7 @@ OPERATIONS: Sequence[Operation] = (
             errors.DestinationRefused,
         ),
         idempotent=True,
+        site_calls=1,
     ),
     Operation(
         method="POST",

@@ -276,6 +276,7 @@ def test_a_password_in_the_query_of_the_redis_url_is_refused() -> None:
     ("change", "named"),
     [
         ({"OTP_CODE_DIGITS": "5"}, "OTP_CODE_DIGITS"),
+        ({"OTP_DRAIN_SECONDS": "29"}, "OTP_DRAIN_SECONDS"),
         ({"OTP_CODE_TTL": "60", "OTP_MIN_LIFE_AT_SEND": "60"}, "OTP_MIN_LIFE_AT_SEND"),
         ({"OTP_HASH_MEMORY_KIB": "19455"}, "OTP_HASH_MEMORY_KIB"),
         ({"OTP_HASH_PASSES": "1"}, "OTP_HASH_MEMORY_KIB"),

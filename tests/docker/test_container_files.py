@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from otp_service.settings.table import Settings
-from otp_service.store import scripts
+from otp_service.store import script_sources
 
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 
@@ -129,9 +129,9 @@ def test_the_user_of_valkey_may_run_every_command_of_the_scripts_and_nothing_dan
     allowed = {word[1:] for word in rules if word.startswith("+")}
     used = {
         "|".join(word.lower() for word in command if word)
-        for name in scripts.names()
+        for name in script_sources.names()
         for command in re.findall(
-            r"redis\.p?call\('(?:(XGROUP|XINFO)', ')?([A-Z]+)'", scripts.source(name)
+            r"redis\.p?call\('(?:(XGROUP|XINFO)', ')?([A-Z]+)'", script_sources.source(name)
         )
     }
     assert used <= allowed

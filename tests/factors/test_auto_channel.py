@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from otp_service.core.proofs import ProofWish
-from otp_service.store import scripts
+from otp_service.store import script_sources
 from tests.conftest import TO, Service, Starter
 from tests.factors.test_recovery_codes import issue
 from tests.factors.test_totp import USER, confirmed, enroll, now, verify
@@ -274,7 +274,7 @@ async def test_a_login_page_can_ask_which_ways_there_are(service: Service) -> No
 
 async def test_without_its_guard_a_code_is_accepted_again(service: Service) -> None:
     """The negative control of B22 and B24 for challenges."""
-    text, guard = scripts.source("consume_by_step"), "if a.step <= factor.last_step then"
+    text, guard = script_sources.source("consume_by_step"), "if a.step <= factor.last_step then"
     assert guard in text
     service.rooms.scripts._sources["consume_by_step"] = text.replace(guard, "if false then")
     service.rooms.scripts._shas["consume_by_step"] = "0" * 40

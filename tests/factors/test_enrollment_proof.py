@@ -10,7 +10,7 @@ import pytest
 from otp_service.core import proofs
 from otp_service.core.challenge import ChallengeAddress, lasting_id_for, subject_address
 from otp_service.flows.factor_proofs import Shown
-from otp_service.store import keys, scripts
+from otp_service.store import keys, script_sources
 from otp_service.store.factors import NewFactor
 from otp_service.store.proofs import FactorProof
 from tests.conftest import Service, Starter
@@ -240,7 +240,7 @@ async def test_without_its_guard_a_script_lets_the_stranger_in(
     service: Service, script: str, guard: str
 ) -> None:
     """The negative control of B29."""
-    text = scripts.source(script)
+    text = script_sources.source(script)
     assert guard in text
     service.rooms.scripts._sources[script] = text.replace(guard, "false")
     service.rooms.scripts._shas[script] = "0" * 40

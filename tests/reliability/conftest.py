@@ -10,7 +10,7 @@ import redis
 
 from otp_service.cli import valkey
 from otp_service.cli.valkey import Valkey
-from otp_service.store.scripts import names, source
+from otp_service.store.script_sources import names, source
 from tests.conftest import Sandbox
 from tests.reliability.harness import (
     Gate,

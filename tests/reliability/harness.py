@@ -34,7 +34,8 @@ from otp_service.settings.environment import load
 from otp_service.store import keys
 from otp_service.store.callers import CallerRecord, Callers
 from otp_service.store.deliveries import GROUP
-from otp_service.store.scripts import Scripts, source
+from otp_service.store.script_sources import source
+from otp_service.store.scripts import Scripts
 from tests.conftest import Sandbox, code_in
 
 Command = list[bytes]
@@ -215,6 +216,7 @@ class Rule:
 
     Attributes:
         action: `hold_before`: stays here until released; `hold_after`: Redis runs it, the answer stays here;
+            `run_late`: stays here until released, then Redis runs it and the answer is kept in `answer`;
             `reset_after`: Redis runs it, half of the answer goes on, then the connection is reset;
             `reply`: Redis never sees it, `payload` is the answer; `watch`: passes, and is counted.
         skip: So many matching commands pass first.
@@ -222,13 +224,15 @@ class Rule:
     """
 
     matches: Callable[[Command], bool]
-    action: Literal["hold_before", "hold_after", "reset_after", "reply", "watch"]
+    action: Literal["hold_before", "hold_after", "run_late", "reset_after", "reply", "watch"]
     payload: bytes = b""
     skip: int = 0
     times: int = 1
     seen: int = 0
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    answer: bytes = b""
 
     def takes(self, command: Command) -> bool:
         if not self.matches(command):
@@ -240,6 +244,13 @@ class Rule:
     async def is_reached(self) -> None:
         async with asyncio.timeout(60):
             await self.reached.wait()
+
+    async def is_answered(self) -> bytes:
+        """Release it, and return what Redis answered to the late command."""
+        self.released.set()
+        async with asyncio.timeout(60):
+            await self.answered.wait()
+        return self.answer
 
 
 class Gate:
@@ -311,7 +322,7 @@ class _Link:
             raw, found = await read_command(self._reader)
             rule = next((rule for rule in rules if rule.takes(found)), None)
             if rule is not None:
-                if rule.action in ("hold_after", "reset_after"):
+                if rule.action in ("hold_after", "run_late", "reset_after"):
                     await self._after(rule, raw)
                     return
                 rule.reached.set()
@@ -327,9 +338,16 @@ class _Link:
         """The connection ends with this command: what ran, ran, and its answer stays here."""
         self._answers.cancel()
         await asyncio.gather(self._answers, return_exceptions=True)
+        if rule.action == "run_late":
+            rule.reached.set()
+            await rule.released.wait()
         self._upstream.write(raw)
         answer = await self._upstream_reader.read(65_536)
         rule.reached.set()
+        if rule.action == "run_late":
+            rule.answer = answer
+            rule.answered.set()
+            return
         if rule.action == "hold_after":
             await rule.released.wait()
             return

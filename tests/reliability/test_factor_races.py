@@ -23,7 +23,7 @@ from otp_service.errors import OtpError
 from otp_service.flows.factor_proofs import Shown
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.recovery import Recovery
-from otp_service.store import keys, scripts
+from otp_service.store import keys, script_sources
 from tests.conftest import Service, Starter
 from tests.factors.test_totp import now
 
@@ -41,7 +41,7 @@ CHEAP = HashCost(passes=1, memory_kib=8)
 
 def without(service: Service, script: str, guard: str, instead: str) -> None:
     """Take a guard out of a script."""
-    text = scripts.source(script)
+    text = script_sources.source(script)
     assert guard in text, guard
     service.rooms.scripts._sources[script] = text.replace(guard, instead)
     service.rooms.scripts._shas[script] = "0" * 40

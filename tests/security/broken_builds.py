@@ -53,6 +53,22 @@ TRICKS = "security/test_tricks.py::test_"
 DOCTOR = "core/test_settings_doctor.py::test_"
 
 BUILDS: tuple[Build, ...] = (
+    # Late scripts, lost answers
+    build("scripts_run_after_their_deadline", "",
+          (f"{LUA}/_deadline.lua", " or redis_now > tonumber(ARGV[3])", ""),
+          "reliability/test_script_deadlines.py::test_late_script_of_a_call_does_nothing"),
+    build("deadline_of_a_clock_set_back_is_believed", "",
+          (f"{LUA}/_deadline.lua", "redis_now < tonumber(ARGV[2]) or ", ""),
+          "reliability/test_script_deadlines.py::test_script_does_nothing_when_the_clock_was_set_back"),
+    build("clock_step_is_never_learned", "",
+          ("otp_service/store/server_clock.py", "if self.is_known(received) and least <= self._most and self._least <= most:",
+           "if self.is_known(received):"),
+          "core/test_server_clock.py::test_answer_after_a_clock_step_holds_alone",
+          "reliability/test_script_deadlines.py::test_clock_step_of_redis_costs_no_call"),
+    build("every_503_says_that_nothing_was_done", "",
+          ("otp_service/web/operations.py", "error.nothing_done = not effects.possible", "error.nothing_done = True"),
+          "reliability/test_script_deadlines.py::test_call_that_counted_before_the_late_script_says_so",
+          "reliability/test_script_deadlines.py::test_call_whose_answer_was_lost_says_so"),
     # Guesses
     build("count_by_itself", "A01 A02 A12 A15 X34",
           (f"{LUA}/reserve_attempt.lua", "redis.call('HINCRBY', KEYS[1], 'attempts', 1)", "c.attempts + 1"),
@@ -521,7 +537,7 @@ BUILDS: tuple[Build, ...] = (
           (f"{LUA}/begin_send.lua", "if c.delivery ~= 'queued' or tonumber(c.generation) ~= a.generation", "if tonumber(c.generation) ~= a.generation"),
           "reliability/test_crashes.py::test_a_job_in_the_hands_of_many_workers_is_sent_once"),
     build("refused_calls_are_remembered", "I07",
-          ("otp_service/flows/idempotency.py", "await self._idempotency.let_go(digest)", "pass"),
+          ("otp_service/flows/idempotency.py", "await self._release(self._idempotency.forget(digest, owner))", "pass"),
           f"{LIMITS}refused_calls_leave_no_keys_behind"),
     # Texts and fields
     build("texts_are_evaluated", "D17",
@@ -628,7 +644,8 @@ BUILDS: tuple[Build, ...] = (
           "reliability/test_lost_writes.py::test_a_file_that_ends_in_half_a_command_is_read_up_to_there",
           "reliability/test_lost_writes.py::test_a_file_that_redis_refuses_is_a_503_until_it_is_mended"),
     build("no_redis_is_a_bug_of_ours", "X01 X04",
-          ("otp_service/store/scripts.py", 'except FAULTS as error:\n            log.warning("redis.unavailable"', 'except ResponseError as error:\n            log.warning("redis.unavailable"'),
+          ("otp_service/store/scripts.py", "if isinstance(error, FAULTS):", "if isinstance(error, ResponseError):"),
+          ("otp_service/store/scripts.py", "except (*FAULTS, TypeError, ValueError) as error:", "except ResponseError as error:"),
           "reliability/test_redis_faults.py::test_a_killed_redis_is_a_503_everywhere_and_nothing_acknowledged_is_lost",
           "reliability/test_lost_writes.py::test_a_file_that_redis_refuses_is_a_503_until_it_is_mended"),
     build("a_count_that_was_refused_is_overlooked", "H03 X05 X06 X11 X14",

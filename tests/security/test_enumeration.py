@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from otp_service.core.challenge import challenge_id_for, new_handle, subject_address
-from otp_service.store.scripts import names, source
+from otp_service.store.script_sources import names, source
 from tests.conftest import Service, Starter
 from tests.reliability.harness import (
     Command,

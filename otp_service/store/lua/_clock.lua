@@ -1,9 +1,9 @@
--- Redis' own clock in milliseconds. `offset` is zero outside tests: that is how they move time without waiting. Where it
--- is a table, time stands still at its `at`: then it does not matter how fast the machine is.
+-- Redis' own clock in milliseconds, as _deadline.lua has read it. `offset` is zero outside tests: that is how they move
+-- time without waiting. Where it is a table, time stands still at its `at`: then it does not matter how fast the
+-- machine is.
 local function now_ms(offset)
   if type(offset) == 'table' then return offset.at end
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000) + offset
+  return redis_now + offset
 end
 
 -- A hash as a table, empty when there is none.

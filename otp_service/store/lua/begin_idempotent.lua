@@ -1,8 +1,9 @@
 -- Claim an idempotency key for one run of a call.
 --
--- KEYS[1]    record      hash: fingerprint, handle, busy_until, answer
+-- KEYS[1]    record      hash: fingerprint, handle, owner (of the lease), busy_until (its end), answer
 -- ARGV[1]    JSON: offset, fingerprints (of the body, under each key that may have made the record's; the first is
---            kept), handle (what makes the run repeatable, such as the id it will create), lease_ms, memory_ms
+--            kept), handle (what makes the run repeatable, such as the id it will create), owner (this run),
+--            lease_ms, memory_ms
 --
 -- Returns JSON {verdict, …}
 --   run           handle: ours, or that of a run that died, which must be taken up and not begun anew
@@ -22,6 +23,7 @@ if r.busy_until and tonumber(r.busy_until) > now then
   return cjson.encode({verdict = 'running', wait_ms = r.busy_until - now})
 end
 local handle = r.handle or a.handle
-redis.call('HSET', KEYS[1], 'fingerprint', a.fingerprints[1], 'handle', handle, 'busy_until', now + a.lease_ms)
+redis.call('HSET', KEYS[1], 'fingerprint', a.fingerprints[1], 'handle', handle, 'owner', a.owner,
+  'busy_until', now + a.lease_ms)
 redis.call('PEXPIRE', KEYS[1], a.memory_ms)
 return cjson.encode({verdict = 'run', handle = handle})

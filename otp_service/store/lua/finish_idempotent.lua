@@ -1,18 +1,22 @@
--- Keep the answer of a run, or say that it ended without one.
+-- Keep the answer of a run, or release its lease without one.
 --
--- KEYS[1]    record
--- ARGV[1]    the sealed answer
---            "let_go"  the run counted and created nothing: forget the key
---            "pause"   the run broke off: the next call may take it up at once
+-- KEYS[1]    record      see begin_idempotent.lua
+-- ARGV[1]    JSON: owner (the run that ends), and one of
+--            answer    sealed: kept unless there is one
+--            forget    true: the run counted and created nothing, so the key is free again
+--            neither: the run broke off, and the next call takes it up at once
 --
--- Returns "finished"
-if ARGV[1] == 'let_go' then
-  redis.call('DEL', KEYS[1])
-elseif redis.call('EXISTS', KEYS[1]) == 0 then
-  return 'finished'
-elseif ARGV[1] == 'pause' then
-  redis.call('HSET', KEYS[1], 'busy_until', 0)
-else
-  redis.call('HSET', KEYS[1], 'answer', ARGV[1])
+-- Returns JSON {verdict}
+--   finished
+--   not_owner     the lease is another run's; only an answer was kept
+local a = cjson.decode(ARGV[1])
+if a.answer and redis.call('EXISTS', KEYS[1]) == 1 and redis.call('HEXISTS', KEYS[1], 'answer') == 0 then
+  redis.call('HSET', KEYS[1], 'answer', a.answer)
 end
-return 'finished'
+if redis.call('HGET', KEYS[1], 'owner') ~= a.owner then return cjson.encode({verdict = 'not_owner'}) end
+if a.forget then
+  redis.call('DEL', KEYS[1])
+elseif not a.answer then
+  redis.call('HSET', KEYS[1], 'busy_until', 0)
+end
+return cjson.encode({verdict = 'finished'})

@@ -1,0 +1,52 @@
+"""
+The scripts of `lua/`: each a file whose header is its interface.
+
+A line `--- include: _name.lua` is replaced by that fragment, and `_deadline.lua` wraps the whole.
+"""
+
+from importlib.resources import files
+
+_INCLUDE = "--- include: "
+# These count, spend and queue nothing: a call that ran only these has changed nothing.
+HARMLESS = frozenset(
+    {
+        "begin_idempotent",
+        "challenges_of_subject",
+        "count_recovery_codes",
+        "finish_idempotent",
+        "list_devices",
+        "list_factors",
+        "look_at_proof",
+        "read_timeline",
+        "view_challenge",
+    }
+)
+
+
+def source(name: str, *, moving: bool = False) -> str:
+    """
+    Return the Lua of one script with its includes, within its deadline. `moving`: with _moving.lua before it.
+
+    Raises:
+        FileNotFoundError: unknown.
+    """
+    script = f"{_fragment('_moving')}\n{_fragment(name)}" if moving else _fragment(name)
+    return _fragment("_deadline").replace("--- script", script)
+
+
+def _fragment(name: str) -> str:
+    """Return the Lua of one file with its includes."""
+    lua = files("otp_service.store") / "lua"
+    lines = []
+    for line in (lua / f"{name}.lua").read_text("utf-8").splitlines():
+        if line.startswith(_INCLUDE):
+            lines.append((lua / line.removeprefix(_INCLUDE)).read_text("utf-8"))
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def names() -> list[str]:
+    """Return the names of all scripts."""
+    entries = (files("otp_service.store") / "lua").iterdir()
+    return sorted(e.name.removesuffix(".lua") for e in entries if not e.name.startswith("_"))
