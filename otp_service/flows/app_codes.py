@@ -2,19 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 
 import structlog
 
 from otp_service.core.challenge import SubjectAddress, challenge_id_for, person_address
-from otp_service.core.keyring import Keyring
+from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
 from otp_service.core.proofs import ProofWish, Success
 from otp_service.errors import InvalidCode
 from otp_service.flows.authenticators import AMR, METHOD, clock_is_off, match
 from otp_service.flows.clock_skew import ClockAgreement
 from otp_service.flows.events import Events
-from otp_service.flows.proofs import ProofMaking
-from otp_service.store.factor_tries import FactorTries, TriedFactors
+from otp_service.flows.proofs import PendingProof, ProofMaking
+from otp_service.store.factor_tries import AcceptedStep, FactorTries, TriedFactors
 from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
@@ -28,6 +29,15 @@ class FactorVerified:
     verified_at: int
     proof: str = field(repr=False)
     proof_expires_in: int
+
+    @classmethod
+    def of(cls, accepted: AcceptedStep, proof: PendingProof) -> Self:
+        return cls(
+            factor_id=accepted.factor_id,
+            verified_at=accepted.at,
+            proof=proof.at(accepted.at),
+            proof_expires_in=proof.expires_in,
+        )
 
 
 class AppCodes:
@@ -71,7 +81,7 @@ class AppCodes:
             code: ASCII digits, normalised.
             purpose: What the proof will say.
             binding: What the proof will be bound to, or "".
-            handle: Of `new_handle`, the proof's own.
+            handle: Of `new_handle`, the proof's own; the same again after success succeeds again with the same proof.
             diagnose: Whether a refusal may say that the person's clock is off.
             wish: What is wanted of the proof.
 
@@ -84,14 +94,6 @@ class AppCodes:
         keyring = self._keyring()
         address = person_address(keyring, caller, subject)
         proof_id = challenge_id_for(keyring, address, handle)
-        tried = await self._tries.try_to_verify(address, caller=caller, digits=len(code))
-        past = self._policy.totp_past_steps
-        matched = match(keyring, address, tried.factors, code, tried.now, past=past)
-        if matched is None:
-            off = diagnose and clock_is_off(keyring, address, tried.factors, code, tried.now)
-            await self._wrong(caller, subject, address, tried, proof_id, purpose)
-            raise InvalidCode(tried.attempts_left, clock_off=off)
-        factor, step = matched
         success = Success(
             caller=caller,
             id=proof_id,
@@ -103,19 +105,35 @@ class AppCodes:
             binding=binding,
             subject=subject,
         )
-        proof = self._proofs.begin(success, wish)
-        at = await self._tries.accept(address, factor, caller=caller, step=step, proof=proof.record)
-        if at is None:
+        tried = await self._tries.try_to_verify(
+            address, caller=caller, digits=len(code), attempt_id=handle
+        )
+        if isinstance(tried, AcceptedStep):
+            return FactorVerified.of(tried, self._proofs.begin(success, wish, kid=tried.proof_kid))
+        past = self._policy.totp_past_steps
+        matched = match(keyring, address, tried.factors, code, tried.now, past=past)
+        if matched is None:
+            off = diagnose and clock_is_off(keyring, address, tried.factors, code, tried.now)
+            await self._wrong(caller, subject, address, tried, proof_id, purpose)
+            raise InvalidCode(tried.attempts_left, clock_off=off)
+        factor, step = matched
+        proving = keyring.active(Kind.PROOF).kid
+        proof = self._proofs.begin(success, wish, kid=proving)
+        accepted = await self._tries.accept(
+            address,
+            factor,
+            caller=caller,
+            step=step,
+            attempt_id=handle,
+            proof_kid=proving,
+            proof=proof.record,
+        )
+        if accepted is None:
             await self._wrong(caller, subject, address, tried, proof_id, purpose)
             raise InvalidCode(tried.attempts_left)
         CHALLENGES.labels(purpose, "approved").inc()
         log.info("factor.verified", caller=caller, factor_id=factor.factor_id)
-        return FactorVerified(
-            factor_id=factor.factor_id,
-            verified_at=at,
-            proof=proof.at(at),
-            proof_expires_in=proof.expires_in,
-        )
+        return FactorVerified.of(accepted, proof)
 
     async def _wrong(
         self,

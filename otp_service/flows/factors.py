@@ -27,7 +27,7 @@ from otp_service.flows.clock_skew import ClockAgreement
 from otp_service.flows.events import Events
 from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.store.factor_records import Factor, NewFactor
-from otp_service.store.factor_tries import FactorTries
+from otp_service.store.factor_tries import AcceptedStep, FactorTries
 from otp_service.store.factors import Factors
 from otp_service.store.recovery_codes import RecoveryCodes
 
@@ -132,9 +132,13 @@ class AuthenticatorApps:
             expires_at=expires_at,
         )
 
-    async def confirm(self, caller: str, factor_id: str, code: str, *, proof_required: bool) -> int:
+    async def confirm(
+        self, caller: str, factor_id: str, code: str, *, proof_required: bool, handle: str
+    ) -> int:
         """
         Prove with one code that the app has the seed; return when, in Unix milliseconds.
+
+        The same handle again after success succeeds again.
 
         Raises:
             FactorNotFound, InvalidRequest, ClockSkew: no try was spent.
@@ -145,24 +149,29 @@ class AuthenticatorApps:
         self._clock.require()
         keyring = self._keyring()
         address = _address(keyring, factor_id)
-        tried = await self._tries.try_to_confirm(address, caller=caller, digits=len(code))
+        tried = await self._tries.try_to_confirm(
+            address, caller=caller, digits=len(code), attempt_id=handle
+        )
+        if isinstance(tried, AcceptedStep):
+            return tried.at
         past = self._policy.totp_past_steps
         matched = match(keyring, address.subject, tried.factors, code, tried.now, past=past)
         if matched is None:
             raise InvalidCode(tried.attempts_left)
         factor, step = matched
-        at = await self._tries.confirm(
+        accepted = await self._tries.confirm(
             address.subject,
             factor,
             caller=caller,
             step=step,
+            attempt_id=handle,
             events=await self._events.wanted(caller),
             proof_required=proof_required,
         )
-        if at is None:
+        if accepted is None:
             raise InvalidCode(tried.attempts_left)
         log.info("factor.confirmed", caller=caller, factor_id=factor_id)
-        return at
+        return accepted.at
 
     async def ways(self, caller: str, subject: str) -> tuple[list[Factor], int]:
         """Return a subject's authenticators, and how many recovery codes it has left. Raises Unavailable."""

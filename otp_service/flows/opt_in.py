@@ -173,7 +173,14 @@ class OptIn:
         )
 
     async def verify(
-        self, caller: str, *, name: str, mobile: str, activation: str, group_id: int | None
+        self,
+        caller: str,
+        *,
+        name: str,
+        mobile: str,
+        activation: str,
+        group_id: int | None,
+        handle: str,
     ) -> Subscribed:
         """
         Confirm with the code that the person got.
@@ -184,6 +191,7 @@ class OptIn:
             mobile: A number as typed.
             activation: ASCII digits, normalised.
             group_id: As requested.
+            handle: Of `new_handle`; the same again after success succeeds again.
 
         Raises:
             ChallengeNotFound, ChallengeEnded, InvalidRequest: no try was spent.
@@ -192,16 +200,22 @@ class OptIn:
             Unavailable: a try may have been spent; the same code may be tried again.
         """
         with self._capacity.acquire():
-            return await self._verify(caller, name, mobile, activation, group_id)
+            return await self._verify(caller, name, mobile, activation, group_id, handle)
 
     async def _verify(
-        self, caller: str, name: str, mobile: str, activation: str, group_id: int | None
+        self,
+        caller: str,
+        name: str,
+        mobile: str,
+        activation: str,
+        group_id: int | None,
+        handle: str,
     ) -> Subscribed:
         recipient = served_recipient(self._policy, mobile)
         address = self._address(caller, recipient, group_id)
         if self._codes is None and len(activation) != 4:
             raise InvalidRequest(FieldError("activation", "must have 4 digits"))
-        tried = await self._opt_ins.reserve(address)
+        tried = await self._opt_ins.reserve(address, attempt_id=handle)
         try:
             kept = KeptOptIn.open(self._keyring(), tried.consent, address)
         except SealBroken:
@@ -209,12 +223,16 @@ class OptIn:
         subscriber = Subscriber(
             name=name, mobile=recipient.e164, group_id=group_id, custom_fields=kept.custom_fields
         )
-        if self._codes is not None and kept.challenge_id is not None:
-            await self._codes.verify(caller, kept.challenge_id, activation)
-            await self._subscribers.add(subscriber, tried.handle)
-        else:
-            await self._subscribers.confirm(address, tried, subscriber, activation)
-        confirmed_at = await self._opt_ins.settle(address, Status.APPROVED, handle=tried.handle)
+        confirmed_at = tried.approved_at
+        if confirmed_at is None:
+            if self._codes is not None and kept.challenge_id is not None:
+                await self._codes.verify(caller, kept.challenge_id, activation)
+                await self._subscribers.add(subscriber, tried.handle)
+            else:
+                await self._subscribers.confirm(address, tried, subscriber, activation)
+            confirmed_at = await self._opt_ins.settle(
+                address, Status.APPROVED, handle=tried.handle, attempt_id=handle
+            )
         if confirmed_at is None:
             raise Unavailable("another request came between")
         consent = Consent(

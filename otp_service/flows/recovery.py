@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import structlog
 
@@ -19,10 +20,10 @@ from otp_service.errors import InvalidCode
 from otp_service.flows.events import Events
 from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.flows.hashing import HashPool
-from otp_service.flows.proofs import ProofMaking
+from otp_service.flows.proofs import PendingProof, ProofMaking
 from otp_service.flows.subject_limits import subject_limits
 from otp_service.store.limits import Limits
-from otp_service.store.recovery_codes import RecoveryCodes, TriedCode
+from otp_service.store.recovery_codes import AcceptedCode, RecoveryCodes, TriedCode
 from otp_service.telemetry import CHALLENGES
 
 log = structlog.get_logger()
@@ -43,6 +44,15 @@ class Redeemed:
     remaining: int
     proof: str = field(repr=False)
     proof_expires_in: int
+
+    @classmethod
+    def of(cls, accepted: AcceptedCode, proof: PendingProof) -> Self:
+        return cls(
+            verified_at=accepted.at,
+            remaining=accepted.remaining,
+            proof=proof.at(accepted.at),
+            proof_expires_in=proof.expires_in,
+        )
 
 
 class Recovery:
@@ -132,7 +142,7 @@ class Recovery:
             code: 16 characters, normalised.
             purpose: What the proof will say.
             binding: What the proof will be bound to, or "".
-            handle: Of `new_handle`, the proof's own.
+            handle: Of `new_handle`, the proof's own; the same again after success succeeds again with the same proof.
             wish: What is wanted of the proof.
 
         Raises:
@@ -145,13 +155,6 @@ class Recovery:
         name, whose = keyring.active(Kind.NAME), address.pseudonym
         index = recovery_codes.index(name, pseudonym=whose, code=code)
         proof_id = challenge_id_for(keyring, address, handle)
-        async with self._hashes.verifying(caller) as hashing:
-            tried = await self._codes.reserve(address, index)
-            if tried.phc is None:
-                raise await self._wrong(caller, subject, address, tried, proof_id, purpose)
-            message = recovery_codes.message(name, pseudonym=whose, code=code)
-            if not await hashing.matches(tried.phc, message):
-                raise await self._wrong(caller, subject, address, tried, proof_id, purpose)
         success = Success(
             caller=caller,
             id=proof_id,
@@ -163,22 +166,33 @@ class Recovery:
             binding=binding,
             subject=subject,
         )
-        proof = self._proofs.begin(success, wish)
+        async with self._hashes.verifying(caller) as hashing:
+            tried = await self._codes.reserve(address, index, attempt_id=handle)
+            if isinstance(tried, AcceptedCode):
+                before = self._proofs.begin(success, wish, kid=tried.proof_kid)
+                return Redeemed.of(tried, before)
+            if tried.phc is None:
+                raise await self._wrong(caller, subject, address, tried, proof_id, purpose)
+            message = recovery_codes.message(name, pseudonym=whose, code=code)
+            if not await hashing.matches(tried.phc, message):
+                raise await self._wrong(caller, subject, address, tried, proof_id, purpose)
+        proving = keyring.active(Kind.PROOF).kid
+        proof = self._proofs.begin(success, wish, kid=proving)
         event = await self._events.of_subject(caller, subject, proof_id)
         redeemed = await self._codes.redeem(
-            address, index=index, phc=tried.phc, proof=proof.record, event=event
+            address,
+            index=index,
+            phc=tried.phc,
+            attempt_id=handle,
+            proof_kid=proving,
+            proof=proof.record,
+            event=event,
         )
         if redeemed is None:
             raise await self._wrong(caller, subject, address, tried, proof_id, purpose)
-        verified_at, remaining = redeemed
         CHALLENGES.labels(purpose, "approved").inc()
-        log.info("recovery_code.used", caller=caller, remaining=remaining)
-        return Redeemed(
-            verified_at=verified_at,
-            remaining=remaining,
-            proof=proof.at(verified_at),
-            proof_expires_in=proof.expires_in,
-        )
+        log.info("recovery_code.used", caller=caller, remaining=redeemed.remaining)
+        return Redeemed.of(redeemed, proof)
 
     async def _wrong(
         self,

@@ -33,6 +33,15 @@ class TriedFactors:
     blocks: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedStep:
+    """A step is accepted by this attempt, now or before. `at` in Unix milliseconds."""
+
+    at: int
+    factor_id: str
+    proof_kid: str
+
+
 class FactorTries:
     """
     Tries at the authenticators of each subject.
@@ -47,10 +56,12 @@ class FactorTries:
         self._history_ms = history_ms
 
     async def try_to_confirm(
-        self, address: ChallengeAddress, *, caller: str, digits: int
-    ) -> TriedFactors:
+        self, address: ChallengeAddress, *, caller: str, digits: int, attempt_id: str
+    ) -> TriedFactors | AcceptedStep:
         """
-        Spend a try at a pending authenticator.
+        Spend a try at a pending authenticator, or say that this attempt has succeeded before.
+
+        The same attempt again spends no other try within a step.
 
         Raises:
             FactorNotFound: also when its tries or its time are over.
@@ -58,20 +69,26 @@ class FactorTries:
             Unavailable: the try may be spent.
         """
         fields = {"id": address.challenge_id, "max_attempts": CONFIRM_ATTEMPTS}
-        return await self._reserve(address.subject, {"caller": caller, "digits": digits, **fields})
+        return await self._reserve(
+            address.subject, {"caller": caller, "digits": digits, **fields}, attempt_id=attempt_id
+        )
 
     async def try_to_verify(
-        self, subject: SubjectAddress, *, caller: str, digits: int
-    ) -> TriedFactors:
+        self, subject: SubjectAddress, *, caller: str, digits: int, attempt_id: str
+    ) -> TriedFactors | AcceptedStep:
         """
         Spend a try at those confirmed authenticators of a subject whose codes have so many digits.
+
+        As `try_to_confirm` for the same attempt again.
 
         Raises:
             FactorNotFound, SubjectBlocked: and nothing was counted.
             InvalidRequest: all of them have codes of another length; nothing was counted.
             Unavailable: the try may be spent.
         """
-        return await self._reserve(subject, {"caller": caller, "digits": digits})
+        return await self._reserve(
+            subject, {"caller": caller, "digits": digits}, attempt_id=attempt_id
+        )
 
     async def confirm(
         self,
@@ -80,11 +97,12 @@ class FactorTries:
         *,
         caller: str,
         step: int,
+        attempt_id: str,
         events: bool,
         proof_required: bool,
-    ) -> int | None:
+    ) -> AcceptedStep | None:
         """
-        Accept the first code; return when. `events`: whether webhooks are told.
+        Accept the first code. `events`: whether webhooks are told.
 
         Raises:
             FactorNotFound, Unavailable.
@@ -92,13 +110,14 @@ class FactorTries:
         """
         answer = await self._scripts.run(
             "accept_step",
-            _accepting(subject),
+            _accepting(subject, attempt_id),
             {
                 "id": factor.factor_id,
                 "caller": caller,
                 "step": step,
                 "confirm": True,
                 "proof_required": proof_required,
+                "proof_kid": "",
                 "events": events,
             },
             durable=True,
@@ -112,22 +131,25 @@ class FactorTries:
         *,
         caller: str,
         step: int,
+        attempt_id: str,
+        proof_kid: str,
         proof: ProofRecord | None,
-    ) -> int | None:
+    ) -> AcceptedStep | None:
         """
-        Accept a step and write the proof; return when, or None if this step or a later one was accepted before.
+        Accept a step and write the proof; return None if this step or a later one was accepted before.
 
         Raises:
             FactorNotFound, Unavailable.
         """
         answer = await self._scripts.run(
             "accept_step",
-            [*_accepting(subject), *proof_keys(proof)],
+            [*_accepting(subject, attempt_id), *proof_keys(proof)],
             {
                 "id": factor.factor_id,
                 "caller": caller,
                 "step": step,
                 "confirm": False,
+                "proof_kid": proof_kid,
                 **proof_args(proof),
             },
             durable=True,
@@ -140,10 +162,17 @@ class FactorTries:
         """Tell that wrong codes have blocked the subject's authenticators, if they have. Raises Unavailable."""
         await tell_blocked(self._scripts, subject, factor=FACTOR, budget=self._budget, event=event)
 
-    async def _reserve(self, subject: SubjectAddress, fields: Mapping[str, Any]) -> TriedFactors:
+    async def _reserve(
+        self, subject: SubjectAddress, fields: Mapping[str, Any], *, attempt_id: str
+    ) -> TriedFactors | AcceptedStep:
         answer = await self._scripts.run(
             "reserve_factor",
-            [keys.factors(subject), keys.guard(subject, FACTOR), keys.timeline(subject)],
+            [
+                keys.factors(subject),
+                keys.guard(subject, FACTOR),
+                keys.timeline(subject),
+                keys.attempt(subject.bucket, attempt_id),
+            ],
             {"budget": self._budget, "life_ms": self._history_ms, **fields},
             durable=True,
         )
@@ -155,6 +184,8 @@ class FactorTries:
                     attempts_left=int(answer["attempts_left"]),
                     blocks=bool(answer.get("blocks")),
                 )
+            case "accepted":
+                return _step_of(answer)
             case "blocked":
                 raise blocked(answer)
             case "digits":
@@ -164,21 +195,28 @@ class FactorTries:
                 raise FactorNotFound
 
 
-def _accepting(subject: SubjectAddress) -> list[str]:
+def _accepting(subject: SubjectAddress, attempt_id: str) -> list[str]:
     return [
         keys.factors(subject),
         keys.guard(subject, FACTOR),
         keys.timeline(subject),
         keys.events(subject.bucket),
+        keys.attempt(subject.bucket, attempt_id),
     ]
 
 
-def _accepted(answer: Mapping[str, Any]) -> int | None:
+def _accepted(answer: Mapping[str, Any]) -> AcceptedStep | None:
     require_proven(answer)
     match answer["verdict"]:
         case "accepted":
-            return int(answer["at"])
+            return _step_of(answer)
         case "replayed":
             return None
         case _:
             raise FactorNotFound
+
+
+def _step_of(answer: Mapping[str, Any]) -> AcceptedStep:
+    return AcceptedStep(
+        at=int(answer["at"]), factor_id=answer["factor_id"], proof_kid=answer["proof_kid"]
+    )

@@ -152,6 +152,10 @@ def proof(bucket: int, digest: str) -> str:
     return f"{_tag(bucket)}proof:{digest}"
 
 
+def attempt(bucket: int, handle: str) -> str:
+    return f"{_tag(bucket)}attempt:{handle}"
+
+
 def limit(name: str, digest: str) -> str:
     return f"{_P}limit:{name}:{digest}"
 

@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import structlog
+
 from otp_service.core.challenge import ChallengeAddress, Status
 from otp_service.core.limits import FailureBudget
 from otp_service.core.policy import OPT_IN
+from otp_service.errors import ChallengeNotFound, Unavailable
 from otp_service.store import keys
 from otp_service.store.challenges import FACTOR, Challenges
 from otp_service.store.deliveries import GROUP, Job
@@ -17,6 +20,8 @@ from otp_service.store.scripts import Scripts
 # A code for an opt-in is queued only behind so few in one of the 16 queues, so that a flood of sign-ups is refused at
 # once and the queues stay short for login codes.
 _OPT_IN_QUEUE = 2
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,13 +160,21 @@ class Openings:
         if answer["verdict"] == "exists":
             return None
         if replaced := answer.get("replaced"):
-            # The pointer has moved, so it is dead already; this only takes its number and digest away early.
-            await self._challenges.end(
-                ChallengeAddress(replaced, address.subject),
-                caller=new.caller,
-                status=Status.REPLACED,
-            )
+            await self._tidy(ChallengeAddress(replaced, address.subject), caller=new.caller)
         return Opened.of(answer, address, purpose=new.purpose, attempts_left=new.max_attempts)
+
+    async def _tidy(self, replaced: ChallengeAddress, *, caller: str) -> None:
+        """
+        Take number and digest of a replaced challenge away early. Its pointer has moved, so it is dead already.
+
+        The new challenge is open, so nothing here is an error of the call: what stays ends by itself.
+        """
+        try:
+            await self._challenges.end(replaced, caller=caller, status=Status.REPLACED)
+        except ChallengeNotFound:
+            pass  # an erasure was first
+        except Unavailable as error:
+            log.warning("challenge.replaced_not_tidied", error=error.detail)
 
     async def resend(
         self,

@@ -31,13 +31,20 @@ class OpenedOptIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReservedTry:
-    """One try is spent. `consent` is sealed; `unsure`: the site may have taken an earlier try."""
+    """
+    One try is spent. `consent` is sealed.
+
+    Attributes:
+        unsure: The site may have taken an earlier try.
+        approved_at: When this very attempt has succeeded before, in Unix milliseconds; then no try is spent.
+    """
 
     handle: str
     consent: str
     requested_at: int
     attempts_left: int
     unsure: bool
+    approved_at: int | None = None
 
 
 SUBSCRIBES_AT_ONCE = "subscribes_at_once"
@@ -92,16 +99,27 @@ class OptIns:
             pending_before=bool(answer.get("pending_before")),
         )
 
-    async def reserve(self, address: SubjectAddress) -> ReservedTry:
+    async def reserve(self, address: SubjectAddress, *, attempt_id: str) -> ReservedTry:
         """
-        Spend one try.
+        Spend one try, or say that this attempt has succeeded before.
 
         Raises:
             ChallengeNotFound, ChallengeEnded: and nothing was counted.
             Unavailable: Redis; the try may be spent.
         """
-        answer = await self._scripts.run("reserve_opt_in", [keys.opt_in(address)], {}, durable=True)
+        answer = await self._scripts.run(
+            "reserve_opt_in", [keys.opt_in(address)], {"attempt_id": attempt_id}, durable=True
+        )
         match answer["verdict"]:
+            case "approved":
+                return ReservedTry(
+                    handle=answer["handle"],
+                    consent=answer["consent"],
+                    requested_at=int(answer["requested_at"]),
+                    attempts_left=0,
+                    unsure=False,
+                    approved_at=int(answer["ended_at"]),
+                )
             case "reserved":
                 return ReservedTry(
                     handle=answer["handle"],
@@ -121,6 +139,7 @@ class OptIns:
         status: Status | Literal["unsure"],
         *,
         handle: str,
+        attempt_id: str = "",
     ) -> int | None:
         """
         Write what the site said; return when it ended, in Unix milliseconds, or None when it is another one by now.
@@ -129,11 +148,16 @@ class OptIns:
             address: Of the record.
             status: APPROVED, EXHAUSTED or CANCELED; "unsure" when the site may have taken the code.
             handle: Of the request that was tried; "" for whichever there is.
+            attempt_id: Of the attempt that was right; "" when none was.
 
         Raises:
             Unavailable: Redis.
         """
-        arguments: Mapping[str, Any] = {"handle": handle, "status": status}
+        arguments: Mapping[str, Any] = {
+            "handle": handle,
+            "status": status,
+            "attempt_id": attempt_id,
+        }
         answer = await self._scripts.run(
             "settle_opt_in", [keys.opt_in(address)], arguments, durable=True
         )

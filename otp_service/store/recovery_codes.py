@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.limits import FailureBudget
@@ -32,6 +33,23 @@ class TriedCode:
     phc: str | None
     attempts_left: int
     blocks: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedCode:
+    """A code is burned by this attempt, now or before; `remaining` are left. `at` in Unix milliseconds."""
+
+    at: int
+    remaining: int
+    proof_kid: str
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> Self:
+        return cls(
+            at=int(answer["at"]),
+            remaining=int(answer["remaining"]),
+            proof_kid=answer["proof_kid"],
+        )
 
 
 class RecoveryCodes:
@@ -102,9 +120,13 @@ class RecoveryCodes:
         answer = await self._scripts.run("count_recovery_codes", [keys.recovery(subject)], {})
         return int(answer["remaining"])
 
-    async def reserve(self, subject: SubjectAddress, index: str) -> TriedCode:
+    async def reserve(
+        self, subject: SubjectAddress, index: str, *, attempt_id: str
+    ) -> TriedCode | AcceptedCode:
         """
-        Spend a try and return the one candidate.
+        Spend a try and return the one candidate, or say that this attempt has succeeded before.
+
+        The same attempt again spends no other try.
 
         Raises:
             FactorNotFound, SubjectBlocked: and nothing was counted.
@@ -112,7 +134,12 @@ class RecoveryCodes:
         """
         answer = await self._scripts.run(
             "reserve_recovery_code",
-            [keys.recovery(subject), keys.guard(subject, FACTOR), keys.timeline(subject)],
+            [
+                keys.recovery(subject),
+                keys.guard(subject, FACTOR),
+                keys.timeline(subject),
+                keys.attempt(subject.bucket, attempt_id),
+            ],
             {"index": index, "budget": self._budget, "life_ms": self._history_ms},
             durable=True,
         )
@@ -123,6 +150,8 @@ class RecoveryCodes:
                     attempts_left=int(answer["attempts_left"]),
                     blocks=bool(answer.get("blocks")),
                 )
+            case "accepted":
+                return AcceptedCode.of(answer)
             case "blocked":
                 raise blocked(answer)
             case "not_found":
@@ -136,11 +165,13 @@ class RecoveryCodes:
         *,
         index: str,
         phc: str,
+        attempt_id: str,
+        proof_kid: str,
         proof: ProofRecord | None,
         event: Mapping[str, str] | None,
-    ) -> tuple[int, int] | None:
+    ) -> AcceptedCode | None:
         """
-        Burn a code and write the proof; return when, and how many are left. One winner; None for everybody else.
+        Burn a code and write the proof. One winner; None for everybody else.
 
         Raises:
             Unavailable: the code may be burned.
@@ -152,19 +183,19 @@ class RecoveryCodes:
                 keys.guard(subject, FACTOR),
                 keys.timeline(subject),
                 keys.events(subject.bucket),
+                keys.attempt(subject.bucket, attempt_id),
                 *proof_keys(proof),
             ],
             {
                 "index": index,
                 "phc": phc,
+                "proof_kid": proof_kid,
                 "event": event,
                 **proof_args(proof),
             },
             durable=True,
         )
-        if answer["verdict"] != "redeemed":
-            return None
-        return int(answer["at"]), int(answer["remaining"])
+        return AcceptedCode.of(answer) if answer["verdict"] == "accepted" else None
 
     async def tell_blocked(
         self, subject: SubjectAddress, *, event: Mapping[str, str] | None

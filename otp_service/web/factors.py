@@ -65,6 +65,7 @@ async def confirm_totp(call: Call) -> Answer:
         factor_id,
         sent.code,
         proof_required=call.caller.policy.enrollment_proof,
+        handle=call.handle,
     )
     return Answer(TotpConfirmed(factor_id=factor_id, status="confirmed", confirmed_at=rfc3339(at)))
 

@@ -49,6 +49,7 @@ async def verify_opt_in(call: Call) -> Answer:
         mobile=sent.mobile,
         activation=sent.activation,
         group_id=sent.group_id,
+        handle=call.handle,
     )
     return Answer(
         OptInSubscribed(

@@ -2,7 +2,7 @@
 
 from otp_service.core.challenge import Status
 from otp_service.core.messages import check_context
-from otp_service.errors import FieldError, InvalidRequest
+from otp_service.errors import ChallengeNotFound, FieldError, InvalidRequest, Unavailable
 from otp_service.flows.code_requests import CodeRequest, Issued
 from otp_service.store.refusals import ended
 from otp_service.web.factors import DIAGNOSE
@@ -35,14 +35,19 @@ async def request_code(call: Call) -> Answer:
         client_ref=sent.client_ref,
         context=sent.context or {},
     )
-    issued = await call.service.ways.request(
-        call.caller.name,
-        ask,
-        auto=sent.channel == "auto",
-        policy=call.caller.policy,
-        handle=call.handle,
-    )
-    answer = await _challenge(call, issued)
+    try:
+        issued = await call.service.ways.request(
+            call.caller.name,
+            ask,
+            auto=sent.channel == "auto",
+            policy=call.caller.policy,
+            handle=call.handle,
+        )
+        answer = await _challenge(call, issued)
+    except (
+        ChallengeNotFound
+    ):  # the caller named none: it was opened, and its person erased before this answer
+        raise Unavailable("the person was erased meanwhile") from None
     return Answer(answer.body, {**answer.headers, "Location": f"/otp/{issued.challenge_id}"})
 
 

@@ -4,16 +4,19 @@
 -- KEYS[2]    guard       cleared by success
 -- KEYS[3]    timeline    see _timeline.lua
 -- KEYS[4]    events      stream, see _event.lua
--- KEYS[5]    proof       hash, born here with its own end; absent when a factor is confirmed or the
+-- KEYS[5]    attempt     see _attempt.lua
+-- KEYS[6]    proof       hash, born here with its own end; absent when a factor is confirmed or the
 --                        proof is not recorded
 -- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof_required (at confirming), events
---            (whether webhooks are told of a confirmed factor), proof (flat list), proof_ttl_ms
+--            (whether webhooks are told of a confirmed factor), proof (flat list), proof_ttl_ms,
+--            proof_kid
 --
 -- Returns JSON {verdict, …}
---   accepted      at
+--   accepted      at, factor_id, proof_kid
 --   replayed      this step or a later one was accepted before
 --   unproven      since it was enrolled, without a proof, the subject has confirmed another; see _unproven.lua
 --   not_found     the factor is gone
+--- include: _attempt.lua
 --- include: _clock.lua
 --- include: _event.lua
 --- include: _factors.lua
@@ -39,5 +42,7 @@ keep(KEYS[1], now)
 redis.call('DEL', KEYS[2])
 go_on(KEYS[3], now, a.confirm and 'confirmed' or 'approved', a.id, 'factor=' .. factor.type)
 if a.confirm then tell_of_factor(KEYS[4], a.events, factor, a.id, 'factor.confirmed', now) end
-write_proof(KEYS[5], a, now)
-return cjson.encode({verdict = 'accepted', at = now})
+write_proof(KEYS[6], a, now)
+local success = {verdict = 'accepted', at = now, factor_id = a.id, proof_kid = a.proof_kid}
+write_attempt(KEYS[5], {accepted = success})
+return cjson.encode(success)

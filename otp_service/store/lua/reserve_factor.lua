@@ -3,15 +3,18 @@
 -- KEYS[1]    factors     see _factors.lua
 -- KEYS[2]    guard       see _guard.lua
 -- KEYS[3]    timeline    see _timeline.lua
+-- KEYS[4]    attempt     see _attempt.lua
 -- ARGV[1]    JSON: offset, caller, digits (of the typed code), budget, id (of the pending factor to confirm; absent to
 --            verify), max_attempts, life_ms
 --
 -- Returns JSON {verdict, …}
 --   reserved      now, factors (id to fields: the confirmed ones, or the pending one), attempts_left,
 --                 blocks: unless this try succeeds, the subject is blocked
+--   accepted      at, factor_id, proof_kid: this very attempt has succeeded before
 --   not_found     nothing to try; nothing counted
 --   digits        the codes of all there is to try have so many; nothing counted
 --   blocked       until_ms, now; nothing counted
+--- include: _attempt.lua
 --- include: _clock.lua
 --- include: _guard.lua
 --- include: _factors.lua
@@ -19,6 +22,8 @@
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
+local before = attempt(KEYS[4])
+if before.accepted then return cjson.encode(before.accepted) end
 local tried, any, digits = {}, false, nil
 for id, factor in pairs(factors(KEYS[1], now)) do
   local wanted = factor.status == 'confirmed'
@@ -30,8 +35,15 @@ end
 if not any and digits then return cjson.encode({verdict = 'digits', digits = digits}) end
 if not any then return cjson.encode({verdict = 'not_found'}) end
 
+-- Codes change with the step: against another one the same code is another guess.
+local step = math.floor(now / 30000)
+local counted = before.tried == step
+
 if a.id then
   local factor = tried[a.id]
+  if counted then
+    return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = before.left})
+  end
   factor.attempts = factor.attempts + 1
   if factor.attempts > a.max_attempts then
     redis.call('HDEL', KEYS[1], a.id)
@@ -41,17 +53,22 @@ if a.id then
   redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
   begin(KEYS[3], now, a.life_ms,
     line(now, 'tried', a.id, 'factor=totp', 'try=' .. factor.attempts, 'of=' .. a.max_attempts))
-  return cjson.encode({verdict = 'reserved', now = now, factors = tried,
-    attempts_left = a.max_attempts - factor.attempts})
+  local left = a.max_attempts - factor.attempts
+  write_attempt(KEYS[4], {tried = step, left = left})
+  return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = left})
 end
 
-local blocked = blocked_until(KEYS[2], a.budget, now)
-if blocked then
-  refused(KEYS[3], now, '-', 'blocked', blocked, 'factor=totp')
-  return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
+if not counted then
+  local blocked = blocked_until(KEYS[2], a.budget, now)
+  if blocked then
+    refused(KEYS[3], now, '-', 'blocked', blocked, 'factor=totp')
+    return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
+  end
+  local left = count_failure(KEYS[2], a.budget, now)
+  local most = a.budget.short_count
+  begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=totp', 'try=' .. most - left, 'of=' .. most))
+  before = {tried = step, left = left, blocks = blocked_until(KEYS[2], a.budget, now) ~= nil}
+  write_attempt(KEYS[4], before)
 end
-local left = count_failure(KEYS[2], a.budget, now)
-local most = a.budget.short_count
-begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=totp', 'try=' .. most - left, 'of=' .. most))
-return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = left,
-  blocks = blocked_until(KEYS[2], a.budget, now) ~= nil})
+return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = before.left,
+  blocks = before.blocks})

@@ -1,10 +1,11 @@
 -- Spend one try of an opt-in before the site is asked: the site itself counts nothing and never lets a code expire.
 --
 -- KEYS[1]    opt_in
--- ARGV[1]    JSON: offset
+-- ARGV[1]    JSON: offset, attempt_id
 --
 -- Returns JSON {verdict, …}
 --   reserved      handle, consent, requested_at, attempts_left, unsure (an earlier try may have been taken by the site)
+--   approved      handle, consent, requested_at, ended_at: this very attempt has succeeded before (a repeated call)
 --   not_found     nothing was requested, or too long ago
 --   ended         status (approved, expired, exhausted, canceled), ended_at; nothing counted
 --- include: _clock.lua
@@ -13,6 +14,10 @@ local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 local o = hash(KEYS[1])
 if not o.status then return cjson.encode({verdict = 'not_found'}) end
+if o.status == 'approved' and o.approved_by == a.attempt_id then
+  return cjson.encode({verdict = 'approved', handle = o.handle, consent = o.consent,
+    requested_at = tonumber(o.requested_at), ended_at = tonumber(o.ended_at)})
+end
 if o.status ~= 'pending' then
   return cjson.encode({verdict = 'ended', status = o.status, ended_at = tonumber(o.ended_at)})
 end

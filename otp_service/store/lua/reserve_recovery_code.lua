@@ -3,27 +3,36 @@
 -- KEYS[1]    recovery    hash of index to PHC string
 -- KEYS[2]    guard       see _guard.lua
 -- KEYS[3]    timeline    see _timeline.lua
+-- KEYS[4]    attempt     see _attempt.lua
 -- ARGV[1]    JSON: offset, index, budget, life_ms
 --
 -- Returns JSON {verdict, …}
 --   reserved      phc of the candidate (absent when there is none), attempts_left,
 --                 blocks: unless this try succeeds, the subject is blocked
+--   accepted      at, remaining, proof_kid: this very attempt has succeeded before
 --   not_found     the subject has no codes; nothing counted
 --   blocked       until_ms, now; nothing counted
+--- include: _attempt.lua
 --- include: _clock.lua
 --- include: _guard.lua
 --- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
+local before = attempt(KEYS[4])
+if before.accepted then return cjson.encode(before.accepted) end
 if redis.call('EXISTS', KEYS[1]) == 0 then return cjson.encode({verdict = 'not_found'}) end
-local blocked = blocked_until(KEYS[2], a.budget, now)
-if blocked then
-  refused(KEYS[3], now, '-', 'blocked', blocked, 'factor=recovery')
-  return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
+local phc = redis.call('HGET', KEYS[1], a.index) or nil
+if before.tried ~= (phc or '') then
+  local blocked = blocked_until(KEYS[2], a.budget, now)
+  if blocked then
+    refused(KEYS[3], now, '-', 'blocked', blocked, 'factor=recovery')
+    return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
+  end
+  local left = count_failure(KEYS[2], a.budget, now)
+  local most = a.budget.short_count
+  begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=recovery', 'try=' .. most - left, 'of=' .. most))
+  before = {tried = phc or '', left = left, blocks = blocked_until(KEYS[2], a.budget, now) ~= nil}
+  write_attempt(KEYS[4], before)
 end
-local left = count_failure(KEYS[2], a.budget, now)
-local most = a.budget.short_count
-begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=recovery', 'try=' .. most - left, 'of=' .. most))
-return cjson.encode({verdict = 'reserved', phc = redis.call('HGET', KEYS[1], a.index) or nil, attempts_left = left,
-  blocks = blocked_until(KEYS[2], a.budget, now) ~= nil})
+return cjson.encode({verdict = 'reserved', phc = phc, attempts_left = before.left, blocks = before.blocks})

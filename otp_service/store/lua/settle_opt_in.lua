@@ -1,7 +1,7 @@
 -- Write what the site said of a try, if the opt-in is still the one that was tried.
 --
 -- KEYS[1]    opt_in
--- ARGV[1]    JSON: offset, handle, status (approved, exhausted, canceled; or "unsure": the site may have taken the code)
+-- ARGV[1]    JSON: offset, handle, attempt_id ("" when no code was typed), status (approved, exhausted, canceled; or "unsure": the site may have taken the code)
 --
 -- Returns JSON {verdict, …}
 --   settled       ended_at, first (false when it was settled so before)
@@ -19,5 +19,5 @@ end
 if o.status ~= 'pending' then
   return cjson.encode({verdict = 'settled', ended_at = tonumber(o.ended_at), first = false})
 end
-redis.call('HSET', KEYS[1], 'status', a.status, 'ended_at', now)
+redis.call('HSET', KEYS[1], 'status', a.status, 'ended_at', now, 'approved_by', a.attempt_id)
 return cjson.encode({verdict = 'settled', ended_at = now, first = true})
