@@ -26,7 +26,7 @@ from otp_service.core.challenge import (
 from otp_service.core.envelopes import About, device_name_of
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import Policy
-from otp_service.core.proofs import ProofWish, Success
+from otp_service.core.proofs import ProofWish, Success, digest
 from otp_service.core.seal import SealBroken, seal, unseal
 from otp_service.errors import (
     DeviceNotFound,
@@ -37,7 +37,8 @@ from otp_service.errors import (
     ProofNotAccepted,
 )
 from otp_service.flows.events import Events
-from otp_service.flows.proofs import ProofMaking, ProofRedemption
+from otp_service.flows.proofs import ProofMaking, ProofRedemption, Proven
+from otp_service.store import keys
 from otp_service.store.devices import Device, Devices, Reused
 from otp_service.telemetry import DEVICES
 
@@ -128,39 +129,40 @@ class RememberedDevices:
         Raises:
             InvalidRequest: `expires_in` is too long; the proof is not spent.
             ProofNotAccepted: it is.
-            Unavailable: it may be.
+            Unavailable: the device may be remembered, and then it is; the same `handle` again finds out.
         """
         seconds = expires_in or self._policy.device_ttl
         if seconds > self._policy.device_ttl:
             most = f"must be at most {self._policy.device_ttl}"
             raise InvalidRequest(FieldError("expires_in", most))
-        proven = await self._redemption.redeem(caller, proof, purpose=None, binding=proof_binding)
-        # Of another caller's proof the subject is another person, however it is spelled.
-        if proven is None or proven.caller != caller:
-            raise ProofNotAccepted("inactive")
-        if proven.subject != subject:
-            raise ProofNotAccepted("subject")
-        if proven.method not in STANDS_IN_FOR:
-            raise ProofNotAccepted("method")
+        # None: dead, or not this caller's to look at. The script still finds what a retried call did before.
+        proven = await self._redemption.look(caller, proof, binding=proof_binding)
+        if proven is not None and (reason := _why_not(proven, caller, subject)):
+            await self._redemption.redeem(caller, proof, purpose=None, binding=proof_binding)
+            raise ProofNotAccepted(reason)
         keyring = self._keyring()
         address = person_address(keyring, caller, subject)
         device = ChallengeAddress(lasting_id_for(keyring, address, handle), address)
-        expires_at = await self._devices.remember(
+        remembered = await self._devices.remember(
             device,
             caller=caller,
             about=About(subject=subject, client_ref=None).seal(keyring, device.challenge_id),
-            purpose=proven.purpose,
+            purpose=proven.purpose if proven else "",
             binding=_bound(keyring, caller, binding),
             name=None if name is None else seal(keyring, name, belongs_to=_name_of(device)),
             ttl_ms=seconds * 1000,
             events=await self._events.wanted(caller),
+            proof=keys.proof(address.bucket, digest(proof) if proven else "none"),
         )
+        if remembered is None:
+            raise ProofNotAccepted("inactive")
+        expires_at, of = remembered
         DEVICES.labels("remembered").inc()
         log.info("device.remembered", caller=caller, device_id=device.challenge_id)
         return Remembered(
             device_id=device.challenge_id,
             token=devices.token(keyring, device, 0, caller=caller),
-            purpose=proven.purpose,
+            purpose=of,
             expires_at=expires_at,
             expires_in=seconds,
         )
@@ -266,6 +268,16 @@ class RememberedDevices:
         count = await self._devices.forget_all(address, events=events)
         DEVICES.labels("forgotten").inc(count)
         log.info("devices.forgotten", caller=caller, count=count)
+
+
+def _why_not(proven: Proven, caller: str, subject: str) -> str | None:
+    """Return why no device is remembered for what is proven, or None."""
+    # Of another caller's proof the subject is another person, however it is spelled.
+    if proven.caller != caller:
+        return "inactive"
+    if proven.subject != subject:
+        return "subject"
+    return "method" if proven.method not in STANDS_IN_FOR else None
 
 
 def _bound(keyring: Keyring, caller: str, binding: str) -> str:

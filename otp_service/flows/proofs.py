@@ -5,7 +5,7 @@ Every way of verifying ends in `ProofMaking`, whatever it verified; opaque proof
 the RFC 7662 introspection that spends them. Signed ones are checked by their audience itself and are not recorded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -168,10 +168,25 @@ class ProofRedemption:
         except ProofMisplaced:
             log.warning("proof.misplaced", caller=caller)
             return None
+        return None if fields is None else self._proven(fields, binding)
+
+    async def look(self, caller: str, proof: str, *, binding: str) -> Proven | None:
+        """
+        As `redeem` for any purpose, and a good proof stays good; one that is bound to something else is spent.
+
+        Raises:
+            Unavailable: Redis.
+        """
+        fields = await self._proofs.look(proof, caller=caller)
         if fields is None:
             return None
+        if fields["binding"] != proofs.bound(self._keyring(), proof, binding):
+            return await self.redeem(caller, proof, purpose=None, binding=binding)
+        return self._proven(fields, binding)
+
+    def _proven(self, fields: Mapping[str, str], binding: str) -> Proven | None:
         try:
-            about = About.open(keyring, fields["about"], fields["id"])
+            about = About.open(self._keyring(), fields["about"], fields["id"])
         except SealBroken:
             return None  # its key was taken away: what it proved is void
         return Proven(

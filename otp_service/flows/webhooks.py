@@ -3,12 +3,15 @@ Handing messages to webhook endpoints: signed, retried with growing pauses for t
 
 An endpoint has one turn at a time, of one worker: in it one message goes out, then two, four, eight at once as long as
 the endpoint takes them; what fails ends the turn. So one that is slow or away costs little and holds up nobody else.
+
+At most half of the places go to endpoints whose last try failed, and at most half to the endpoints of one caller.
 """
 
 import asyncio
 import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import structlog
@@ -68,10 +71,11 @@ class WebhookWorker:
         self._channel = channel
         self._woken = woken
         self._concurrency = concurrency
+        self._half = max(1, concurrency // 2)
         self._clock = clock
         self._stopping = False
         self._loops: list[asyncio.Task[None]] = []
-        self._turns: set[asyncio.Task[None]] = set()
+        self._turns: dict[asyncio.Task[None], tuple[str, bool]] = {}  # caller, whether failing
 
     async def start(self) -> None:
         """Begin to send."""
@@ -86,18 +90,28 @@ class WebhookWorker:
 
     async def run_due(self) -> int:
         """Give every endpoint that is due its turn, and wait for them; return how many. Raises Unavailable."""
-        names = await self._outgoing.claim(lease_ms=LEASE_MS, count=self._concurrency)
-        await asyncio.gather(*(self._turn(name) for name in names))
-        return len(names)
+        claimed = await self._claim()
+        await asyncio.gather(*(self._turn(name) for name, _ in claimed))
+        return len(claimed)
+
+    async def _claim(self) -> list[tuple[str, bool]]:
+        free = self._concurrency - len(self._turns)
+        if not free:
+            return []
+        return await self._outgoing.claim(
+            lease_ms=LEASE_MS,
+            count=free,
+            failing=self._half - sum(failing for _, failing in self._turns.values()),
+            share=self._half,
+            busy=Counter(caller for caller, _ in self._turns.values()),
+        )
 
     async def _run(self) -> None:
         while not self._stopping:
             try:
-                free = self._concurrency - len(self._turns)
-                names = await self._outgoing.claim(lease_ms=LEASE_MS, count=free) if free else []
-                for name in names:
+                for name, failing in await self._claim():
                     task = asyncio.create_task(self._turn(name), name=name)
-                    self._turns.add(task)
+                    self._turns[task] = name.partition("/")[0], failing
                     task.add_done_callback(self._ended)
             except Unavailable as error:
                 log.warning("webhook.claim_failed", error=error.detail)
@@ -108,7 +122,7 @@ class WebhookWorker:
             self._woken.clear()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._turns.discard(task)
+        del self._turns[task]
         self._woken.set()
 
     async def _measure(self) -> None:
@@ -125,7 +139,8 @@ class WebhookWorker:
             if endpoint is None:
                 await self._outgoing.forget(name)
                 return
-            await self._outgoing.rest(name, pause_ms=await self._send_due(endpoint))
+            pause, failed = await self._send_due(endpoint)
+            await self._outgoing.rest(name, pause_ms=pause, failed=failed)
         except Unavailable as error:
             log.warning("webhook.interrupted", endpoint=name, error=error.detail)
         except Exception:
@@ -135,14 +150,14 @@ class WebhookWorker:
         found = await self._webhooks.of(self._keyring(), caller)
         return next((endpoint for endpoint in found if endpoint.id == endpoint_id), None)
 
-    async def _send_due(self, endpoint: Endpoint) -> int:
-        """Return for how many milliseconds the endpoint is to be left alone."""
-        end, width = time.monotonic() + TURN_SECONDS, 1
+    async def _send_due(self, endpoint: Endpoint) -> tuple[int, bool | None]:
+        """Return the milliseconds to leave the endpoint alone, and whether its last try failed; None without a try."""
+        end, width, failed = time.monotonic() + TURN_SECONDS, 1, None
         async with self._channel.line(endpoint.url) as line:
             while time.monotonic() < end and not self._stopping:
                 due = await self._outgoing.take(endpoint.name, count=width)
                 if not due:
-                    return 0
+                    return 0, failed
                 if endpoint.off:
                     for message_id, record in due:
                         await self._bury(endpoint, message_id, record.tried(endpoint.off))
@@ -154,11 +169,12 @@ class WebhookWorker:
                 for (message_id, record), reply in zip(due, replies, strict=True):
                     pauses.append(await self._settle(endpoint, message_id, record, reply))
                 if any(reply is None or reply.gone for reply in replies):
-                    return 0
+                    return 0, failed
                 if pause := max(pauses):
-                    return pause
+                    return pause, True
+                failed = False
                 width = min(width * 2, WIDEST)
-        return 0
+        return 0, failed
 
     async def _try(
         self, endpoint: Endpoint, line: Line, message_id: str, record: Record

@@ -328,7 +328,10 @@ class Settings(BaseModel):
         description="Let webhook endpoints be http and inside, for local development; refused in production.",
     )
     webhook_concurrency: int = Field(
-        8, ge=1, le=64, description="Webhook endpoints that one process sends to at once."
+        8,
+        ge=1,
+        le=64,
+        description="Webhook endpoints that one process sends to at once; half of them at most for one caller.",
     )
 
     public_url: PublicUrl | None = Field(

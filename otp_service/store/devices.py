@@ -83,19 +83,24 @@ class Devices:
         name: str | None,
         ttl_ms: int,
         events: bool,
-    ) -> int:
+        proof: str,
+    ) -> tuple[int, str] | None:
         """
-        Remember a device, its token being of generation 0; return until when.
+        Remember a device, its token being of generation 0, and spend the proof, both or neither.
 
-        Of more than `MAX_DEVICES` the one that was longest not used is forgotten. `about` and `name` are sealed.
+        Return until when and for which purpose, also of a retried call, or None when the proof is spent or past its
+        end. Of more than `MAX_DEVICES` the one that was longest not used is forgotten. `about` and `name` are sealed.
+
+        Args:
+            proof: The name of its key, in the subject's slot.
 
         Raises:
-            Unavailable: it may be remembered.
+            Unavailable: the device may be remembered; if not, the proof is not spent.
         """
         device = {"caller": caller, "about": about, "purpose": purpose, "binding": binding}
         answer = await self._scripts.run(
             "remember_device",
-            _told(address.subject),
+            [*_told(address.subject), proof],
             {
                 "id": address.challenge_id,
                 "life_ms": self._history_ms,
@@ -106,7 +111,9 @@ class Devices:
             },
             durable=True,
         )
-        return int(answer["expires_at"])
+        if answer["verdict"] == "inactive":
+            return None
+        return int(answer["expires_at"]), str(answer["purpose"])
 
     async def rotate(
         self,

@@ -33,6 +33,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:webhooks:<caller>         hash    endpoints, their addresses and secrets sealed  permanent
     otp-audit                     stream  what operators and help desks did              OTP_AUDIT_DAYS
     otp:{outgoing}:due            zset    endpoints by when they have their next turn    30 days after the last message
+    otp:{outgoing}:failing        zset    the same, of endpoints whose last try failed   the same
     otp:{outgoing}:waiting:<e>    zset    messages for an endpoint by when they are due  the same
     otp:{outgoing}:records:<e>    hash    the messages, sealed, and how they fared       the same
     otp:{outgoing}:dead:<e>       zset    messages given up, by when                     the same
@@ -226,6 +227,7 @@ CALLERS = f"{_P}caller:*"
 FACTORS = f"{_P}{{*}}:factors:*"
 WEBHOOKS = f"{_P}webhooks:*"
 DUE = f"{_OUTGOING}due"
+FAILING = f"{_OUTGOING}failing"
 ACTIVATIONS = f"{_ACTIVATIONS}due"
 CREDIT = f"{_P}credit"
 PAUSED = f"{_REGIONS}paused"

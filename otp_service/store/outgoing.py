@@ -6,7 +6,7 @@ that died was sending is sent again, under the same id, when the lease is over.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
@@ -96,7 +96,7 @@ class Outgoing:
         """
         answer = await self._scripts.run(
             "enqueue_webhook",
-            [keys.DUE, *_own(endpoint)],
+            [keys.DUE, keys.FAILING, *_own(endpoint)],
             {
                 "endpoint": endpoint,
                 "message": message_id,
@@ -109,12 +109,33 @@ class Outgoing:
         )
         return int(answer["buried"]) if answer["verdict"] == "queued" else None
 
-    async def claim(self, *, lease_ms: int, count: int) -> list[str]:
-        """Return endpoints that have a turn now, each for one worker until the lease ends. Raises Unavailable."""
+    async def claim(
+        self, *, lease_ms: int, count: int, failing: int, share: int, busy: Mapping[str, int]
+    ) -> list[tuple[str, bool]]:
+        """
+        Return endpoints that have a turn now, each for one worker until the lease ends, and whether each is failing.
+
+        Args:
+            count: How many at most.
+            failing: How many of them whose last try failed, at most.
+            share: Turns of one caller at once, at most.
+            busy: Turns that each caller has now.
+
+        Raises:
+            Unavailable: Redis.
+        """
         answer = await self._scripts.run(
-            "claim_due", [keys.DUE], {"lease_ms": lease_ms, "count": count}
+            "claim_turns",
+            [keys.DUE, keys.FAILING],
+            {
+                "lease_ms": lease_ms,
+                "count": count,
+                "failing": failing,
+                "share": share,
+                "busy": dict(busy),
+            },
         )
-        return [str(member) for member in answer["members"]]
+        return [(str(endpoint), bool(failing)) for endpoint, failing in answer["members"]]
 
     async def take(self, endpoint: str, *, count: int) -> list[tuple[str, Record]]:
         """Return messages that are due, the longest due first; marks nothing. Raises Unavailable."""
@@ -146,12 +167,21 @@ class Outgoing:
             },
         )
 
-    async def rest(self, endpoint: str, *, pause_ms: int) -> None:
-        """End a turn; the next is when the next message is due, not before the pause is over. Raises Unavailable."""
+    async def rest(self, endpoint: str, *, pause_ms: int, failed: bool | None) -> None:
+        """
+        End a turn; the next is when the next message is due, not before the pause is over.
+
+        Args:
+            failed: Whether the last try did; None when none was made.
+
+        Raises:
+            Unavailable: Redis.
+        """
         await self._scripts.run(
             "rest_endpoint",
-            [keys.DUE, keys.waiting(endpoint)],
-            {
+            [keys.DUE, keys.FAILING, keys.waiting(endpoint)],
+            ({} if failed is None else {"failed": failed})
+            | {
                 "endpoint": endpoint,
                 "pause_ms": pause_ms,
                 "latest_ms": LATEST_TURN_MS,
@@ -171,14 +201,17 @@ class Outgoing:
 
     async def waiting(self) -> int:
         """Return how many messages wait in all. Raises Unavailable."""
-        endpoints = await self._command("ZRANGE", keys.DUE, 0, -1)
-        return sum(
-            [int(await self._command("ZCARD", keys.waiting(str(name)))) for name in endpoints or ()]
-        )
+        endpoints = [
+            str(name)
+            for key in (keys.DUE, keys.FAILING)
+            for name in await self._command("ZRANGE", key, 0, -1) or ()
+        ]
+        return sum([int(await self._command("ZCARD", keys.waiting(name))) for name in endpoints])
 
     async def forget(self, endpoint: str) -> None:
         """Drop all that waits for an endpoint, dead letters too: it is gone. Raises Unavailable."""
-        await self._command("ZREM", keys.DUE, endpoint)
+        for key in (keys.DUE, keys.FAILING):
+            await self._command("ZREM", key, endpoint)
         await self._command("DEL", *_own(endpoint))
 
     async def _command(self, *command: Any) -> Any:  # noqa: ANN401

@@ -10,7 +10,7 @@ import pytest
 
 from otp_service.flows import webhooks
 from otp_service.flows.webhooks import LEASE_MS, RETRY_SECONDS
-from otp_service.store import outgoing
+from otp_service.store import keys, outgoing
 from otp_service.store.callers import Callers
 from otp_service.store.outgoing import LATEST_TURN_MS
 from tests.conftest import Service
@@ -310,6 +310,74 @@ async def test_an_endpoint_that_hangs_holds_up_nobody(
         finally:
             slow.released.set()
             await desk.worker.stop()
+
+
+async def until_failing(desk: Desk, count: int) -> None:
+    """Try everything that is due until so many endpoints are known to fail."""
+    for _ in range(20):
+        if await desk.scripts.connection.client.zcard(keys.FAILING) == count:
+            return
+        await desk.worker.run_due()
+        desk.advance(1)
+    raise AssertionError("not all were tried")
+
+
+async def test_failing_endpoints_take_half_of_the_places(
+    environment: dict[str, str], stands_at: int | None, receivers: Receivers
+) -> None:
+    """Eight of four callers failed before and hang now; the ninth's message arrives meanwhile."""
+    slow, quick = await receivers(statuses=[500] * 8 + [0]), await receivers()
+    async with AsyncExitStack() as stack:
+        desk = make_desk(environment, stands_at, stack, deadline=3600)
+        hanging = [await desk.endpoint(slow.url, caller=f"caller-{n % 4}") for n in range(8)]
+        await desk.queue(*hanging)
+        await until_failing(desk, 8)
+        slow.received.clear()
+        desk.advance(60)
+        await desk.worker.start()
+        try:
+            await slow.wait_for(4)
+            await desk.queue(await desk.endpoint(quick.url), name="2")
+            await quick.wait_for(1)
+            assert len(slow.received) == 4
+        finally:
+            slow.released.set()
+            await desk.worker.stop()
+
+
+async def test_one_caller_takes_half_of_the_places(
+    environment: dict[str, str], stands_at: int | None, receivers: Receivers
+) -> None:
+    """Nine endpoints of one caller hang at their first message."""
+    slow, quick = await receivers(statuses=[0]), await receivers()
+    async with AsyncExitStack() as stack:
+        desk = make_desk(environment, stands_at, stack, deadline=3600)
+        await desk.queue(*[await desk.endpoint(slow.url) for _ in range(9)])
+        await desk.worker.start()
+        try:
+            await slow.wait_for(4)
+            await desk.queue(await desk.endpoint(quick.url, caller="other"), name="2")
+            await quick.wait_for(1)
+            assert len(slow.received) == 4
+        finally:
+            slow.released.set()
+            await desk.worker.stop()
+
+
+async def test_endpoint_that_recovers_is_no_longer_failing(
+    desk: Desk, receivers: Receivers
+) -> None:
+    receiver = await receivers(statuses=[500, 204])
+    endpoint = await desk.endpoint(receiver.url)
+    await desk.queue(endpoint)
+    await until_failing(desk, 1)
+    await desk.worker.run_due()  # nothing is due: that it fails is not forgotten
+    await until_failing(desk, 1)
+    desk.advance(60)
+    await desk.worker.run_due()
+    await desk.queue(endpoint, name="2")
+    client = desk.scripts.connection.client
+    assert [await client.zcard(key) for key in (keys.DUE, keys.FAILING)] == [1, 0]
 
 
 async def test_an_endpoint_that_came_back_gets_all_that_waited(

@@ -103,7 +103,7 @@ def serve(environment: dict[str, str], *, stdout: int | None = subprocess.DEVNUL
     ports = ExitStack()
     listening = ports.enter_context(listen(0, what="the service", variable="PORT"))
     admin = ports.enter_context(valkey.free_port())
-    process = _start(
+    process = start(
         ["serve", "--fd", str(listening.fileno())],
         {**environment, "OTP_ADMIN_PORT": str(admin)},
         pass_fds=[listening.fileno()],
@@ -115,10 +115,10 @@ def serve(environment: dict[str, str], *, stdout: int | None = subprocess.DEVNUL
 
 def work(environment: dict[str, str]) -> Process:
     """Start a delivery worker."""
-    return Process(_start(["worker"], {**environment, "OTP_ADMIN_PORT": "0"}))
+    return Process(start(["worker"], {**environment, "OTP_ADMIN_PORT": "0"}))
 
 
-def _start(
+def start(
     arguments: Sequence[str],
     environment: dict[str, str],
     pass_fds: Sequence[int] = (),

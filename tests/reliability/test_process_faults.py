@@ -8,6 +8,7 @@ import re
 import resource
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ import httpx
 import pyotp
 import pytest
 
+from otp_service.cli.valkey import free_port
 from tests.conftest import Service, Starter
 from tests.reliability.conftest import Spawn
-from tests.reliability.harness import number
+from tests.reliability.harness import Process, eventually, number, start
 
 # --- Time zones and leap seconds -------------------------------------------------------------------------------------
 
@@ -109,6 +111,61 @@ async def test_a_leap_second_ends_and_prolongs_nothing(service: Service, seconds
     assert (await service.verify(challenge, service.wrong_code())).status_code == 400
     assert (await service.verify(challenge, service.code())).status_code == 200
     assert (await service.verify(challenge, service.code())).status_code == 410
+
+
+# --- The supervisor of --workers --------------------------------------------------------------------------------------
+
+
+def children(pid: int) -> set[int]:
+    """The processes that a process has begun and that are not over."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            state, parent = stat.read_text().rpartition(") ")[2].split()[:2]
+            if state != "Z" and int(parent) == pid:
+                found.add(int(stat.parent.name))
+    return found
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
+
+
+async def test_killed_supervisor_takes_its_children_and_the_port(
+    environment: dict[str, str],
+) -> None:
+    """X38's kin: the service manager starts it anew on the same ports."""
+    with free_port() as port, free_port() as admin, ExitStack() as stack:
+        settings = {
+            **environment,
+            "OTP_PORT": str(port),
+            "OTP_ADMIN_PORT": str(admin),
+            "OTP_WORKERS": "2",
+        }
+
+        async def started() -> Process:
+            process = Process(start(["serve"], settings))
+            stack.callback(process.close)
+            await eventually(answers, "an answer")
+            return process
+
+        async def answers() -> bool:
+            with suppress(httpx.HTTPError):
+                async with httpx.AsyncClient() as client:
+                    answer = await client.get(f"http://127.0.0.1:{port}/healthz")
+                return answer.status_code == 200
+            return False
+
+        first = await started()
+        begun = await eventually(
+            lambda: found if len(found := children(first.popen.pid)) >= 2 else None, "children"
+        )
+        first.kill()
+        await eventually(lambda: not any(map(running, begun)), "no children")
+        await started()
 
 
 # --- Memory ----------------------------------------------------------------------------------------------------------

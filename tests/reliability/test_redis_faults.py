@@ -19,7 +19,7 @@ from otp_service.errors import Unavailable
 from otp_service.store import keys
 from otp_service.store.connection import Timeouts, connect
 from otp_service.store.scripts import Durability, Scripts
-from tests.conftest import TO, Sandbox, Service, Starter
+from tests.conftest import TO, Sandbox, Service, Starter, running_service
 from tests.reliability.harness import (
     Gate,
     command,
@@ -81,6 +81,56 @@ async def test_a_killed_redis_is_a_503_everywhere_and_nothing_acknowledged_is_lo
         assert (await service.verify(challenge, code)).status_code == 200
         third = await service.request(to=number(2))  # and codes go out again
         assert third["delivery"]["status"] == "accepted"
+
+
+async def test_full_redis_does_not_spend_the_proof_of_a_device(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    server = own_valkey()
+    async with service_on(server.url, sandbox, ring) as service:
+        challenge = await service.request(subject="user-1")
+        proof = (await service.verify(challenge, service.code())).json()["proof"]
+        body = {"subject": "user-1", "proof": proof}
+        with redis.Redis.from_url(server.url) as client:
+            client.config_set("maxmemory", "1kb")
+            are_unavailable([await service.post("/devices", **body)])
+            client.config_set("maxmemory", 0)
+        assert (await service.post("/devices", **body)).status_code == 201
+
+
+async def test_device_whose_answer_got_lost_is_found_by_the_same_key(
+    gate: tuple[Gate, dict[str, str]], sandbox: Sandbox
+) -> None:
+    door, environment = gate
+    async with running_service(environment, sandbox) as service:
+        challenge = await service.request(subject="user-1")
+        proof = (await service.verify(challenge, service.code())).json()["proof"]
+        body = {"subject": "user-1", "proof": proof, "headers": {"Idempotency-Key": "k" * 32}}
+        door.add(script("remember_device"), "reset_after")
+        assert (await service.post("/devices", **body)).status_code == 503
+        again = await service.post("/devices", **body)
+        assert (again.status_code, again.json()["purpose"]) == (201, "login")
+        token = {"subject": "user-1", "token": again.json()["token"], "purpose": "login"}
+        assert (await service.post("/devices/verify", **token)).status_code == 200
+        body["headers"] = {"Idempotency-Key": "l" * 32}
+        assert (await service.post("/devices", **body)).json()["reason"] == "inactive"
+
+
+async def test_code_whose_secret_expired_early_is_410(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """Redis' clock was ahead for a while: what Redis expired then is gone, what lives for a day is not."""
+    server = own_valkey()
+    async with service_on(server.url, sandbox, ring) as service:
+        challenge = await service.request()
+        with redis.Redis.from_url(server.url) as client:
+            [secret] = client.scan_iter("otp:*:secret:*")
+            client.delete(secret)
+        verified = await service.verify(challenge, service.code())
+        resent = await service.post("/otp/resend", challenge_id=challenge["challenge_id"])
+        for answer in (verified, resent):
+            assert (answer.status_code, answer.json()["code"]) == (410, "challenge_expired")
+        assert (await service.look(challenge))["attempts_remaining"] == 5
 
 
 async def test_a_frozen_redis_is_a_503_within_the_deadline(

@@ -1,13 +1,16 @@
--- Remember a device. When the subject has as many as it may, the one that was longest not used is forgotten for it.
+-- Remember a device and spend the proof that was shown for it, both or neither. When the subject has as many devices as
+-- it may, the one that was longest not used is forgotten for it.
 --
 -- KEYS[1]    devices     see _devices.lua
 -- KEYS[2]    timeline    see _timeline.lua
 -- KEYS[3]    events      stream, see _event.lua
+-- KEYS[4]    proof       hash, see _proof.lua; that it is this subject's own has been checked
 -- ARGV[1]    JSON: offset, id, device (caller, about, purpose, binding, name), ttl_ms, max_devices, life_ms,
 --            events (whether webhooks are told)
 --
 -- Returns JSON {verdict, …}
---   remembered    expires_at
+--   remembered    expires_at, purpose; also when this very device was remembered before and is unused (a retried call)
+--   inactive      the proof is spent or past its end
 --- include: _clock.lua
 --- include: _devices.lua
 --- include: _event.lua
@@ -16,10 +19,21 @@
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
+local before = redis.call('HGET', KEYS[1], a.id)
+if before then
+  before = cjson.decode(before)
+  if before.expires_at > now and before.generation == 0 and not before.reused_at then
+    return cjson.encode({verdict = 'remembered', expires_at = before.expires_at, purpose = before.purpose})
+  end
+end
+if before or now >= tonumber(redis.call('HGET', KEYS[4], 'expires_at') or 0) then
+  return cjson.encode({verdict = 'inactive'})
+end
 a.device.generation, a.device.created_at, a.device.expires_at = 0, now, now + a.ttl_ms
+-- Adds before it spends and tidies up: a full Redis refuses what adds, but only as long as the script has written nothing.
 redis.call('HSET', KEYS[1], a.id, cjson.encode(a.device))
+redis.call('DEL', KEYS[4])
 
--- Adds before it tidies up: a full Redis refuses what adds, but only as long as the script has written nothing.
 local found, others, ends_at = devices(KEYS[1], now), {}, 0
 for id in pairs(hash(KEYS[1])) do
   if not found[id] then redis.call('HDEL', KEYS[1], id) end
@@ -36,4 +50,4 @@ redis.call('PEXPIRE', KEYS[1], ends_at - now)
 begin(KEYS[2], now, a.life_ms,
   line(now, 'remembered', a.id, 'factor=device', 'purpose=' .. a.device.purpose, 'until=' .. a.device.expires_at))
 tell_of_device(KEYS[3], a.events, a.device, a.id, 'device.remembered', now)
-return cjson.encode({verdict = 'remembered', expires_at = a.device.expires_at})
+return cjson.encode({verdict = 'remembered', expires_at = a.device.expires_at, purpose = a.device.purpose})

@@ -27,6 +27,10 @@ local function limited(limit, wait_ms, window_ms)
   return cjson.encode({verdict = 'limited', limit = limit, wait_ms = wait_ms, window_ms = window_ms})
 end
 
+if redis.call('EXISTS', KEYS[2]) == 0 then  -- the number to send to is gone: Redis' clock was ahead for a while
+  return cjson.encode({verdict = 'ended', status = 'expired', ended_at = now})
+end
+
 local again = c.resend_id == a.resend_id
 if not again then
   local blocked = blocked_until(KEYS[4], a.budget, now)
