@@ -11,6 +11,8 @@ from otp_service.core.limits import FailureBudget, Window
 
 OPT_IN = "opt_in"
 BUILT_IN_PURPOSES = ("login", "signup", "verification", "recovery", "payment", OPT_IN)
+# The number is whatever somebody types; for the others it is on file for the account.
+OPEN_PURPOSES = frozenset({"signup", "verification", OPT_IN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,7 @@ class Policy:
 
     Attributes:
         purposes: What a challenge may be for.
+        open_purposes: Those that anybody can request for any number; they use at most half of each limit on sends.
         digits: Of a code, 4 to 10; fewer than 6 only where asked for explicitly.
         code_ttl: A code's life, 60 to 600 (NIST SP 800-63B-4 3.1.3.2: at most ten minutes).
         min_life_at_send: A code with less life left is not sent any more.
@@ -61,6 +64,7 @@ class Policy:
     """
 
     purposes: frozenset[str] = frozenset(BUILT_IN_PURPOSES)
+    open_purposes: frozenset[str] = OPEN_PURPOSES
     digits: int = 6
     code_ttl: int = 300
     min_life_at_send: int = 60

@@ -131,7 +131,7 @@ class CodeSending:
             retention_ms=policy.retention * 1000,
             events=await self._wanted(caller),
         )
-        limits = self._limits(policy, caller, recipient, ask.client_ip)
+        limits = self._limits(policy, caller, recipient, ask.client_ip, ask.purpose)
         with self._ceiling.one_send():
             opened = await self._openings.open(new, limits, taker=self._hands.free)
         if opened is None:
@@ -175,7 +175,7 @@ class CodeSending:
         except SealBroken:
             raise ChallengeNotFound from None  # its key was taken away
         recipient = served_recipient(policy, destination.to, caller=caller)
-        limits = self._limits(policy, caller, recipient, destination.client_ip)
+        limits = self._limits(policy, caller, recipient, destination.client_ip, view.purpose)
         with self._ceiling.one_send():
             opened = await self._openings.resend(address, limits, caller=caller, resend_id=handle)
         self._regions.requested(caller, recipient.region, opened.windows)
@@ -194,7 +194,12 @@ class CodeSending:
         return resolve_locale(asked, allowed | {default}, default)
 
     def _limits(
-        self, policy: Policy, caller: str, recipient: Recipient, client_ip: str | None
+        self,
+        policy: Policy,
+        caller: str,
+        recipient: Recipient,
+        client_ip: str | None,
+        purpose: str,
     ) -> list[ChargedLimit]:
         phones = self._keyring().in_order(Kind.PHONE)
         return send_limits(
@@ -203,6 +208,7 @@ class CodeSending:
             caller=caller,
             recipient=recipient,
             client_ip=client_ip,
+            purpose=purpose,
             trickle=self._regions.trickle(caller, recipient.region),
         )
 

@@ -14,7 +14,7 @@ import structlog
 from otp_service.core.challenge import Status, SubjectAddress, subject_address
 from otp_service.core.envelopes import KeptOptIn
 from otp_service.core.keyring import Keyring, Kind
-from otp_service.core.policy import Policy
+from otp_service.core.policy import OPT_IN, Policy
 from otp_service.core.receipts import Confirmed, Consent, receipt
 from otp_service.core.recipients import Recipient
 from otp_service.core.seal import SealBroken
@@ -141,7 +141,12 @@ class OptIn:
     ) -> Asked:
         phones = self._keyring().in_order(Kind.PHONE)
         limits = send_limits(
-            policy, phones, caller=caller, recipient=recipient, client_ip=wish.client_ip
+            policy,
+            phones,
+            caller=caller,
+            recipient=recipient,
+            client_ip=wish.client_ip,
+            purpose=OPT_IN,
         )
         kept = KeptOptIn(consent=wish.consent)
         opened = await self._opt_ins.open(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from otp_service.core.challenge import fingerprint
 from otp_service.core.keyring import Key
@@ -20,10 +21,15 @@ def send_limits(
     caller: str,
     recipient: Recipient,
     client_ip: str | None,
+    purpose: str,
     trickle: Window | None = None,
 ) -> list[ChargedLimit]:
     """
     Return the limits of one send, that on the caller's own recipient first.
+
+    A send for an open purpose, one that anybody can start with anybody's number, is also charged to a share of each
+    limit. So strangers never use up what is left to people who log in, and no limit allows more sends than before. Each
+    kind has a cooldown of its own.
 
     While phone keys are rotated a send is counted under each: so the older one still refuses what it has counted, and
     the newer one has counted as much when the older one goes.
@@ -34,6 +40,7 @@ def send_limits(
         caller: Who asks.
         recipient: Where it goes.
         client_ip: The end user's address, or None.
+        purpose: What the code is for.
         trickle: What a paused region lets through of this caller; None when it is not paused.
     """
     limits = [
@@ -44,7 +51,26 @@ def send_limits(
     if trickle is not None:
         name = fingerprint(phones[0], "limit/region/v1", caller, recipient.region)
         limits.append(ChargedLimit(key=keys.limit("region", name), windows=[("region", trickle)]))
-    return limits
+    kind = "open" if purpose in policy.open_purposes else "own"
+    cooldowns = [
+        ChargedLimit(
+            key=f"{recipient_limit_key(phone, caller, recipient)}:{kind}",
+            windows=[],
+            cooldown=policy.cooldown,
+            cooldown_window=policy.cooldown_window,
+            shown=True,
+        )
+        for phone in phones
+    ]
+    if kind == "open":
+        return [*limits, *cooldowns, *map(_open_share, limits)]
+    return [*limits, *cooldowns]
+
+
+def _open_share(limit: ChargedLimit) -> ChargedLimit:
+    """Return what open purposes may use of a limit: half, rounded up."""
+    windows = [(name, Window((w.count + 1) // 2, w.seconds)) for name, w in limit.windows]
+    return replace(limit, key=f"{limit.key}:share", windows=windows)
 
 
 def _under(
@@ -57,8 +83,7 @@ def _under(
         ChargedLimit(
             key=recipient_limit_key(phone, caller, recipient),
             windows=[("recipient", window) for window in policy.per_recipient],
-            cooldown=policy.cooldown,
-            cooldown_window=policy.cooldown_window,
+            shown=True,
         ),
         ChargedLimit(
             key=key("recipient_total", recipient.e164),

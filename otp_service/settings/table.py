@@ -15,7 +15,7 @@ from otp_service.core.codes import HashCost
 from otp_service.core.keyring import Keyring
 from otp_service.core.known_codes import KnownCodes, read_known_codes
 from otp_service.core.limits import FailureBudget, Window
-from otp_service.core.policy import BUILT_IN_PURPOSES, Policy
+from otp_service.core.policy import BUILT_IN_PURPOSES, OPEN_PURPOSES, Policy
 from otp_service.core.region_pauses import PauseMode, PauseRules
 from otp_service.settings.addresses import KeySetUrl, Proxies, PublicUrl, RedisUrl, SiteUrl
 from otp_service.settings.values import (
@@ -133,6 +133,11 @@ class Settings(BaseModel):
     )
     purposes: Purposes = Field(
         frozenset(), description="Purposes besides the built-in ones, separated by commas."
+    )
+    open_purposes: Words = Field(
+        OPEN_PURPOSES,
+        description="Purposes that anybody can request for any number, such as a public form's. Together they use at "
+        "most half of each limit on sends (rounded up), so that half stays for logins; `none`: no such share.",
     )
     code_digits: int = Field(6, ge=4, le=10, description="Digits of a code.")
     allow_short_codes: bool = Field(False, description="Allow codes of fewer than 6 digits.")
@@ -479,6 +484,7 @@ class Settings(BaseModel):
         """Return the rules for codes, challenges and sends."""
         return Policy(
             purposes=frozenset(BUILT_IN_PURPOSES) | self.purposes,
+            open_purposes=self.open_purposes - {"none"},
             digits=self.code_digits,
             code_ttl=self.code_ttl,
             min_life_at_send=self.min_life_at_send,

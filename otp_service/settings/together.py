@@ -36,6 +36,10 @@ def contradictions(settings: Settings) -> list[str]:
         )
     if not 600 <= settings.region_pause_from.seconds <= 86_400:
         wrong.append("OTP_REGION_PAUSE_FROM: its time must be 10m to 1d, such as 50/1h")
+    if unknown := settings.open_purposes - settings.policy().purposes - {"none"}:
+        wrong.append(
+            f"OTP_OPEN_PURPOSES: {', '.join(sorted(unknown))} is no built-in purpose and not in OTP_PURPOSES"
+        )
     if settings.webhooks_allow_private and settings.environment != "development":
         wrong.append(
             "OTP_WEBHOOKS_ALLOW_PRIVATE: only with OTP_ENVIRONMENT=development: callers could reach inside"

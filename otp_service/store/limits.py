@@ -8,7 +8,7 @@ id when a later one refuses. A crash in between leaves a charge too much, never 
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from otp_service.core.limits import Window
@@ -52,21 +52,24 @@ class ChargedLimit:
         key: Its sorted set.
         windows: By name, the longest first.
         cooldown: Seconds to wait after the first, second, … send within `cooldown_window` seconds; the last repeats.
+        shown: Whether the caller learns how it stands, as it does of the first limit of a call.
     """
 
     key: str
     windows: Sequence[tuple[str, Window]]
     cooldown: Sequence[int] = ()
     cooldown_window: int = 0
+    shown: bool = False
 
     def spec(self, index: int) -> dict[str, Any]:
         """Return it as _limits.lua reads it."""
-        longest = max(window.seconds for _, window in self.windows)
-        if self.windows[0][1].seconds != longest:
-            raise ValueError("the longest window comes first")
+        windows = [window.seconds for _, window in self.windows]
+        keep = max(*windows, self.cooldown_window, *self.cooldown, 1)
         spec: dict[str, Any] = {
             "i": index,
             "windows": [[name, w.count, w.seconds * 1000] for name, w in self.windows],
+            "keep": keep * 1000,
+            "shown": self.shown,
         }
         if self.cooldown:
             spec["cooldown"] = [step * 1000 for step in self.cooldown]
@@ -82,7 +85,7 @@ class FarCharge:
     Attributes:
         member: The call's own id in each limit.
         fresh: The limits that this run charged, and no earlier one of the same call.
-        state: How the first limit stands, as its script tells; None without limits.
+        state: How the limits that are shown stand, as their scripts tell; None without any.
     """
 
     member: str
@@ -121,7 +124,8 @@ class Limits:
             What `refusal` makes of a verdict: and nothing was counted.
             Unavailable: Redis; all may have been done.
         """
-        near, far = self._split(own[0], limits)
+        shown = [replace(limit, shown=limit.shown or i == 0) for i, limit in enumerate(limits)]
+        near, far = self._split(own[0], shown)
         charge = await self.charge_far(far, member)
         try:
             answer = await self._scripts.run(
@@ -157,9 +161,7 @@ class Limits:
         charge = FarCharge(
             member,
             [limit for limit, a in told if a["verdict"] == "charged" and not a["again"]],
-            None
-            if failed or refused or not told
-            else (told[0][1]["windows"], int(told[0][1]["next_ms"])),
+            None if failed or refused else _merged([a for limit, a in told if limit.shown]),
         )
         if failed or refused:
             await self._release_far(charge)
@@ -189,3 +191,17 @@ class Limits:
         return await self._scripts.run(
             "charge_limits", [limit.key], {"member": member, "limits": [limit.spec(1)]}
         )
+
+
+def _merged(answers: Sequence[Mapping[str, Any]]) -> tuple[list[Any], int] | None:
+    """Return how limits in several slots stand together, as `standing` of _limits.lua does for one script's."""
+    if not answers:
+        return None
+    windows: dict[tuple[str, int], Any] = {}
+    for answer in answers:
+        for window in answer["windows"]:
+            name, _, ms, remaining, _ = window
+            known = windows.setdefault((name, ms), window)
+            if remaining < known[3]:
+                windows[name, ms] = window
+    return list(windows.values()), max(int(answer["next_ms"]) for answer in answers)

@@ -193,6 +193,7 @@ def test_a_whole_number_is_written_as_one(value: str) -> None:
         ("OTP_PURPOSES", "é"),
         ("OTP_PURPOSES", "a" * 33),
         ("OTP_PURPOSES", "a|b"),
+        ("OTP_OPEN_PURPOSES", "sign-up"),
         ("OTP_BRAND", "x" * 21),
         ("OTP_BRAND", "http://evil.example"),
         ("OTP_ORIGIN", "https://shop.example"),

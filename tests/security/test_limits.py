@@ -661,7 +661,7 @@ async def test_a_refused_call_charges_nothing(start_service: Starter) -> None:
     resent = await service.post("/otp/resend", challenge_id=first["challenge_id"])
     assert resent.status_code == 429
     assert await charges(service) == before
-    assert sum(before.values()) == 4 * 7 + 2  # four limits for each send, and two with an address
+    assert sum(before.values()) == 5 * 7 + 2  # five limits for each send, and two with an address
 
 
 async def test_refused_calls_leave_no_keys_behind(quiet: Service) -> None:
@@ -690,3 +690,118 @@ async def test_a_limit_that_was_spent_before_a_restart_is_spent_after_it(
     assert (await ask(second)).json()["limit"] == "cooldown"
     assert (await second.verify(challenge, WRONG)).json()["attempts_remaining"] == 1
     assert address(first, challenge) == address(second, challenge)
+
+
+# Sending: what strangers can start
+
+
+@pytest.fixture
+async def sign_up_form(start_service: Starter) -> Service:
+    """A public form signs people up; nothing is delivered."""
+    return await start_service(OTP_DELIVER="false")
+
+
+async def sign_up_until_refused(service: Service, form: str, *, to: str = TO) -> httpx.Response:
+    """Use a public form with somebody's number as often as the service lets through within ten minutes."""
+    for _ in range(20):
+        if form == "/optin/request":
+            answer = await service.post(form, name="Ann Lee", mobile=to)
+        else:
+            answer = await service.post(form, to=to, purpose="signup")
+        if answer.status_code == 429:
+            if answer.json()["limit"] != "cooldown":
+                return answer
+            service.advance(int(answer.headers["retry-after"]))
+    raise AssertionError("the form was never refused")
+
+
+@pytest.mark.parametrize("form", ["/optin/request", "/otp/request"])
+async def test_a_public_form_leaves_a_person_the_login(sign_up_form: Service, form: str) -> None:
+    refused = await sign_up_until_refused(sign_up_form, form)
+    login = await ask(sign_up_form)
+    sign_up_form.advance(30)
+    again = await ask(sign_up_form)
+
+    assert refused.json()["limit"] == "recipient"
+    assert [login.status_code, again.status_code] == [202, 202]
+
+
+async def test_public_forms_and_logins_stay_within_one_limit(sign_up_form: Service) -> None:
+    """No number gets more SMS because there are two kinds of purposes."""
+    await sign_up_until_refused(sign_up_form, "/otp/request")  # three of five
+    sent = 3
+    for _ in range(4):
+        answer = await ask(sign_up_form)
+        if answer.status_code == 202:
+            sent += 1
+        elif answer.json()["limit"] == "cooldown":
+            sign_up_form.advance(int(answer.headers["retry-after"]))
+        else:
+            break
+
+    assert (sent, answer.json()["limit"]) == (5, "recipient")
+
+
+async def test_a_sign_up_puts_no_cooldown_on_the_login(sign_up_form: Service) -> None:
+    await ask(sign_up_form, purpose="signup")
+
+    login, other = await ask(sign_up_form), await ask(sign_up_form, purpose="verification")
+
+    assert login.status_code == 202
+    assert (other.status_code, other.json()["limit"]) == (429, "cooldown")
+
+
+async def test_a_resend_of_a_sign_up_uses_the_share(sign_up_form: Service) -> None:
+    challenge = (await ask(sign_up_form, purpose="signup")).json()
+    answers = []
+    for wait in (30, 60, 120):
+        sign_up_form.advance(wait)
+        answers.append(
+            await sign_up_form.post("/otp/resend", challenge_id=challenge["challenge_id"])
+        )
+
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
+    assert answers[2].json()["limit"] == "recipient"
+    assert (await ask(sign_up_form)).status_code == 202
+
+
+async def test_the_answer_to_a_sign_up_tells_what_its_share_has_left(sign_up_form: Service) -> None:
+    answer = await ask(sign_up_form, purpose="signup")
+
+    assert answer.json()["sends_remaining"] == 2
+    assert answer.json()["resend_in"] == 30
+    assert '"recipient-600";q=3;w=600' in answer.headers["ratelimit-policy"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "limit"),
+    [
+        ("OTP_LIMIT_BLOCK", "number_block"),
+        ("OTP_LIMIT_CALLER", "caller_budget"),
+        ("OTP_LIMIT_RECIPIENT_TOTAL", "recipient_total"),
+    ],
+)
+async def test_sign_ups_leave_half_of_every_limit(
+    start_service: Starter, setting: str, limit: str
+) -> None:
+    service = await start_service(OTP_DELIVER="false", **{setting: "4/1h"})
+    numbers = [TO] * 3 if limit == "recipient_total" else NUMBERS[:3]
+    sign_ups = []
+    for number in numbers:
+        sign_ups.append(await ask(service, to=number, purpose="signup"))
+        service.advance(120)
+
+    login = await ask(service, to=numbers[-1])
+
+    assert [answer.status_code for answer in sign_ups] == [202, 202, 429]
+    assert sign_ups[2].json()["limit"] == limit
+    assert login.status_code == 202
+
+
+async def test_without_open_purposes_all_purposes_share_alike(start_service: Starter) -> None:
+    service = await start_service(OTP_DELIVER="false", OTP_OPEN_PURPOSES="none")
+
+    answer = await ask(service, purpose="signup")
+
+    assert '"recipient-600";q=5;w=600' in answer.headers["ratelimit-policy"]
+    assert (await ask(service)).json()["limit"] == "cooldown"

@@ -1,6 +1,7 @@
 -- Sliding limits. A limit is a sorted set of the times of what it counted, and a spec
---   {i = index in KEYS, windows = {{name, count, ms}, …}, cooldown = {ms, …} or nil, cooldown_window = ms}
--- whose first window is the longest. Exact in any window, at no boundary twice, and one entry can be taken back by id.
+--   {i = index in KEYS, windows = {{name, count, ms}, …}, cooldown = {ms, …} or nil, cooldown_window = ms,
+--    keep = ms that its entries are kept, shown = whether the caller learns how it stands}
+-- The caller always learns how the first one stands. Exact in any window, at no boundary twice, and one entry can be taken back by id.
 
 -- Call visit(name, ms, window_ms) for everything in the spec that stands in the way of one more: for how long, and in
 -- which window; a cooldown has none.
@@ -34,15 +35,14 @@ end
 local function charge(specs, now, member)
   for _, spec in ipairs(specs) do
     redis.call('ZADD', KEYS[spec.i], now, member)
-    redis.call('ZREMRANGEBYSCORE', KEYS[spec.i], '-inf', now - spec.windows[1][3])
-    redis.call('PEXPIRE', KEYS[spec.i], spec.windows[1][3])
+    redis.call('ZREMRANGEBYSCORE', KEYS[spec.i], '-inf', now - spec.keep)
+    redis.call('PEXPIRE', KEYS[spec.i], spec.keep)
   end
 end
 
--- The windows of the first spec as {name, count, ms, remaining, reset_ms}, and the ms until one more would pass it.
-local function standing(specs, now)
-  local windows, next_ms, spec = {}, 0, specs[1]
-  if not spec then return windows, next_ms end
+-- The windows of one spec as {name, count, ms, remaining, reset_ms}, and the ms until one more would pass it.
+local function standing_of(spec, now)
+  local windows, next_ms = {}, 0
   for _, window in ipairs(spec.windows) do
     local name, count, ms = window[1], window[2], window[3]
     local since = '(' .. (now - ms)
@@ -51,5 +51,23 @@ local function standing(specs, now)
     windows[#windows + 1] = {name, count, ms, math.max(0, count - used), oldest and oldest + ms - now or 0}
   end
   obstacles(spec, now, function(_, ms) next_ms = math.max(next_ms, ms) end)
+  return windows, next_ms
+end
+
+-- The same of all specs that are shown: of two windows with one name and length, the one with less left.
+local function standing(specs, now)
+  local windows, next_ms, place = {}, 0, {}
+  for i, spec in ipairs(specs) do
+    if i == 1 or spec.shown then
+      local found, ms = standing_of(spec, now)
+      next_ms = math.max(next_ms, ms)
+      for _, window in ipairs(found) do
+        local id = window[1] .. ':' .. window[3]
+        local at = place[id] or #windows + 1
+        place[id] = at
+        if not windows[at] or window[4] < windows[at][4] then windows[at] = window end
+      end
+    end
+  end
   return windows, next_ms
 end

@@ -76,7 +76,9 @@ redis.call('PEXPIRE', KEYS[1], a.ttl_ms + a.retention_ms)
 if sends then
   redis.call('HSET', KEYS[2], 'sealed', a.sealed)
   redis.call('PEXPIRE', KEYS[2], a.ttl_ms)
-  redis.call('XADD', KEYS[5], '*', 'id', a.id, 'generation', 1, 'behind', a.behind and '1' or '')
+  local entry = {'id', a.id, 'generation', 1}
+  if a.behind then entry[5], entry[6] = 'behind', 1 end
+  redis.call('XADD', KEYS[5], '*', unpack(entry))
 end
 local job
 if sends and a.taker ~= '' then
