@@ -3,7 +3,7 @@ Reading a body strictly: one meaning or none.
 
 `application/json` in UTF-8 without a byte order mark, no content coding, at most 16 KiB and 5 s on the wire; an object,
 no name twice, no NaN, no number of more than 64 characters, no lone surrogate, at most 8 levels deep (RFC 8259 and
-RFC 7493).
+RFC 7493), and at most 256 members in all.
 """
 
 import asyncio
@@ -28,6 +28,8 @@ from otp_service.errors import (
 
 MAX_BYTES = 16 * 1024
 MAX_DEPTH = 8
+MAX_MEMBERS = 256  # thousands of unknown fields take 25 ms of the event loop to be told apart
+MAX_ERRORS = 20
 DEADLINE_SECONDS = 5.0
 _MAX_NUMBER = 64
 
@@ -97,6 +99,7 @@ def decode(data: bytes) -> dict[str, Any]:
 
     Raises:
         InvalidJson: it is none, or could be read in two ways.
+        InvalidRequest: it has too many members.
     """
     try:
         text = data.decode("utf-8")
@@ -114,17 +117,26 @@ def decode(data: bytes) -> dict[str, Any]:
         raise InvalidJson("the body is not JSON") from None
     if not isinstance(value, dict):
         raise InvalidJson("the body is not a JSON object")
-    _inspect(value, 1)
+    if _inspect(value, 1) > MAX_MEMBERS:
+        raise InvalidRequest(FieldError("body", f"must have at most {MAX_MEMBERS} members in all"))
     return value
 
 
 def check(value: dict[str, Any], model: type[Model]) -> Model:
-    """Return the object as that model. Raises InvalidRequest, which tells of every field and repeats no value."""
+    """
+    Return the object as that model.
+
+    Raises:
+        InvalidRequest: it names each wrong field, up to 20, and repeats no value.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        raise InvalidRequest(*(_field_error(detail) for detail in details)) from None
+    wrong = [_field_error(detail) for detail in details[:MAX_ERRORS]]
+    if len(details) > MAX_ERRORS:
+        wrong.append(FieldError("body", f"has {len(details) - MAX_ERRORS} more errors"))
+    raise InvalidRequest(*wrong)
 
 
 def _require_json(request: Request) -> None:
@@ -134,13 +146,20 @@ def _require_json(request: Request) -> None:
     media_type, *parameters = "".join(types).split(";")
     if media_type.strip().lower() != "application/json":
         raise NotJson("the Content-Type must be application/json")
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() != "charset" or value.strip().strip('"').lower() != "utf-8":
-            raise NotJson("application/json is in UTF-8 and takes no other parameter")
+    if not all(_is_utf8_or_empty(parameter) for parameter in parameters):
+        raise NotJson("application/json is in UTF-8 and takes no other parameter")
     codings = request.headers.getlist("content-encoding")
     if any(coding.strip().lower() != "identity" for coding in codings):
         raise NotJson("a Content-Encoding is not accepted")
+
+
+def _is_utf8_or_empty(parameter: str) -> bool:
+    """Whether it says nothing (`;` at the end, RFC 9110 section 5.6.6), or UTF-8 as clients spell it."""
+    name, _, value = parameter.partition("=")
+    if not parameter.strip():
+        return True
+    charset = value.strip().strip("\"'").replace("\\", "").replace("_", "-").lower()
+    return name.strip().lower() == "charset" and charset in ("utf-8", "utf8")
 
 
 async def _bytes(request: Request) -> bytes:
@@ -189,19 +208,20 @@ _JSON = json.JSONDecoder(
 )
 
 
-def _inspect(value: object, depth: int) -> None:
+def _inspect(value: object, depth: int) -> int:
+    """Return how many members and elements there are. Raises InvalidJson."""
     if depth > MAX_DEPTH:
         raise InvalidJson(f"the body is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise InvalidJson("a text holds half a surrogate pair")
     elif isinstance(value, dict):
-        for name, member in value.items():
+        for name in value:
             _inspect(name, depth)
-            _inspect(member, depth + 1)
+        return len(value) + sum(_inspect(member, depth + 1) for member in value.values())
     elif isinstance(value, list):
-        for member in value:
-            _inspect(member, depth + 1)
+        return len(value) + sum(_inspect(member, depth + 1) for member in value)
+    return 0
 
 
 def _field_error(detail: ErrorDetails) -> FieldError:

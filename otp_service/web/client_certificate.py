@@ -37,7 +37,7 @@ class TrustedHop:
 
     def certificate(self, request: Request) -> Certificate | None:
         """
-        Return the client's certificate, or None without the header.
+        Return the client's certificate, or None where the proxy hands none on: no header, or an empty one.
 
         Raises:
             Unauthorized: the header came from elsewhere or twice, or its certificate can't be read or is not valid now.
@@ -49,6 +49,8 @@ class TrustedHop:
             raise _refused("from_elsewhere")
         if len(headers) > 1:
             raise _refused("twice")
+        if not headers[0].strip():
+            return None
         try:
             return read(headers[0], now=self._clock())
         except CertificateRefused as error:

@@ -114,6 +114,15 @@ async def test_certificates_of_nobody_are_refused(guarded: Service, register: Re
     assert await status(guarded) == 401
 
 
+async def test_empty_header_of_the_proxy_is_no_certificate(guarded: Service) -> None:
+    """A proxy that always sets it sends it empty where the client has none: the bearer credential counts."""
+    bearer = (await guarded.caller("shop"))["Authorization"]
+    for empty in ("", "   "):
+        assert await status(guarded, empty, bearer=bearer) == 404
+        assert await status(guarded, empty) == 401
+    assert await status(guarded, "", "", bearer=bearer) == 401
+
+
 async def test_a_header_from_anywhere_but_the_proxy_is_refused(
     register: Register, start_service: Starter, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,6 +91,28 @@ def test_a_reason_says_what_the_field_must_be(
     assert (error.field.partition(".")[0], error.reason) == (field, reason)
 
 
+async def test_thousands_of_unknown_fields_get_a_short_refusal(quiet: Service) -> None:
+    """14 kB of them; the same inside of a field."""
+    many = {f"{n:x}": 1 for n in range(1800)}
+    for sent in (many, {**json.loads(GOOD), "context": many}, {"to": [1] * 6000}):
+        data = json.dumps(sent, separators=(",", ":")).encode()
+        assert 10_000 < len(data) < body.MAX_BYTES
+        headers = {"Content-Type": "application/json"}
+        answer = await quiet.http.post("/otp/request", content=data, headers=headers)
+        assert answer.status_code == 422
+        [error] = answer.json()["errors"]
+        assert error == {"field": "body", "reason": "must have at most 256 members in all"}
+
+
+def test_at_most_twenty_errors_are_told() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        body.check({f"x{n}": n for n in range(200)}, CodeRequestBody)
+    told = refused.value.errors
+    assert {error.field for error in told[:20]} <= {"to", "purpose", *(f"x{n}" for n in range(200))}
+    assert len(told) == 21
+    assert told[20] == FieldError("body", "has 182 more errors")
+
+
 # What bytes mean
 
 
@@ -254,6 +276,11 @@ def test_what_is_no_object_is_refused(data: bytes) -> None:
         "application/json; charset=latin-1",
         "application/json; charset",
         "application/json; version=1",
+        "application/json; charset=",
+        "application/json; charset=utf-8-sig",
+        "application/json; charset=utf-7",
+        "application/json; =utf-8",
+        "application/json; charset=utf-8; version=1",
         "application/jsonp",
         "application/json-seq",
         "application/problem+json",
@@ -275,6 +302,13 @@ async def test_other_media_types_are_refused(content_type: str) -> None:
         "application/json; charset=utf-8",
         'application/json;charset="UTF-8"',
         " application/json ",
+        "application/json;",
+        "application/json; ; charset=utf-8 ;",
+        "application/json; charset=utf8",
+        "application/json;charset=UTF_8",
+        "application/json; charset='utf-8'",
+        'application/json; Charset = "utf-8"',
+        'application/json; charset="utf\\-8"',
     ],
 )
 async def test_json_in_utf_8_is_read_however_it_is_spelled(content_type: str) -> None:
