@@ -21,6 +21,14 @@ REQUEST_SECONDS = Histogram(
     ("route",),
     buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4, 1, 2.5, 10, 30),
 )
+CONNECTIONS_CUT = Counter(
+    "otp_http_connections_cut_total",
+    "Connections closed by the service: full (over OTP_HTTP_CONNECTIONS), request (sent too slowly, or too large), "
+    "response (not read).",
+    ("reason",),
+)
+for _reason in ("full", "request", "response"):
+    CONNECTIONS_CUT.labels(_reason)
 CHALLENGES = Counter("otp_challenges_total", "Challenges opened and ended.", ("purpose", "event"))
 REGIONS = Counter(
     "otp_region_codes_total",

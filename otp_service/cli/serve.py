@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import urllib.error
@@ -16,6 +17,10 @@ from otp_service.cli.metrics_directory import metrics_directory
 from otp_service.cli.turns import take_turns
 from otp_service.settings.environment import SettingsError
 from otp_service.settings.table import Settings
+
+_OTHER_FILES = (
+    400  # refused connections, sends, webhooks, the admin port, what Python and the log have open
+)
 
 
 def serve(
@@ -31,6 +36,7 @@ def serve(
         if value is not None:
             os.environ[name] = str(value)
     settings = load_settings()
+    _raise_file_limit(settings)
     with metrics_directory():
         _check(settings)
         take_turns()
@@ -87,13 +93,10 @@ def _check(settings: Settings) -> None:
 
 
 def _serve_metrics(settings: Settings) -> None:
-    from prometheus_client import CollectorRegistry, start_http_server
-    from prometheus_client.multiprocess import MultiProcessCollector
+    from otp_service.web.metrics import start
 
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     try:
-        start_http_server(settings.admin_port, settings.admin_host, registry)
+        start(settings.admin_host, settings.admin_port)
     except OSError as error:
         where = f"{settings.admin_host}:{settings.admin_port}"
         refuse([f"OTP_ADMIN_PORT: can't listen on {where}: {error.strerror}"])
@@ -122,6 +125,7 @@ def _run_uvicorn(settings: Settings, fd: int | None) -> None:
         server_header=False,
         proxy_headers=False,  # they would hide the hop; see web.client_certificate
         backlog=1024,
+        limit_concurrency=settings.http_connections,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=settings.drain_seconds,
         timeout_worker_healthcheck=30,
@@ -142,6 +146,21 @@ def _inherited(fd: int) -> socket.socket:
         return socket.socket(fileno=fd)
     except OSError as error:
         refuse([f"--fd {fd}: no socket was handed over there ({error.strerror})"])
+
+
+def _raise_file_limit(settings: Settings) -> None:
+    """Let every process open as many files as its connections may need; refuse what the system's limit forbids."""
+    needed = settings.http_connections + settings.redis_connections + _OTHER_FILES
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < needed:
+        refuse(
+            [
+                f"OTP_HTTP_CONNECTIONS: {settings.http_connections} need {needed} open files, and this process may "
+                f"have {most}: raise its limit (ulimit -n, LimitNOFILE=), or have fewer"
+            ]
+        )
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))
 
 
 def _require_free(settings: Settings) -> None:

@@ -345,6 +345,12 @@ class Settings(BaseModel):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on.")
+    http_connections: int = Field(
+        1000,
+        ge=16,
+        le=100_000,
+        description="Client connections of one process, at most; one more is answered 503 and closed.",
+    )
     admin_host: str = Field("127.0.0.1", description="Address of the admin port.")
     admin_port: int = Field(
         9000, ge=0, le=65_535, description="Port of `/metrics`; 0 picks a free one."

@@ -7,6 +7,7 @@ Plain ASGI. A log line names the route and never the path as sent, a query, a he
 import re
 import secrets
 import time
+from http import HTTPMethod
 
 import structlog
 from starlette.datastructures import Headers
@@ -25,6 +26,7 @@ log = structlog.get_logger()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # among them the line feed that a pattern's `$` overlooks
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII)
+_METHODS = frozenset(HTTPMethod)
 
 NOTHING_HERE = "see /openapi.json for what there is"
 
@@ -69,8 +71,7 @@ class Edge:
             await send(message)
 
         try:
-            hosts = headers.getlist("host")
-            if len(hosts) != 1 or _HOST.fullmatch(hosts[0]) is None:
+            if not _has_good_host(scope, headers):
                 bad = refuse(BadRequest("the Host header is missing or malformed"), Request(scope))
                 await bad(scope, receive, answer)
             elif _CONTROL.search(scope["path"]):
@@ -85,9 +86,7 @@ class Edge:
         finally:
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - began
-            method = (
-                scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "DELETE") else "other"
-            )
+            method = scope["method"] if scope["method"] in _METHODS else "other"
             REQUESTS.labels(method, route, status).inc()
             REQUEST_SECONDS.labels(route).observe(seconds)
             log.info(
@@ -97,6 +96,14 @@ class Edge:
                 status=status,
                 ms=round(seconds * 1000, 1),
             )
+
+
+def _has_good_host(scope: Scope, headers: Headers) -> bool:
+    """Whether there is one Host that can be one; HTTP/1.0 knows none (RFC 9112 section 3.2)."""
+    hosts = headers.getlist("host")
+    if not hosts and scope["http_version"] == "1.0":
+        return True
+    return len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
 
 
 async def http_exception(request: Request, error: Exception) -> Response:

@@ -119,6 +119,7 @@ async def running_live(
         log_config=None,
         access_log=False,
         server_header=False,
+        limit_concurrency=settings.http_connections,
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)

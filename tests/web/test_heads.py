@@ -5,6 +5,7 @@ import json
 from contextlib import AsyncExitStack
 
 import pytest
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from otp_service.web import body
@@ -56,17 +57,115 @@ async def test_a_certificate_in_a_trailer_is_none(start_live: LiveStarter) -> No
     assert await with_trailer(live, "Client-Cert: junk") == 202
 
 
-@pytest.mark.parametrize("protocol", ["h2c", "websocket", "TLS/1.0"])
-async def test_an_upgrade_is_not_made_and_smuggles_nothing(live: Live, protocol: str) -> None:
-    """C24: what follows the head would be another protocol's to read; nobody reads it as a second request."""
-    head = live.head(ASK, Connection="Upgrade", Upgrade=protocol, Content_Length=str(len(GOOD)))
-    async with live.connection() as wire:
-        wire.send(head + GOOD + live.head("GET /healthz HTTP/1.1"))
+UPGRADES = ["h2c", "websocket", "TLS/1.2"]
 
+
+@pytest.mark.parametrize("pieces", [1, 2, 400])
+@pytest.mark.parametrize("protocol", UPGRADES)
+async def test_upgrade_is_ignored_and_body_read_once(
+    live: Live, protocol: str, pieces: int
+) -> None:
+    """C24: RFC 9110 section 7.8; JDK's HttpClient and `curl --http2 -d` ask for h2c with each request."""
+    head = live.head(
+        ASK,
+        Connection="keep-alive, Upgrade, HTTP2-Settings",
+        Upgrade=protocol,
+        HTTP2_Settings="AAMAAABkAAQAoAAAAAIAAAAA",
+        Content_Length=str(len(GOOD)),
+    )
+    sent = head + GOOD
+    size = -(-len(sent) // pieces)
+    async with live.connection() as wire:
+        for at in range(0, len(sent), size):
+            wire.send(sent[at : at + size])
+            await wire.writer.drain()
+            await asyncio.sleep(0)
         first = await wire.answer()
-        assert (first.status, "upgrade" in first.headers) == (400, False)
-        wire.writer.write_eof()
-        assert b"alive" not in await wire.reader.read()
+        assert (first.status, "upgrade" in first.headers) == (202, False)
+
+        wire.send(live.head("GET /healthz HTTP/1.1"))
+        assert b"alive" in (await wire.answer()).body
+
+
+@pytest.mark.parametrize("protocol", UPGRADES)
+async def test_request_in_the_body_of_an_upgrade_is_a_body(live: Live, protocol: str) -> None:
+    """C24: head and body come in two segments; the body is not read as a second request."""
+    inner = live.head("GET /healthz HTTP/1.1")
+    length = str(len(inner))
+    for framing, sent in (
+        ({"Content_Length": length}, inner),
+        ({"Transfer_Encoding": "chunked"}, chunked(inner)),
+    ):
+        head = live.head(ASK, Connection="Upgrade", Upgrade=protocol, **framing)
+        async with live.connection() as wire:
+            wire.send(head)
+            await wire.writer.drain()
+            wire.send(sent)
+            first = await wire.answer()
+            assert (first.status, json.loads(first.body)["code"]) == (400, "invalid_json")
+            wire.writer.write_eof()
+            assert await wire.reader.read() == b""
+
+
+async def test_upgrade_keeps_every_other_header(live: Live) -> None:
+    """The head that is parsed again says the same: its credential, its id, a second head of the same name."""
+    upgrade = {"Connection": "upgrade", "Upgrade": "h2c", "X-Request-Id": "kept-as-it-was"}
+    heard = await live.ask(ASK, GOOD, raw_headers=upgrade)
+    assert (heard.status, heard.headers["x-request-id"]) == (202, "kept-as-it-was")
+
+    assert (await live.ask(ASK, GOOD, Authorization=None, raw_headers=upgrade)).status == 401
+    twice = {**upgrade, "content-type": "application/json"}
+    assert (await live.ask(ASK, GOOD, raw_headers=twice)).status == 415
+
+
+async def test_upgrade_among_pipelined_requests_is_ignored(live: Live) -> None:
+    upgrade = {"Connection": "Upgrade", "Upgrade": "h2c"}
+    alone = live.head("GET /healthz HTTP/1.1")
+    asking = live.head(ASK, Content_Length=str(len(GOOD)), **upgrade) + GOOD
+    async with live.connection() as wire:
+        wire.send(alone + asking + alone + asking + alone)
+        statuses = [(await wire.answer()).status for _ in range(5)]
+    assert statuses == [200, 202, 200, 429, 200]
+
+
+async def test_connect_is_refused(live: Live) -> None:
+    """What follows it would be a tunnel's."""
+    async with live.connection() as wire:
+        wire.send(live.head("CONNECT 127.0.0.1:6379 HTTP/1.1") + live.head("GET /healthz HTTP/1.1"))
+        assert (await wire.answer()).status == 400
+        assert await wire.closed()
+
+
+@pytest.mark.parametrize("line", ["GET /healthz HTTP/1.0", "HEAD /healthz HTTP/1.0"])
+async def test_http_1_0_needs_no_host(live: Live, line: str) -> None:
+    """RFC 9112 section 3.2 asks for it in HTTP/1.1; load balancers' probes send none."""
+    async with live.connection() as wire:
+        wire.send(f"{line}\r\n\r\n".encode())
+        heard = await wire.answer(head_only=line.startswith("HEAD"))
+        assert (heard.status, heard.headers["connection"]) == (200, "close")
+        assert await wire.closed()
+
+    assert (await live.ask("GET /healthz HTTP/1.0", Host="a/b")).status == 400
+    assert (await live.ask("GET /healthz HTTP/1.1", Host=None)).status == 400
+
+
+async def test_kept_connection_tells_how_long_it_is_kept(live: Live) -> None:
+    """Less than it is, so that no request meets a connection that is being closed."""
+    told = (await live.ask("GET /healthz HTTP/1.1")).headers["keep-alive"]
+    kept = uvicorn.Config("x").timeout_keep_alive  # as `live` has it
+    assert 0 < int(told.removeprefix("timeout=")) < kept
+
+    closing = await live.ask("GET /healthz HTTP/1.1", Connection="close")
+    assert "keep-alive" not in closing.headers
+
+
+async def test_request_that_cannot_be_parsed_gets_a_problem(live: Live) -> None:
+    async with live.connection() as wire:
+        wire.send(b"no request\r\n\r\n")
+        heard = await wire.answer()
+    assert (heard.status, heard.headers["connection"]) == (400, "close")
+    assert heard.headers["content-type"] == "application/problem+json"
+    assert json.loads(heard.body)["code"] == "bad_request"
 
 
 async def test_http_2_by_prior_knowledge_is_refused(live: Live) -> None:
