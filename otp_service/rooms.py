@@ -44,6 +44,7 @@ from otp_service.flows.opt_in import OptIn
 from otp_service.flows.opt_in_codes import OptInCodes
 from otp_service.flows.process_bounds import NewsletterCapacity, SendCeiling
 from otp_service.flows.proofs import ProofMaking, ProofRedemption
+from otp_service.flows.qr_codes import QrCodes
 from otp_service.flows.readiness import Readiness
 from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
@@ -152,6 +153,8 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             caller_share=settings.caller_share,
         )
         stack.callback(hashes.close)
+        qr_codes = QrCodes(caller_share=settings.caller_share)
+        stack.callback(qr_codes.close)
         client = await stack.enter_async_context(
             site_client(settings, pool_size=settings.delivery_concurrency)
         )
@@ -315,6 +318,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 factor_proofs=factor_proofs,
                 events=events,
                 clock=clock,
+                qr_codes=qr_codes,
             ),
             app_codes=AppCodes(
                 policy=policy,

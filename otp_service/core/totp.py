@@ -93,6 +93,11 @@ def new_seed() -> str:
     return base64.b32encode(secrets.token_bytes(SEED_BYTES)).decode()
 
 
+# Readers take any of the eight; to look for the best one is four fifths of the work, and matters for data that repeats.
+_MASK = 3
+MAX_URI = 2000  # characters; the largest QR code holds 2331 with this much error correction
+
+
 def qr_codes(uri: str) -> tuple[str, str]:
     """
     Return the QR code of a URI twice: as SVG, and as lines of half blocks for a terminal.
@@ -100,7 +105,7 @@ def qr_codes(uri: str) -> tuple[str, str]:
     The SVG stands alone (`<img src="data:image/svg+xml,…">`), may be put into a page, and brings its own white, so that
     a dark page hides nothing.
     """
-    code = segno.make(uri, error="m", micro=False)
+    code = segno.make(uri, error="m", micro=False, mask=_MASK)
     svg, terminal = io.BytesIO(), io.StringIO()
     code.save(svg, kind="svg", scale=4, border=4, light="#fff", xmldecl=False, nl=False)
     code.terminal(terminal, border=4, compact=True)

@@ -21,11 +21,18 @@ from otp_service.core.keyring import Keyring
 from otp_service.core.policy import Policy
 from otp_service.core.seal import seal
 from otp_service.core.totp import Algorithm, Authenticator
-from otp_service.errors import AlreadyIssued, FactorNotFound, InvalidCode
+from otp_service.errors import (
+    AlreadyIssued,
+    FactorNotFound,
+    FieldError,
+    InvalidCode,
+    InvalidRequest,
+)
 from otp_service.flows.authenticators import match
 from otp_service.flows.clock_skew import ClockAgreement
 from otp_service.flows.events import Events
 from otp_service.flows.factor_proofs import FactorProofs, Shown
+from otp_service.flows.qr_codes import QrCodes
 from otp_service.store.factor_records import Factor, NewFactor
 from otp_service.store.factor_tries import AcceptedStep, FactorTries
 from otp_service.store.factors import Factors
@@ -66,6 +73,7 @@ class AuthenticatorApps:
         factor_proofs: FactorProofs,
         events: Events,
         clock: ClockAgreement,
+        qr_codes: QrCodes,
     ) -> None:
         self._policy = policy
         self._keyring = keyring
@@ -74,6 +82,7 @@ class AuthenticatorApps:
         self._recovery = recovery
         self._factor_proofs = factor_proofs
         self._events = events
+        self._qr_codes = qr_codes
         self._clock = clock
 
     async def enroll(
@@ -97,31 +106,37 @@ class AuthenticatorApps:
             shown: A proof of a factor that the subject has.
 
         Raises:
-            FactorProofRequired, TooManyFactors, Unavailable.
+            FactorProofRequired, TooManyFactors, Overloaded, Unavailable.
+            InvalidRequest: the names are too long for a QR code.
             AlreadyIssued: the call with this handle has shown its secret before.
         """
         keyring = self._keyring()
         address = person_address(keyring, caller, subject)
         factor_id = lasting_id_for(keyring, address, handle)
         authenticator = Authenticator(seed=totp.new_seed(), algorithm=algorithm, digits=digits)
-        expires_at = await self._factors.enroll(
-            ChallengeAddress(factor_id, address),
-            NewFactor(
-                caller=caller,
-                name=name,
-                about=About(subject=subject, client_ref=None).seal(keyring, factor_id),
-                seed=seal(keyring, authenticator.seed, belongs_to=seed_of(address, factor_id)),
-                algorithm=algorithm,
-                digits=digits,
-            ),
-            proof=await self._factor_proofs.of(caller, address, shown),
-        )
-        if expires_at is None:
-            raise AlreadyIssued(factor_id)
         uri = authenticator.provisioning_uri(
             account_name=account_name, issuer=issuer or policy.brand or "otp_service"
         )
-        qr_svg, qr_terminal = totp.qr_codes(uri)
+        if len(uri) > totp.MAX_URI:
+            raise InvalidRequest(
+                FieldError("account_name", "is too long for a QR code, together with issuer")
+            )
+        async with self._qr_codes.rendering(caller) as render:
+            expires_at = await self._factors.enroll(
+                ChallengeAddress(factor_id, address),
+                NewFactor(
+                    caller=caller,
+                    name=name,
+                    about=About(subject=subject, client_ref=None).seal(keyring, factor_id),
+                    seed=seal(keyring, authenticator.seed, belongs_to=seed_of(address, factor_id)),
+                    algorithm=algorithm,
+                    digits=digits,
+                ),
+                proof=await self._factor_proofs.of(caller, address, shown),
+            )
+            if expires_at is None:
+                raise AlreadyIssued(factor_id)
+            qr_svg, qr_terminal = await render(uri)
         log.info("factor.enrolled", caller=caller, factor_id=factor_id)
         return Enrollment(
             factor_id=factor_id,

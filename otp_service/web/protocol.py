@@ -82,6 +82,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         peer = transport.get_extra_info("socket")
         for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             peer.setsockopt(socket.SOL_SOCKET, buffer, self.socket_bytes)
+        if hasattr(socket, "TCP_USER_TIMEOUT") and peer.family != socket.AF_UNIX:
+            # For what the kernel still holds when the process has closed the connection.
+            wait_ms = int(2000 * self.write_seconds)
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, wait_ms)
         # With no room in the process's own buffer, writing is paused exactly while a byte is unsent.
         transport.set_write_buffer_limits(high=0)
         self._expect(self.head_seconds)

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def rewritten(text: str, sandbox_url: str) -> str:
 
 def output(sandbox_url: str, site: dict[str, Any], command: str) -> str:
     """What the command prints when the site is set up so."""
-    call: Callable[..., httpx.Response] = httpx.request
+    call: Callable[..., httpx.Response] = partial(httpx.request, timeout=120)
     call("POST", f"{sandbox_url}/sandbox/reset").raise_for_status()
     user = {"login": "otp", "capabilities": site.pop("capabilities", ALL)}
     call("PUT", f"{sandbox_url}/sandbox/users", json=user).raise_for_status()
