@@ -5,10 +5,9 @@ from typing import Literal
 
 from otp_service.doctor.finding import Finding
 from otp_service.errors import Unavailable
-from otp_service.flows.clock_skew import MAX_SKEW_SECONDS
 from otp_service.settings.table import Settings
 from otp_service.store.connection import Connection
-from otp_service.store.facts import RedisFacts, ask
+from otp_service.store.facts import MAX_SKEW_SECONDS, RedisFacts, ask
 from otp_service.store.scripts import Durability
 
 # The first release of each branch without CVE-2025-49844, -46817 and -46818: code execution by scripts.

@@ -1,9 +1,8 @@
 """How far Redis' clock and this process's clock differ: a code of an authenticator is judged by Redis' clock."""
 
 from otp_service.errors import ClockSkew
+from otp_service.store.facts import MAX_SKEW_SECONDS
 from otp_service.telemetry import CLOCK_SKEW
-
-MAX_SKEW_SECONDS = 5  # a sixth of a TOTP step; clocks set by NTP agree within milliseconds
 
 
 class ClockAgreement:

@@ -10,6 +10,8 @@ from otp_service.errors import Unavailable
 from otp_service.store.connection import FAULTS, Connection
 from otp_service.store.permissions import permissions
 
+MAX_SKEW_SECONDS = 5  # a sixth of a TOTP step; clocks set by NTP agree within milliseconds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisFacts:
