@@ -17,7 +17,7 @@ from otp_service.flows.code_sending import METHOD
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.proofs import PendingProof, ProofMaking
 from otp_service.flows.region_pauses import RegionPauses
-from otp_service.store.attempts import Approved, Attempts
+from otp_service.store.attempts import Approved, Attempts, IsTotpChallenge
 from otp_service.store.challenges import Challenges
 from otp_service.telemetry import CHALLENGES
 
@@ -83,9 +83,11 @@ class CodeVerification:
         binding: str,
         handle: str,
         wish: ProofWish = FOR_ITSELF,
-    ) -> Verified:
+    ) -> Verified | IsTotpChallenge:
         """
-        Accept the right code, once.
+        Accept the right code, once, or say that this is no challenge of a code that was sent.
+
+        Only the comparison needs hash capacity: every other answer comes without it.
 
         Args:
             caller: Who asks; the one that requested.
@@ -105,7 +107,7 @@ class CodeVerification:
         keyring = self._keyring()
         address = address_behind(keyring, challenge_id)
         bound_to = bound(keyring, caller, binding)
-        async with self._hashes.verifying(caller) as hashing:
+        async with self._hashes.try_verifying(caller) as hashing:
             reserved = await self._attempts.reserve(
                 address,
                 caller=caller,
@@ -113,7 +115,10 @@ class CodeVerification:
                 binding=bound_to,
                 digits=len(code),
                 attempt_id=handle,
+                overloaded=hashing.refusal,
             )
+            if isinstance(reserved, IsTotpChallenge):
+                return reserved
             success = Success(
                 caller=caller,
                 id=challenge_id,

@@ -39,11 +39,20 @@ _ISSUING, _DELIVERING, _RECONCILING = "issue", "draw", "reconcile"
 
 
 class Slot:
-    """The right to one hash at a time. Only a `HashPool` makes one."""
+    """
+    The right to one hash at a time. Only a `HashPool` makes one.
+
+    Attributes:
+        refusal: Why there is no capacity, of a slot by `try_verifying`: asking for a hash raises it. Else None.
+    """
 
     def __init__(
-        self, run: Callable[[Callable[[], Any]], "asyncio.Future[Any]"], cost: HashCost
+        self,
+        run: Callable[[Callable[[], Any]], "asyncio.Future[Any]"],
+        cost: HashCost,
+        refusal: Overloaded | None = None,
     ) -> None:
+        self.refusal = refusal
         self._run = run
         self._cost = cost
         self._running: asyncio.Future[Any] | None = None
@@ -57,6 +66,8 @@ class Slot:
         return await self._hash(lambda: codes.matches(phc, message))
 
     async def _hash(self, work: Callable[[], T]) -> T:
+        if self.refusal is not None:
+            raise self.refusal
         self._running = running = self._run(work)
         return await asyncio.shield(running)
 
@@ -102,10 +113,21 @@ class HashPool:
         Raises:
             Overloaded: all slots are taken, or this caller's share of them.
         """
-        _require(self._verifying, caller, "hash capacity")
+        async with self.try_verifying(caller) as slot:
+            if slot.refusal is not None:
+                raise slot.refusal
+            yield slot
+
+    @asynccontextmanager
+    async def try_verifying(self, caller: str) -> AsyncIterator[Slot]:
+        """Hold a slot as `verifying` does, or one with a `refusal`: for a call that may turn out to need no hash."""
+        lane, refusal = f"caller:{caller}", _refusal(self._verifying, caller, "hash capacity")
+        slot = self._slot(lane, "verify", refusal)
+        if refusal is not None:
+            yield slot
+            return
         self._verifying.take(caller)
         HASHES_WAITING.inc()
-        slot = self._slot(f"caller:{caller}", "verify")
 
         def release() -> None:
             self._verifying.release(caller)
@@ -124,7 +146,9 @@ class HashPool:
         Raises:
             Overloaded: too many sets wait, or too many of this caller.
         """
-        _require(self._issuing, caller, "capacity to issue recovery codes")
+        refusal = _refusal(self._issuing, caller, "capacity to issue recovery codes")
+        if refusal is not None:
+            raise refusal
         self._issuing.take(caller)
         try:
             async with self._waiting(_ISSUING) as slot:
@@ -161,8 +185,8 @@ class HashPool:
         finally:
             slot.when_idle(turn.release)
 
-    def _slot(self, lane: str, use: str) -> Slot:
-        return Slot(partial(self._enqueue, lane, use), self._cost)
+    def _slot(self, lane: str, use: str, refusal: Overloaded | None = None) -> Slot:
+        return Slot(partial(self._enqueue, lane, use), self._cost, refusal)
 
     def _enqueue(self, lane: str, use: str, work: Callable[[], T]) -> "asyncio.Future[T]":
         HASHES.labels(use).inc()
@@ -197,12 +221,13 @@ class HashPool:
             done.set_result(running.result())
 
 
-def _require(share: FairShare, caller: str, what: str) -> None:
+def _refusal(share: FairShare, caller: str, what: str) -> Overloaded | None:
     match share.refusal(caller):
         case "full":
-            raise Overloaded(f"The {what} is in use.")
+            return Overloaded(f"The {what} is in use.")
         case "share":
-            raise Overloaded(f"This caller's share of the {what} is in use.")
+            return Overloaded(f"This caller's share of the {what} is in use.")
+    return None
 
 
 def default_threads(workers: int) -> int:

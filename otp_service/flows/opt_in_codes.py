@@ -5,9 +5,11 @@ from collections.abc import Callable
 from otp_service.core.challenge import SubjectAddress, fingerprint
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import OPT_IN, Policy
+from otp_service.errors import ChallengeNotFound
 from otp_service.flows.code_requests import CodeRequest, Issued
 from otp_service.flows.code_sending import CodeSending
 from otp_service.flows.code_verification import CodeVerification
+from otp_service.store.attempts import IsTotpChallenge
 
 
 class OptInCodes:
@@ -54,7 +56,7 @@ class OptInCodes:
         """
         name = self._keyring().active(Kind.NAME)
         handle = fingerprint(name, "opt-in-try/v1", challenge_id, activation)
-        await self._verification.verify(
+        verified = await self._verification.verify(
             caller,
             challenge_id,
             activation,
@@ -62,6 +64,8 @@ class OptInCodes:
             binding="",
             handle=handle,
         )
+        if isinstance(verified, IsTotpChallenge):
+            raise ChallengeNotFound
 
     def _subject(self, address: SubjectAddress) -> str:
         """What the caller's events call the person: a name of the pseudonym, which itself leaves the house nowhere."""

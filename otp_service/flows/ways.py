@@ -18,7 +18,7 @@ from otp_service.flows.challenges_by_app import AppAttempt, ChallengesByApp
 from otp_service.flows.code_requests import CodeRequest, Issued
 from otp_service.flows.code_sending import CodeSending
 from otp_service.flows.code_verification import CodeVerification, Verified
-from otp_service.store.attempts import AnsweredByApp
+from otp_service.store.attempts import IsTotpChallenge
 from otp_service.store.factor_records import Factor
 from otp_service.store.factors import Factors
 
@@ -102,21 +102,20 @@ class Ways:
             FactorNotFound: the last authenticator was removed since; no try was spent.
             Else as `CodeVerification.verify`.
         """
-        try:
-            return await self._verification.verify(
-                caller,
-                challenge_id,
-                code,
-                purpose=purpose,
-                binding=binding,
-                handle=handle,
-                wish=wish,
-            )
-        except AnsweredByApp:
-            address = address_behind(self._keyring(), challenge_id)
+        verified = await self._verification.verify(
+            caller,
+            challenge_id,
+            code,
+            purpose=purpose,
+            binding=binding,
+            handle=handle,
+            wish=wish,
+        )
+        if not isinstance(verified, IsTotpChallenge):
+            return verified
         return await self._by_app.verify(
             AppAttempt(
-                address=address,
+                address=address_behind(self._keyring(), challenge_id),
                 caller=caller,
                 code=code,
                 purpose=purpose,

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from otp_service.core.challenge import ChallengeAddress
 from otp_service.core.limits import FailureBudget
+from otp_service.errors import Overloaded
 from otp_service.store import keys
 from otp_service.store.challenges import FACTOR
 from otp_service.store.guards import budget_fields
@@ -14,8 +15,9 @@ from otp_service.store.refusals import refusal, wrong_length
 from otp_service.store.scripts import Scripts
 
 
-class AnsweredByApp(Exception):
-    """The challenge waits for an authenticator app's code: see `store.app_challenges`."""
+@dataclass(frozen=True, slots=True)
+class IsTotpChallenge:
+    """An authenticator app answers the challenge, not a code that was sent: see `store.app_challenges`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +77,17 @@ class Attempts:
         binding: str,
         digits: int,
         attempt_id: str,
-    ) -> Reserved | Approved:
+        overloaded: Overloaded | None = None,
+    ) -> Reserved | Approved | IsTotpChallenge:
         """
         Spend one attempt and hand out the digests, or say that this attempt has succeeded before.
+
+        Args:
+            overloaded: Why no digest can be compared now; raised where an attempt would be counted.
 
         Raises:
             ChallengeNotFound, ChallengeMismatch, ChallengeEnded, SubjectBlocked, CodeNotSent, InvalidRequest: and
                 nothing was counted.
-            AnsweredByApp: it is none of a code that was sent; nothing was counted.
             Unavailable: Redis; the attempt may have been counted.
         """
         answer = await self._scripts.run(
@@ -100,9 +105,12 @@ class Attempts:
                 "digits": digits,
                 "attempt_id": attempt_id,
                 "budget": self._budget,
+                "capacity": overloaded is None,
             },
             durable=True,
         )
+        if overloaded is not None and answer["verdict"] == "no_capacity":
+            raise overloaded
         match answer["verdict"]:
             case "reserved":
                 candidates = [
@@ -126,7 +134,7 @@ class Attempts:
             case "digits":
                 raise wrong_length(answer)
             case "app":
-                raise AnsweredByApp
+                return IsTotpChallenge()
             case _:
                 raise refusal(answer)
 

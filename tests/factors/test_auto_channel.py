@@ -1,6 +1,8 @@
 """`channel: auto`: one flow for the login page, by whichever way the person has."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -283,3 +285,53 @@ async def test_without_its_guard_a_code_is_accepted_again(service: Service) -> N
     assert (await verify(service, code)).status_code == 200
 
     assert (await service.verify(await challenged(service), code)).status_code == 200
+
+
+@contextmanager
+def no_hash_capacity(service: Service) -> Iterator[None]:
+    """Every slot for verifications is in use."""
+    share = service.rooms.service.recovery._hashes._verifying
+    taken = 0
+    try:
+        while share.refusal("shop") is None:
+            share.take("shop")
+            taken += 1
+        yield
+    finally:
+        for _ in range(taken):
+            share.release("shop")
+
+
+async def test_an_app_code_needs_no_hash_capacity(service: Service) -> None:
+    """I01: it is compared without a hash, so it is answered while the hash pool is full."""
+    _, app = await confirmed(service)
+    challenge = await challenged(service)
+    right = app.at(await now(service))
+
+    with no_hash_capacity(service):
+        refused = await service.verify(challenge, wrong(right))
+        verified = await service.verify(challenge, right)
+
+    assert (refused.status_code, refused.json()["attempts_remaining"]) == (400, 4)
+    assert (verified.status_code, verified.json()["method"]) == (200, "totp")
+
+
+async def test_a_full_hash_pool_counts_no_attempt(service: Service) -> None:
+    """I01: the code by SMS stays good; and what needs no hash is answered as ever."""
+    challenge = await service.request()
+    code = service.code()
+    service.advance(60)
+    canceled = await service.request(binding="another")
+    await service.post("/otp/cancel", challenge_id=canceled["challenge_id"])
+
+    with no_hash_capacity(service):
+        shed = await service.verify(challenge, code)
+        over = await service.verify(canceled, "000000", binding="another")
+        other = await service.verify(challenge, "000000", purpose="signup")
+
+    assert (shed.status_code, shed.json()["code"]) == (503, "overloaded")
+    assert shed.json()["detail"].startswith("The hash capacity is in use.")
+    assert (over.status_code, over.json()["code"]) == (410, "challenge_canceled")
+    assert (other.status_code, other.json()["code"]) == (409, "challenge_mismatch")
+    assert (await service.look(challenge))["attempts_remaining"] == 5
+    assert (await service.verify(challenge, code)).status_code == 200

@@ -200,7 +200,7 @@ def test_nothing_hashes_without_a_slot() -> None:
         )
     }
     assert imports == {"core/codes.py"}
-    slots = {"verifying", "issuing", "delivering", "reconciling"}
+    slots = {"verifying", "try_verifying", "issuing", "delivering", "reconciling"}
     assert {name for name in vars(HashPool) if not name.startswith("_")} == slots | {"close"}
 
 

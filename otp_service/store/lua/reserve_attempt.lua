@@ -5,7 +5,8 @@
 -- KEYS[3]    subject
 -- KEYS[4]    guard
 -- KEYS[5]    timeline    see _timeline.lua
--- ARGV[1]    JSON: offset, id, caller, purpose, binding, digits (of the typed code), attempt_id, budget
+-- ARGV[1]    JSON: offset, id, caller, purpose, binding, digits (of the typed code), attempt_id, budget,
+--            capacity (whether the caller can compare digests now)
 --
 -- Returns JSON {verdict, …}
 --   reserved      digest, kid, generation, attempts_left, about, region; old_digest, old_kid, old_generation within the grace;
@@ -18,6 +19,7 @@
 --   blocked       until_ms; nothing counted
 --   not_sent      no code has been drawn; nothing counted
 --   digits        the code has another length; nothing counted
+--   no_capacity   an attempt would have been counted, and nothing was
 --- include: _clock.lua
 --- include: _ending.lua
 --- include: _guard.lua
@@ -52,6 +54,7 @@ if not s.digest and not old then
   if not next(s) then return cjson.encode({verdict = 'ended', status = 'expired', ended_at = now}) end
   return cjson.encode({verdict = 'not_sent'})
 end
+if not a.capacity then return cjson.encode({verdict = 'no_capacity'}) end
 
 local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
 redis.call('HSET', KEYS[1], 'attempted_at', now)
