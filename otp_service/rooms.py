@@ -194,6 +194,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             budget=policy.failures,
             max_bindings=policy.max_bindings,
             queue_limit=policy.queue_limit,
+            caller_share=settings.caller_share,
         )
         attempts = Attempts(scripts, budget=policy.failures)
         ceiling = SendCeiling(policy.per_process)

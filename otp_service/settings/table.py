@@ -297,7 +297,7 @@ class Settings(BaseModel):
     queue_limit: int = Field(
         500,
         ge=10,
-        le=100_000,
+        le=10_000,  # a script counts a queue that is half full, once a second
         description="Jobs waiting in one of 16 queues before requests are shed.",
     )
 

@@ -9,7 +9,8 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:subject:<tag>         hash    pointers to the live challenges                until the last one's end
     otp:{b}:guard:<tag>:<factor>  hash    wrong codes of the subject                     a year after the last
     otp:{b}:timeline:<tag>        list    what happened to the subject, for the help desk  retention after the last
-    otp:{b}:queue                 stream  delivery jobs, ids only                        permanent
+    otp:{b}:queue                 stream  delivery jobs: ids and callers                 permanent
+    otp:{b}:queue-shares          hash    how many of those jobs are each caller's       1 s
     otp:{b}:trace:<id>:<n>        hash    sealed number and digest of a sent code        half an hour; row ids a day
     otp:{b}:events                stream  what webhooks are told of challenges           permanent, bounded
     otp:{b}:traces                zset    which traces to look at, and when              a day after the newest
@@ -127,6 +128,10 @@ def timeline(address: SubjectAddress) -> str:
 
 def queue(bucket: int) -> str:
     return f"{_tag(bucket)}queue"
+
+
+def queue_shares(bucket: int) -> str:
+    return f"{_tag(bucket)}queue-shares"
 
 
 def queues() -> list[str]:

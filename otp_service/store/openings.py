@@ -92,6 +92,7 @@ class Openings:
         challenges: Where the challenge is ended whose place another takes.
         max_bindings: How many live challenges a subject may have for one purpose, each with a binding of its own.
         queue_limit: How many jobs may wait in a delivery queue.
+        caller_share: Percent of a queue that one caller may use while others use it too.
     """
 
     def __init__(
@@ -102,11 +103,13 @@ class Openings:
         budget: FailureBudget,
         max_bindings: int,
         queue_limit: int,
+        caller_share: int = 50,
     ) -> None:
         self._challenges = challenges
         self._limits = Limits(scripts)
         self._max_bindings = max_bindings
         self._queue_limit = queue_limit
+        self._caller_share = caller_share
         self._budget = budget_fields(budget)
 
     async def open(
@@ -122,7 +125,7 @@ class Openings:
 
         Raises:
             RateLimited, SubjectBlocked, QuotaExceeded: and nothing was counted.
-            Overloaded: the queue is full.
+            Overloaded: the queue is full, or the caller's share of it.
             Unavailable: Redis.
         """
         address = new.address
@@ -224,8 +227,14 @@ class Openings:
                 keys.queue(address.subject.bucket),
                 keys.events(address.subject.bucket),
                 keys.timeline(address.subject),
+                keys.queue_shares(address.subject.bucket),
             ],
-            {**args, "budget": self._budget, "queue_limit": queue_limit},
+            {
+                **args,
+                "budget": self._budget,
+                "queue_limit": queue_limit,
+                "caller_share": self._caller_share,
+            },
             limits,
             member=member,
             passed=("opened", "exists", "resent"),

@@ -53,7 +53,9 @@ def refusal(answer: Mapping[str, Any]) -> Exception:
         case "limited":
             return limited(answer)
         case "overloaded":
-            return Overloaded("The delivery queue is full.", retry_after=5)
+            own = "This caller's share of the delivery queue is in use."
+            full = "The delivery queue is full."
+            return Overloaded(own if answer["why"] == "share" else full, retry_after=5)
         case other:
             return Unavailable(f"redis: unknown verdict {other!r}")
 

@@ -17,7 +17,7 @@ WIDE = {
     "OTP_LIMIT_BLOCK": "1000000/1m",
     "OTP_LIMIT_CALLER": "1000000/1m",
     "OTP_LIMIT_PROCESS": "1000000/1m",
-    "OTP_QUEUE_LIMIT": "100000",
+    "OTP_QUEUE_LIMIT": "10000",
 }
 
 # Where the schema says all, what fits it is never a 400 or 422. Elsewhere it can't: which code is the right one, what

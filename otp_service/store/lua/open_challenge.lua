@@ -8,10 +8,11 @@
 -- KEYS[5]    queue       stream of delivery jobs: ids only
 -- KEYS[6]    events      stream, see _event.lua
 -- KEYS[7]    timeline    see _timeline.lua
--- KEYS[8..]  limits      see _limits.lua
+-- KEYS[8]    shares      see _queue.lua
+-- KEYS[9..]  limits      see _limits.lua
 -- ARGV[1]    JSON: offset, id, channel, caller, purpose, binding, about, sealed, region, locale, digits, max_attempts,
---            max_sends, ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, budget, limits,
---            events (whether the caller has a webhook endpoint), group and taker (the consumer that takes the queue's
+--            max_sends, ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, caller_share, budget,
+--            limits, events (whether the caller has a webhook endpoint), group and taker (the consumer that takes the queue's
 --            next job along, which is this one unless older ones wait; '': nobody), behind (whether login codes go first)
 --
 -- Returns JSON {verdict, …}
@@ -20,12 +21,13 @@
 --   exists        the id is there already: a retried call
 --   blocked       until_ms (-1: until freed)
 --   limited       limit, wait_ms, window_ms (of a window only)
---   overloaded    the queue is full
+--   overloaded    why: see _queue.lua
 --- include: _clock.lua
 --- include: _ending.lua
 --- include: _event.lua
 --- include: _guard.lua
 --- include: _limits.lua
+--- include: _queue.lua
 --- include: _timeline.lua
 
 local a = cjson.decode(ARGV[1])
@@ -62,7 +64,13 @@ if side_by_side >= a.max_bindings then return limited('live_challenges', earlies
 local limit, wait, window = refusing(a.limits, now)
 if limit then return limited(limit, wait, window) end
 local sends = a.sealed ~= ''
-if sends and redis.call('XLEN', KEYS[5]) >= a.queue_limit then return cjson.encode({verdict = 'overloaded'}) end
+local full
+if sends and a.behind then
+  full = redis.call('XLEN', KEYS[5]) >= a.queue_limit and 'full'
+elseif sends then
+  full = queue_refuses(KEYS[5], KEYS[8], a.caller, a.queue_limit, a.caller_share, now)
+end
+if full then return cjson.encode({verdict = 'overloaded', why = full}) end
 
 charge(a.limits, now, a.id .. ':1')
 local expires_at = now + a.ttl_ms
@@ -76,9 +84,7 @@ redis.call('PEXPIRE', KEYS[1], a.ttl_ms + a.retention_ms)
 if sends then
   redis.call('HSET', KEYS[2], 'sealed', a.sealed)
   redis.call('PEXPIRE', KEYS[2], a.ttl_ms)
-  local entry = {'id', a.id, 'generation', 1}
-  if a.behind then entry[5], entry[6] = 'behind', 1 end
-  redis.call('XADD', KEYS[5], '*', unpack(entry))
+  enqueue(KEYS[5], KEYS[8], a.caller, a.id, 1, a.behind)
 end
 local job
 if sends and a.taker ~= '' then
@@ -86,7 +92,7 @@ if sends and a.taker ~= '' then
   local read = redis.pcall('XREADGROUP', 'GROUP', a.group, a.taker, 'COUNT', 1, 'STREAMS', KEYS[5], '>')
   local entry = read and not read.err and read[1][2][1]
   if entry then job = {message_id = entry[1], id = entry[2][2], generation = tonumber(entry[2][4]),
-    behind = entry[2][6]} end
+    behind = entry[2][8]} end
 end
 if #over > 0 then redis.call('HDEL', KEYS[3], unpack(over)) end
 redis.call('HSET', KEYS[3], own, a.id .. '|' .. now .. '|' .. expires_at)
