@@ -6,6 +6,7 @@ import structlog
 
 from otp_service.channels.outbox import OutboxUnavailable
 from otp_service.core.challenge import DeliveryStatus
+from otp_service.store.traces import LONGEST_WAIT_MS
 from otp_service.telemetry import OUTBOX_UNAVAILABLE
 
 log = structlog.get_logger()
@@ -18,7 +19,6 @@ FIRST_LOOK_SECONDS = (
 )
 LEASE_SECONDS = 150  # longer than looking at one trace takes: four calls of 30 s at most
 PATIENCE_MS = 600_000  # with the row of a message that was accepted: the site may store none
-_LONGEST_WAIT_MS = 300_000
 _FORBIDDEN_WAIT_MS = 60_000  # while a capability is missing: somebody has to do something first
 
 
@@ -51,7 +51,7 @@ class Tracing:
 
 def pause_ms(age_ms: int, trouble: OutboxUnavailable | None) -> int:
     """Return how long to wait before the next look: as long again as has passed since the send, within bounds."""
-    wait = min(max(age_ms, 2000), _LONGEST_WAIT_MS)
+    wait = min(max(age_ms, 2000), LONGEST_WAIT_MS)
     return max(wait, _FORBIDDEN_WAIT_MS) if trouble and trouble.forbidden else wait
 
 

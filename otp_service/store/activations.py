@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from otp_service.store import keys
 from otp_service.store.scripts import Scripts
-from otp_service.store.traces import CLAIMED_AT_ONCE, ROWS_KEPT_MS
+from otp_service.store.traces import CLAIMED_AT_ONCE, LONGEST_WAIT_MS, ROWS_KEPT_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,9 @@ class ActivationTraces:
     async def claim(self, *, lease_ms: int) -> Sequence[str]:
         """Return what is due; what is not put off or forgotten within the lease is due again. Raises Unavailable."""
         answer = await self._scripts.run(
-            "claim_due", [keys.ACTIVATIONS], {"lease_ms": lease_ms, "count": CLAIMED_AT_ONCE}
+            "claim_due",
+            [keys.ACTIVATIONS],
+            {"lease_ms": lease_ms, "longest_ms": LONGEST_WAIT_MS, "count": CLAIMED_AT_ONCE},
         )
         return [str(member) for member in answer["members"]]
 

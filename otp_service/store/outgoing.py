@@ -21,6 +21,7 @@ from otp_service.store.scripts import Scripts
 WAITING_AT_MOST = 2_000  # messages of one endpoint
 DEAD_AT_MOST = 1_000
 KEEP_MS = 30 * 86_400_000
+LONGEST_RETRY_MS = 27 * 3_600_000  # longer than the longest pause between two tries
 LATEST_TURN_MS = 60_000  # an endpoint for which something waits gets a turn this often
 
 
@@ -129,6 +130,7 @@ class Outgoing:
             [keys.DUE, keys.FAILING],
             {
                 "lease_ms": lease_ms,
+                "longest_ms": max(lease_ms, LATEST_TURN_MS),
                 "count": count,
                 "failing": failing,
                 "share": share,
@@ -140,7 +142,9 @@ class Outgoing:
     async def take(self, endpoint: str, *, count: int) -> list[tuple[str, Record]]:
         """Return messages that are due, the longest due first; marks nothing. Raises Unavailable."""
         answer = await self._scripts.run(
-            "take_webhooks", [keys.waiting(endpoint), keys.records(endpoint)], {"count": count}
+            "take_webhooks",
+            [keys.waiting(endpoint), keys.records(endpoint)],
+            {"longest_ms": LONGEST_RETRY_MS, "count": count},
         )
         return [(message_id, _record(text)) for message_id, text in answer["messages"]]
 

@@ -17,6 +17,7 @@ from otp_service.store.scripts import Scripts
 
 CLAIMED_AT_ONCE = 10
 ROWS_KEPT_MS = 24 * 3600 * 1000
+LONGEST_WAIT_MS = 300_000  # until a trace is looked at again; no lease is longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Traces:
                 answer = await self._scripts.run(
                     "claim_due",
                     [keys.traces(bucket)],
-                    {"lease_ms": lease_ms, "count": CLAIMED_AT_ONCE},
+                    {"lease_ms": lease_ms, "longest_ms": LONGEST_WAIT_MS, "count": CLAIMED_AT_ONCE},
                 )
             except Unavailable as error:
                 faults.append(error)

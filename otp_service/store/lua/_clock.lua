@@ -6,6 +6,18 @@ local function now_ms(offset)
   return redis_now + offset
 end
 
+-- Redis' clock may jump. A time that was written as the present and now lies in the future proves it: the clock was
+-- ahead then, or was set back since. Every wait and every life compares its beginning as well as its end, so that none
+-- lasts longer than its own length, whatever the clock did. Steps of a clock that is kept by NTP are far below this.
+local SET_BACK_MS = 5 * 1000
+
+local function is_future(at, now) return now < tonumber(at) - SET_BACK_MS end
+
+-- Whether what began and ends at these times is valid now.
+local function is_alive(began_at, ends_at, now)
+  return not is_future(began_at, now) and now < tonumber(ends_at)
+end
+
 -- A hash as a table, empty when there is none.
 local function hash(key)
   local flat, fields = redis.call('HGETALL', key), {}

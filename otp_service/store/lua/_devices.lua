@@ -9,7 +9,7 @@ local function devices(key, now)
   local found = {}
   for id, text in pairs(hash(key)) do
     local device = cjson.decode(text)
-    if device.expires_at > now then found[id] = device end
+    if is_alive(device.created_at, device.expires_at, now) then found[id] = device end
   end
   return found
 end

@@ -3,16 +3,15 @@
 -- `live` is the subject's pointer for the challenge's purpose and binding, "<id>|<opened_at>|<expires_at>": a newer
 -- request moves it, and in that moment the older challenge is over, whatever its own hash still says.
 --
--- A challenge of the future is over too: then Redis' clock was set back, and its life would be longer than it was given.
+-- A challenge whose newest code was requested in the future is over too, see _clock.lua.
 --
 -- With its tries spent it is exhausted, also when whoever compared the last one died over it: from when that one can't turn
 -- out right any more, whatever else has come since. Until then it is alive, and no further try is counted.
-local SET_BACK_MS = 5 * 1000
 local COMPARED_MS = 10 * 1000  -- for how long a try may be compared: queue and hash take well under a second
 
 local function otherwise_over(challenge, live, id, now)
   if challenge.status ~= 'pending' then return challenge.status, tonumber(challenge.ended_at) end
-  if now < challenge.opened_at - SET_BACK_MS then return 'expired', now end
+  if is_future(challenge.expires_at - challenge.ttl_ms, now) then return 'expired', now end
   if now >= tonumber(challenge.expires_at) then return 'expired', tonumber(challenge.expires_at) end
   local newest, opened_at = string.match(live or '', '^([^|]*)|(%d+)|')
   if newest ~= id then return 'replaced', tonumber(opened_at or now) end

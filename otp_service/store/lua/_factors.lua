@@ -1,6 +1,7 @@
 -- The factors of one subject: a hash of factor id to JSON
 --   {type, name, caller, about (sealed: whose it is), seed (sealed), algorithm, digits, status (pending, confirmed),
 --    created_at, confirmed_at, expires_at (of a pending one), attempts (at confirming it), last_step,
+--    ahead_step (the last step of a clock that ran ahead),
 --    proven (true when another factor has proven whose it is)}
 -- The hash lives for ever once a factor is confirmed, and as long as its newest pending one before.
 
@@ -8,13 +9,27 @@ local function factors(key, now)
   local found = {}
   for id, text in pairs(hash(key)) do
     local factor = cjson.decode(text)
-    if factor.status == 'confirmed' or factor.expires_at > now then
+    if factor.status == 'confirmed' or is_alive(factor.created_at, factor.expires_at, now) then
       found[id] = factor
     else
       redis.call('HDEL', key, id)
     end
   end
   return found
+end
+
+local STEP_MS, STEPS_AHEAD = 30 * 1000, 10
+
+-- Whether this step or a later one was accepted before. A last step far in the future is of a clock that ran ahead: it
+-- locks nobody out until then, but all steps until now count as accepted, and so do those near it once they come.
+local function is_spent(key, id, factor, step, now)
+  local current = math.floor(now / STEP_MS)
+  if factor.last_step > current + STEPS_AHEAD then
+    factor.ahead_step, factor.last_step = math.max(factor.last_step, factor.ahead_step or 0), current
+    redis.call('HSET', key, id, cjson.encode(factor))
+  end
+  local ahead = factor.ahead_step
+  return step <= factor.last_step or (ahead ~= nil and step <= ahead and step > ahead - STEPS_AHEAD)
 end
 
 local function keep(key, now)

@@ -2,22 +2,33 @@
 --   failures       JSON list of ms, at most `long.count` of them
 --   streak         failures without a success between
 --   blocked_until  ms; trying does not move it
+--   blocked_at     ms; when that was written
 -- Failures are counted before the hash is computed and taken back only by success, so a crash counts as a failure.
 
 -- Until when the factor is blocked, in ms, or nil. -1 means until an operator or another factor frees it.
 local function blocked_until(key, budget, now)
-  local guard = redis.call('HMGET', key, 'blocked_until', 'streak')
+  local guard = redis.call('HMGET', key, 'blocked_until', 'streak', 'blocked_at')
   if tonumber(guard[2] or 0) >= budget.in_a_row then return -1 end
-  local until_ms = tonumber(guard[1] or 0)
+  local until_ms, at = tonumber(guard[1] or 0), tonumber(guard[3] or 0)
+  if until_ms > now and is_future(at, now) then  -- the block lasts as long as it was to last, from now
+    until_ms = now + until_ms - at
+    redis.call('HSET', key, 'blocked_until', until_ms, 'blocked_at', now)
+  end
   if until_ms > now then return until_ms end
   return nil
 end
 
+-- When the failures were, in ms. One in the future (see _clock.lua) counts as one of now: it is not forgotten.
+local function failures_of(key, now)
+  local failures = cjson.decode(redis.call('HGET', key, 'failures') or '[]')
+  for i, at in ipairs(failures) do failures[i] = math.min(at, now) end
+  return failures
+end
+
 -- Count one failure, and block when it is the last that a window allows; return how many the short window has left.
 local function count_failure(key, budget, now)
-  local failures = cjson.decode(redis.call('HGET', key, 'failures') or '[]')
   local kept, short = {}, 1
-  for _, at in ipairs(failures) do
+  for _, at in ipairs(failures_of(key, now)) do
     if at > now - budget.long_ms then kept[#kept + 1] = at end
     if at > now - budget.short_ms then short = short + 1 end
   end
@@ -26,7 +37,7 @@ local function count_failure(key, budget, now)
   if short >= budget.short_count then until_ms = now + budget.block_ms end
   if #kept >= budget.long_count then until_ms = math.max(until_ms, kept[1] + budget.long_ms) end
   redis.call('HSET', key, 'failures', cjson.encode(kept))
-  if until_ms > 0 then redis.call('HSET', key, 'blocked_until', until_ms) end
+  if until_ms > 0 then redis.call('HSET', key, 'blocked_until', until_ms, 'blocked_at', now) end
   redis.call('HINCRBY', key, 'streak', 1)
   redis.call('PEXPIRE', key, budget.memory_ms)
   return math.max(0, budget.short_count - short)

@@ -2,6 +2,15 @@
 --   {i = index in KEYS, windows = {{name, count, ms}, …}, cooldown = {ms, …} or nil, cooldown_window = ms,
 --    keep = ms that its entries are kept, shown = whether the caller learns how it stands}
 -- The caller always learns how the first one stands. Exact in any window, at no boundary twice, and one entry can be taken back by id.
+-- Entries of the future (see _clock.lua) do not count, and go with the next charge.
+
+local function latest(now) return now + SET_BACK_MS end
+
+-- When the nth newest entry was counted, at most now; nil when there are fewer.
+local function nth_newest(key, nth, now)
+  local at = redis.call('ZREVRANGEBYSCORE', key, latest(now), '-inf', 'WITHSCORES', 'LIMIT', nth - 1, 1)[2]
+  return at and math.min(tonumber(at), now)
+end
 
 -- Call visit(name, ms, window_ms) for everything in the spec that stands in the way of one more: for how long, and in
 -- which window; a cooldown has none.
@@ -9,12 +18,12 @@ local function obstacles(spec, now, visit)
   local key = KEYS[spec.i]
   for _, window in ipairs(spec.windows) do
     local name, count, ms = window[1], window[2], window[3]
-    local nth = redis.call('ZREVRANGE', key, count - 1, count - 1, 'WITHSCORES')[2]
+    local nth = nth_newest(key, count, now)
     if nth and nth + ms > now then visit(name, nth + ms - now, ms) end
   end
-  local last = spec.cooldown and redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2]
+  local last = spec.cooldown and nth_newest(key, 1, now)
   if last then
-    local recent = redis.call('ZCOUNT', key, '(' .. (now - spec.cooldown_window), '+inf')
+    local recent = redis.call('ZCOUNT', key, '(' .. (now - spec.cooldown_window), latest(now))
     local step = spec.cooldown[math.max(1, math.min(recent, #spec.cooldown))]
     if last + step > now then visit('cooldown', last + step - now) end
   end
@@ -36,6 +45,7 @@ local function charge(specs, now, member)
   for _, spec in ipairs(specs) do
     redis.call('ZADD', KEYS[spec.i], now, member)
     redis.call('ZREMRANGEBYSCORE', KEYS[spec.i], '-inf', now - spec.keep)
+    redis.call('ZREMRANGEBYSCORE', KEYS[spec.i], '(' .. latest(now), '+inf')
     redis.call('PEXPIRE', KEYS[spec.i], spec.keep)
   end
 end
@@ -46,9 +56,10 @@ local function standing_of(spec, now)
   for _, window in ipairs(spec.windows) do
     local name, count, ms = window[1], window[2], window[3]
     local since = '(' .. (now - ms)
-    local used = redis.call('ZCOUNT', KEYS[spec.i], since, '+inf')
-    local oldest = redis.call('ZRANGEBYSCORE', KEYS[spec.i], since, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-    windows[#windows + 1] = {name, count, ms, math.max(0, count - used), oldest and oldest + ms - now or 0}
+    local used = redis.call('ZCOUNT', KEYS[spec.i], since, latest(now))
+    local oldest = redis.call('ZRANGEBYSCORE', KEYS[spec.i], since, latest(now), 'WITHSCORES', 'LIMIT', 0, 1)[2]
+    windows[#windows + 1] = {name, count, ms, math.max(0, count - used),
+      oldest and math.min(tonumber(oldest), now) + ms - now or 0}
   end
   obstacles(spec, now, function(_, ms) next_ms = math.max(next_ms, ms) end)
   return windows, next_ms

@@ -27,7 +27,10 @@ local KEYS = (function(all)
       table.sort(failures)
       old.failures = #failures > 0 and cjson.encode(failures) or nil
       old.streak = (old.streak or 0) + (redis.call('HGET', to, 'streak') or 0)
-      old.blocked_until = math.max(old.blocked_until or 0, redis.call('HGET', to, 'blocked_until') or 0)
+      local newer = redis.call('HMGET', to, 'blocked_until', 'blocked_at')
+      if tonumber(newer[1] or 0) > tonumber(old.blocked_until or 0) then
+        old.blocked_until, old.blocked_at = newer[1], newer[2] or nil
+      end
     end
     for field, value in pairs(old) do redis.call('HSET', to, field, value) end
     local other = redis.call('PTTL', from)

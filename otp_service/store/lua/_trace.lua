@@ -20,6 +20,11 @@ local function remember_rows(trace, rows, now, keep_ms)
   redis.call('PEXPIRE', trace, keep_ms + LAST_LOOK_MS)
 end
 
+-- For how many ms a trace is still looked for; below 0 when its time is over.
+local function left_of(trace, now)
+  return is_future(trace.began_at, now) and -1 or trace.ends_at - now
+end
+
 local function forget_trace(trace, traces, member)
   redis.call('DEL', trace)
   redis.call('ZREM', traces, member)

@@ -34,7 +34,7 @@ end
 if a.confirm and unproven(nil, a.proof_required and not factor.proven, found, now) then
   return cjson.encode({verdict = 'unproven'})
 end
-if a.step <= factor.last_step then return cjson.encode({verdict = 'replayed'}) end
+if is_spent(KEYS[1], a.id, factor, a.step, now) then return cjson.encode({verdict = 'replayed'}) end
 factor.last_step = a.step
 if a.confirm then factor.status, factor.confirmed_at, factor.expires_at = 'confirmed', now, nil end
 redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))

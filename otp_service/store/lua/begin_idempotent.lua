@@ -19,9 +19,12 @@ local same = not r.fingerprint
 for _, fingerprint in ipairs(a.fingerprints) do same = same or r.fingerprint == fingerprint end
 if not same then return cjson.encode({verdict = 'reused'}) end
 if r.answer then return cjson.encode({verdict = 'done', answer = r.answer}) end
-if r.busy_until and tonumber(r.busy_until) > now then
-  return cjson.encode({verdict = 'running', wait_ms = r.busy_until - now})
+local busy_until = tonumber(r.busy_until or 0)
+if busy_until > now + a.lease_ms then  -- claimed while the clock was ahead: the lease lasts its length from now
+  busy_until = now + a.lease_ms
+  redis.call('HSET', KEYS[1], 'busy_until', busy_until)
 end
+if busy_until > now then return cjson.encode({verdict = 'running', wait_ms = busy_until - now}) end
 local handle = r.handle or a.handle
 redis.call('HSET', KEYS[1], 'fingerprint', a.fingerprints[1], 'handle', handle, 'owner', a.owner,
   'busy_until', now + a.lease_ms)

@@ -26,7 +26,7 @@ if c.delivery ~= 'queued' or tonumber(c.generation) ~= a.generation
   or redis.call('EXISTS', KEYS[2]) == 0 then
   return cjson.encode({verdict = 'lost'})
 end
-redis.call('HSET', KEYS[1], 'delivery', 'sending', 'sending_until', now + a.sending_ms)
+redis.call('HSET', KEYS[1], 'delivery', 'sending', 'sending_at', now, 'sending_until', now + a.sending_ms)
 redis.call('HSET', KEYS[2], 'digest', a.digest, 'kid', a.kid)
 go_on(KEYS[6], now, 'sending', a.id, 'generation=' .. a.generation)
 if a.trace_ms > 0 then

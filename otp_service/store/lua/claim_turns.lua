@@ -4,12 +4,13 @@
 --
 -- KEYS[1]    due         see enqueue_webhook.lua
 -- KEYS[2]    failing     the same, of endpoints whose last try failed
--- ARGV[1]    JSON: offset, lease_ms, count (free places), failing (how many of them endpoints may take whose last try
+-- ARGV[1]    JSON: offset, lease_ms, longest_ms (that anything in it waits), count (free places), failing (how many of them endpoints may take whose last try
 --            failed), share (places of one caller), busy (caller -> places that it has now)
 --
 -- Returns JSON {verdict, …}
 --   claimed       members: a list of {endpoint, failing}, the longest due first
 --- include: _clock.lua
+--- include: _due.lua
 
 local SEEN = 1000  -- operators make endpoints, a few for each caller
 local a = cjson.decode(ARGV[1])
@@ -17,7 +18,7 @@ local now = now_ms(a.offset)
 local busy, claimed = a.busy, {}
 
 local function claim(key, most, failing)
-  for _, endpoint in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, SEEN)) do
+  for _, endpoint in ipairs(due(key, now, a.longest_ms, SEEN)) do
     if most <= 0 then return end
     local caller = string.match(endpoint, '^[^/]*')
     local places = busy[caller] or 0

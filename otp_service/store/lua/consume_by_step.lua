@@ -35,7 +35,7 @@ local factor = factors(KEYS[3], now)[a.factor_id]
 if not factor or factor.caller ~= a.caller or factor.status ~= 'confirmed' then
   return cjson.encode({verdict = 'no_factor'})
 end
-if a.step <= factor.last_step then return cjson.encode({verdict = 'replayed'}) end
+if is_spent(KEYS[3], a.factor_id, factor, a.step, now) then return cjson.encode({verdict = 'replayed'}) end
 factor.last_step = a.step
 redis.call('HSET', KEYS[3], a.factor_id, cjson.encode(factor))
 

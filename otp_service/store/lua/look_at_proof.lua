@@ -10,7 +10,7 @@
 
 local a = cjson.decode(ARGV[1])
 local fields = hash(KEYS[1])
-if fields.audience ~= a.caller or now_ms(a.offset) >= tonumber(fields.expires_at) then
+if fields.audience ~= a.caller or not is_alive(fields.verified_at, fields.expires_at, now_ms(a.offset)) then
   return cjson.encode({verdict = 'inactive'})
 end
 return cjson.encode({verdict = 'found', fields = fields})

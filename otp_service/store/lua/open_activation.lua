@@ -17,5 +17,5 @@ if not trace.ends_at then
   forget_trace(KEYS[1], KEYS[2], a.member)
   return cjson.encode({verdict = 'gone'})
 end
-return cjson.encode({verdict = 'open', trace = trace, age_ms = now - trace.began_at, left_ms = trace.ends_at - now,
+return cjson.encode({verdict = 'open', trace = trace, age_ms = now - trace.began_at, left_ms = left_of(trace, now),
   wall_now = now_ms(0)})

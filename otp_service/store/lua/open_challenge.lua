@@ -48,9 +48,9 @@ end
 
 local own, side_by_side, earliest, replaced, over = pointer(a.purpose, a.binding), 0, nil, nil, {}
 for field, live in pairs(hash(KEYS[3])) do
-  local id, expires_at = string.match(live, '^([^|]*)|%d+|(%d+)$')
+  local id, opened_at, expires_at = string.match(live, '^([^|]*)|(%d+)|(%d+)$')
   expires_at = tonumber(expires_at)
-  if expires_at <= now then
+  if not is_alive(opened_at, expires_at, now) then
     over[#over + 1] = field
   elseif field == own then
     replaced = id

@@ -21,10 +21,11 @@ if not trace.ends_at then
   forget_trace(KEYS[2], KEYS[3], a.id .. ':' .. a.generation)
   return cjson.encode({verdict = 'gone'})
 end
-local c = redis.call('HMGET', KEYS[1], 'generation', 'delivery', 'sending_until')
+local c = redis.call('HMGET', KEYS[1], 'generation', 'delivery', 'sending_until', 'sending_at')
 local delivery = tonumber(c[1] or 0) == a.generation and c[2] or ''
 if delivery == 'sending' then
-  return cjson.encode({verdict = 'sending', wait_ms = math.max(2000, tonumber(c[3]) - now + 2000)})
+  local left = is_alive(c[4] or 0, c[3], now) and tonumber(c[3]) - now or 0
+  return cjson.encode({verdict = 'sending', wait_ms = left + 2000})
 end
-return cjson.encode({verdict = 'open', trace = trace, delivery = delivery, left_ms = trace.ends_at - now,
+return cjson.encode({verdict = 'open', trace = trace, delivery = delivery, left_ms = left_of(trace, now),
   age_ms = now - trace.began_at})

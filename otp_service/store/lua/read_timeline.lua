@@ -1,4 +1,4 @@
--- A subject's timeline, and what it is blocked with now. Writes nothing.
+-- A subject's timeline, and what it is blocked with now. Writes nothing but a block whose clock was wrong.
 --
 -- KEYS[1]    timeline    see _timeline.lua
 -- KEYS[2..]  guards      see _guard.lua, in the order of `factors`

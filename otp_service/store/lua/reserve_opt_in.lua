@@ -21,6 +21,9 @@ end
 if o.status ~= 'pending' then
   return cjson.encode({verdict = 'ended', status = o.status, ended_at = tonumber(o.ended_at)})
 end
+if is_future(o.requested_at, now) then
+  return cjson.encode({verdict = 'ended', status = 'expired', ended_at = now})
+end
 if now >= tonumber(o.expires_at) then
   return cjson.encode({verdict = 'ended', status = 'expired', ended_at = tonumber(o.expires_at)})
 end

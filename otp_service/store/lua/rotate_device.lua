@@ -37,7 +37,7 @@ if a.generation < d.generation then
     if d.run == a.run then
       return cjson.encode({verdict = 'rotated', at = d.used_at, expires_at = d.expires_at})
     end
-    if now < d.used_at + a.leeway_ms then return cjson.encode({verdict = 'superseded'}) end
+    if is_alive(d.used_at, d.used_at + a.leeway_ms, now) then return cjson.encode({verdict = 'superseded'}) end
   end
   d.reused_at = now
   redis.call('HSET', KEYS[1], a.id, cjson.encode(d))

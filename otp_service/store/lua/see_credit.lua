@@ -21,7 +21,8 @@ if a.warn_below and amount < a.warn_below then
     redis.call('HDEL', KEYS[1], 'told', 'telling_until')
     was.told, was.telling_until = nil, nil
   end
-  if not was.told and now >= tonumber(was.telling_until or 0) then
+  local telling_until = tonumber(was.telling_until or 0)
+  if not was.told and not is_alive(telling_until - a.tell_ms, telling_until, now) then
     redis.call('HSET', KEYS[1], 'telling_until', now + a.tell_ms)
     verdict = 'low'
   end

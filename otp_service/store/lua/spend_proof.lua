@@ -14,10 +14,11 @@
 
 local a = cjson.decode(ARGV[1])
 local fields = hash(KEYS[1])
-if fields.audience ~= a.caller or now_ms(a.offset) >= tonumber(fields.expires_at) then
+if fields.audience ~= a.caller then return cjson.encode({verdict = 'inactive'}) end
+redis.call('DEL', KEYS[1])
+if not is_alive(fields.verified_at, fields.expires_at, now_ms(a.offset)) then
   return cjson.encode({verdict = 'inactive'})
 end
-redis.call('DEL', KEYS[1])
 if fields.binding ~= a.binding or (a.purpose and fields.purpose ~= a.purpose) then
   return cjson.encode({verdict = 'misplaced'})
 end

@@ -40,7 +40,7 @@ end
 if not c.status then return drop('gone') end
 if tonumber(c.generation) ~= a.generation then return drop('stale') end
 if c.delivery == 'sending' then
-  if now < tonumber(c.sending_until) then return cjson.encode({verdict = 'sending'}) end
+  if is_alive(c.sending_at or 0, c.sending_until, now) then return cjson.encode({verdict = 'sending'}) end
   settle('unknown', 'worker_lost')
   return drop('lost')
 end

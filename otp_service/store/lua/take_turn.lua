@@ -10,6 +10,7 @@
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
-if now < tonumber(redis.call('GET', KEYS[1]) or 0) then return cjson.encode({verdict = 'not_yours'}) end
+local ends_at = tonumber(redis.call('GET', KEYS[1]) or 0)
+if is_alive(ends_at - a.every_ms, ends_at, now) then return cjson.encode({verdict = 'not_yours'}) end
 redis.call('SET', KEYS[1], now + a.every_ms, 'PX', a.every_ms)
 return cjson.encode({verdict = 'yours'})

@@ -15,7 +15,7 @@
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 if not blocked_until(KEYS[1], a.budget, now) then return cjson.encode({verdict = 'not_blocked'}) end
-local moved, recent = cjson.decode(redis.call('HGET', KEYS[1], 'failures') or '[]'), 0
+local moved, recent = failures_of(KEYS[1], now), 0
 for i = #moved, 1, -1 do
   if moved[i] > now - a.budget.short_ms then
     recent = recent + 1
