@@ -59,7 +59,7 @@ def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
             Finding(
                 "warn",
                 "redis",
-                "our user may not run INFO: eviction and persistence can't be checked",
+                "our user may not run INFO: eviction, persistence and min-replicas-to-write can't be checked",
             )
         )
     elif facts.policy != "noeviction":
@@ -92,6 +92,12 @@ def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
         )
         level = "warn" if settings.redis_allow_admin else strict
         found.append(Finding(level, "OTP_REDIS_URL", message))
+    if _behind_sentinel(settings) and facts.needs_replica is False:
+        message = (
+            "Sentinel, and min-replicas-to-write is 0: a primary that is cut off accepts codes which the promoted one "
+            "accepts too; CONFIG SET min-replicas-to-write 1 on it and its replicas, and in their files"
+        )
+        found.append(Finding(strict, "redis", message))
     if settings.durability is Durability.REPLICA and facts.replicas == 0:
         found.append(
             Finding(
@@ -107,6 +113,11 @@ def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
             )
         )
     return found
+
+
+def _behind_sentinel(settings: Settings) -> bool:
+    """Whether the URL names Sentinels."""
+    return settings.redis_url.get_secret_value().startswith("redis+sentinel:")
 
 
 def _vulnerable(facts: RedisFacts) -> bool:

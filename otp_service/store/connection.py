@@ -18,7 +18,6 @@ from urllib.parse import unquote, urlsplit
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.credentials import CredentialProvider
@@ -27,6 +26,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from otp_service.store.cluster import Cluster
 from otp_service.store.node import Node, Pool
+from otp_service.store.sentinel import SentinelPool, Sentinels
 
 Client = Redis | Cluster
 
@@ -108,7 +108,7 @@ class Connection:
             with suppress(*FAULTS):
                 await client.aclose()
                 if isinstance(client, Redis):  # redis-py leaves a pool open that it was given
-                    await client.connection_pool.disconnect()
+                    await client.connection_pool.aclose()
 
 
 class _Credentials(CredentialProvider):
@@ -182,12 +182,13 @@ def connect(
         service, _, db = parts.path.strip("/").partition("/")
         if not service:
             raise ValueError("redis+sentinel:// needs /service behind the hosts")
-        asking = {k: v for k, v in common.items() if k != "credential_provider"}
-        sentinel = Sentinel(_hosts(parts.netloc, 26379), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
-        primary = sentinel.master_for(
-            service, max_connections=connections, db=int(db or 0), **common
-        )
-        return Connection(primary, timeouts, clustered=False, sentinels=sentinel.sentinels)
+        asking = {**common, "socket_timeout": timeouts.command}
+        del asking["credential_provider"]
+        sentinels = Sentinels(_hosts(parts.netloc, 26379), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+        options = {**common, "socket_timeout": None, "db": int(db or 0)}
+        primary = SentinelPool(service, sentinels, max_connections=connections, **options)
+        node = Node(primary, seconds=timeouts.command + block_seconds)
+        return Connection(node, timeouts, clustered=False, sentinels=sentinels.sentinels)
     user_info, at, _ = parts.netloc.rpartition("@")
     pool = Pool.from_url(
         url.replace(user_info + at, "", 1),

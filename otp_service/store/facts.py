@@ -24,6 +24,7 @@ class RedisFacts:
         policy: maxmemory-policy.
         append_only: Whether an append-only file is kept.
         replicas: Connected ones.
+        needs_replica: Whether it refuses writes without a replica (min-replicas-to-write above 0).
         skew_seconds: Its clock minus ours, as far as it is certain: the time of the round trip counts as agreement.
         all_powerful: Whether our user may also flush and reconfigure it.
         writable: Whether it is a primary.
@@ -35,6 +36,7 @@ class RedisFacts:
     policy: str | None
     append_only: bool | None
     replicas: int | None
+    needs_replica: bool | None
     skew_seconds: float
     all_powerful: bool
     writable: bool
@@ -64,6 +66,8 @@ async def ask(connection: Connection) -> RedisFacts:
             policy=_text(info, "maxmemory_policy"),
             append_only=_number(info, "aof_enabled") == 1 if "aof_enabled" in info else None,
             replicas=_number(info, "connected_slaves"),
+            # INFO has this line only while the setting is above 0. CONFIG GET is not needed; managed servers forbid it.
+            needs_replica="min_slaves_good_slaves" in info if info else None,
             skew_seconds=_skew(int(seconds) + int(micros) / 1e6, began, ended),
             all_powerful=allowed.all_powerful,
             writable=_text(info, "role") in (None, "master"),

@@ -1,6 +1,7 @@
 """One node of Redis, spoken to with as little around a command as redis-py's public parts allow."""
 
 import asyncio
+import time
 from typing import Any
 
 import hiredis
@@ -8,14 +9,28 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import AbstractConnection, RedisSSLContext, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+
+_DISTRUST_SECONDS = 1.0
 
 
 class NotSent(RedisConnectionError):
     """There was no connection, so the command was not sent."""
 
 
-class Node(Redis):
+class _SeesDemotion(Redis):
+    """A client that stops using a pool's connections once their server is no primary any more."""
+
+    async def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:  # noqa: ANN401
+        try:
+            return await super().parse_response(connection, command_name, **options)
+        except ResponseError as error:
+            if isinstance(self.connection_pool, Pool) and _is_demotion(error):
+                self.connection_pool.distrust()
+            raise
+
+
+class Node(_SeesDemotion):
     """
     redis-py's client of one node, but for what it does around each command.
 
@@ -50,7 +65,7 @@ class Node(Redis):
         return pipeline
 
 
-class _Pipeline(Pipeline):
+class _Pipeline(_SeesDemotion, Pipeline):  # type: ignore[misc]  # redis-py's own bases disagree
     """redis-py's pipeline, within the time for a connection and for one command."""
 
     seconds: float
@@ -68,6 +83,15 @@ class Pool(ConnectionPool):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401
         super().__init__(**options)
         self._places = asyncio.Semaphore(self.max_connections)
+        self._distrusted_at = float("-inf")
+
+    def distrust(self) -> None:
+        """Open every connection anew before it is used again, at most once a second: another server may be primary."""
+        now = time.monotonic()
+        if now - self._distrusted_at >= _DISTRUST_SECONDS:
+            self._distrusted_at = now
+            for connection in (*self._available_connections, *self._in_use_connections):
+                connection.mark_for_reconnect()  # type: ignore[no-untyped-call]
 
     def make_connection(self) -> Any:  # noqa: ANN401
         connection = super().make_connection()  # type: ignore[no-untyped-call]
@@ -85,7 +109,7 @@ class Pool(ConnectionPool):
             self._places.release()
             raise
         try:
-            if _was_reset(connection):
+            if _was_reset(connection) or connection.should_reconnect():
                 await connection.disconnect(nowait=True)
             await self.ensure_connection(connection)
         except BaseException:
@@ -114,3 +138,8 @@ def _was_reset(connection: AbstractConnection) -> bool:
     """Whether it broke while it was free: redis-py sees an end, and no reset (seen with 8.1.0)."""
     reader = connection._reader
     return reader is not None and reader.exception() is not None
+
+
+def _is_demotion(error: ResponseError) -> bool:
+    """Whether the server says that it is a replica now, or a primary whose replicas are gone (it may be cut off)."""
+    return isinstance(error, ReadOnlyError) or str(error).startswith("NOREPLICAS")

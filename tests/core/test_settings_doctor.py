@@ -25,7 +25,7 @@ from otp_service.doctor.start import check
 from otp_service.outside import load_catalogue, open_redis
 from otp_service.settings.environment import SettingsError, load
 from otp_service.settings.table import Settings
-from otp_service.store.facts import RedisFacts
+from otp_service.store.facts import RedisFacts, ask
 from tests.conftest import base_environment
 
 FACTS = RedisFacts(
@@ -34,6 +34,7 @@ FACTS = RedisFacts(
     policy="noeviction",
     append_only=True,
     replicas=1,
+    needs_replica=False,
     skew_seconds=0.1,
     all_powerful=False,
     writable=True,
@@ -193,6 +194,39 @@ def test_what_a_server_says_of_itself_is_judged(
 
     unusual = [(f.level, f.what) for f in findings if f.level != "ok"]
     assert unusual == ([] if level is None else [(level, what)])
+
+
+@pytest.mark.parametrize(
+    ("needs_replica", "environment", "level"),
+    [
+        (False, "production", "refuse"),
+        (False, "development", "warn"),
+        (True, "production", None),
+        (None, "production", None),
+    ],
+)
+def test_sentinel_needs_min_replicas_to_write(
+    needs_replica: bool | None, environment: str, level: str | None, ring: str
+) -> None:
+    """X11: a primary that is cut off with us must refuse writes by itself."""
+    changes = {"OTP_ENVIRONMENT": environment, "OTP_REGIONS": "US"}
+    url = "redis+sentinel://:x@127.0.0.1:1,127.0.0.1:2/otp"
+    settings = load({**base_environment(url, "http://127.0.0.1:1", ring), **changes})
+    found = judge(replace(FACTS, needs_replica=needs_replica), settings)
+
+    told = [f.level for f in found if "min-replicas-to-write" in f.message]
+    assert told == ([] if level is None else [level])
+
+
+async def test_min_replicas_to_write_is_read_from_info(
+    own_server: valkey.Valkey, ring: str
+) -> None:
+    connection = open_redis(settings_for(own_server, ring))
+    with Redis.from_url(own_server.url) as client:
+        for value in (0, 1, 0):
+            client.config_set("min-replicas-to-write", value)
+            assert (await ask(connection)).needs_replica is (value > 0)
+    await connection.aclose()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ class Link:
         piece: At most so many bytes go on at once, each way; 0 for as they come.
         delay: The least and most seconds that each answer is late.
         tls: What it presents to clients.
+        cut_off: Source addresses whose connections are refused.
     """
 
     target: str
@@ -29,11 +30,15 @@ class Link:
     tls: ssl.SSLContext | None = None
     port: int = 0
     pieces: int = 0
+    cut_off: set[str] = field(default_factory=set)
     _random: random.Random = field(default_factory=lambda: random.Random(10))
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _clients: set[asyncio.StreamWriter] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if writer.get_extra_info("peername")[0] in self.cut_off:
+            writer.close()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
@@ -75,6 +80,13 @@ class Link:
         for task in list(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+
+    def partition(self, address: str) -> None:
+        """End the connections from that source address and refuse new ones; all others stay."""
+        self.cut_off.add(address)
+        for writer in self._clients:
+            if writer.get_extra_info("peername")[0] == address:
+                writer.transport.abort()
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import asyncio
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -364,7 +364,7 @@ async def test_after_a_failover_by_sentinel_the_service_goes_on_and_nothing_come
             "replica", "--masterauth", PASSWORD, "--replicaof", f"127.0.0.1 {primary.port}"
         )
         await eventually(lambda: in_step(primary), "a replica in step")
-        sentinel = stack.enter_context(sentinel_of(tmp_path, primary))
+        sentinel = stack.enter_context(sentinel_of(tmp_path, primary.port))
         url = f"redis+sentinel://:{PASSWORD}@127.0.0.1:{sentinel}/otp"
         async with on(url, sandbox, ring, OTP_DURABILITY="replica") as service:
             challenge = await service.request(subject="user-1")
@@ -414,41 +414,41 @@ def down_after(port: int, *, ms: int) -> None:
         client.execute_command("SENTINEL", "SET", "otp", "down-after-milliseconds", ms)
 
 
-class sentinel_of:
-    """One sentinel with a quorum of one; gives its port."""
-
-    def __init__(self, directory: Path, primary: Valkey) -> None:
-        self._directory = directory
-        self._primary = primary
-
-    def __enter__(self) -> int:
-        self._ports = ExitStack()
-        port = self._ports.enter_context(valkey.free_port())
-        config = self._directory / "sentinel.conf"
+@contextmanager
+def sentinel_of(
+    directory: Path, port_of_primary: int, *, quorum: int = 1, source_address: str = "127.0.0.1"
+) -> Iterator[int]:
+    """A sentinel; gives its port. It connects from `source_address`."""
+    directory.mkdir(exist_ok=True)
+    with valkey.free_port() as port:
+        config = directory / "sentinel.conf"
         config.write_text(
-            f"bind 127.0.0.1\nport {port}\ndir {self._directory}\n"
-            f"sentinel monitor otp 127.0.0.1 {self._primary.port} 1\n"
+            f"bind 127.0.0.1\nport {port}\ndir {directory}\nbind-source-addr {source_address}\n"
+            "sentinel announce-ip 127.0.0.1\n"
+            f"sentinel monitor otp 127.0.0.1 {port_of_primary} {quorum}\n"
             f"sentinel auth-pass otp {PASSWORD}\n"
             f"sentinel down-after-milliseconds otp {NODE_TIMEOUT_MS}\n"
             "sentinel failover-timeout otp 3000\n"
         )
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [valkey.binary(), str(config), "--sentinel"],
             stdout=subprocess.DEVNULL,
             preexec_fn=valkey.die_with_parent(),
         )
-        end_at = time.monotonic() + 60
-        while True:
-            try:
-                with redis.Redis(port=port) as client:
-                    client.ping()
-            except redis.ConnectionError:
+        try:
+            end_at = time.monotonic() + 60
+            while not _answers(port):
                 assert time.monotonic() < end_at
                 time.sleep(0.02)
-            else:
-                return port
+            yield port
+        finally:
+            process.kill()
+            process.wait(60)
 
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait(60)
-        self._ports.close()
+
+def _answers(port: int) -> bool:
+    with redis.Redis(port=port) as client:
+        try:
+            return bool(client.ping())
+        except redis.ConnectionError:
+            return False
