@@ -37,8 +37,11 @@ class Readiness:
         """Return what stands in the way of working now, and what is worth a warning, by part."""
         reasons: dict[str, str] = {}
         warnings = {name: told for part in self._warnings for name, told in part().items()}
-        if not await self._scripts.answers():
-            reasons["redis"] = "does not answer"
+        redis = await self._scripts.health()
+        if redis.served == 0:
+            reasons["redis"] = redis.trouble
+        elif redis.served < redis.buckets:
+            warnings["redis"] = f"serves {redis.served} of {redis.buckets} buckets: {redis.trouble}"
         if wait := self._channel.unavailable_for:
             warnings["sms"] = f"the WSMS site keeps failing; tried again in {round(wait)} s"
         if self._tokens is not None and (trouble := self._tokens.trouble):

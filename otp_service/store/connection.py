@@ -40,6 +40,14 @@ FAULTS = (
     UnicodeDecodeError,
 )
 
+_TROUBLES = {
+    "OOM": "is full: raise maxmemory (OOM)",
+    "NOREPLICAS": "refuses writes without its replicas (NOREPLICAS)",
+    "READONLY": "is a replica (READONLY)",
+    "MISCONF": "can't write to its disk (MISCONF)",
+    "LOADING": "is loading its data (LOADING)",
+}
+
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
 
 
@@ -197,6 +205,13 @@ def connect(
     )
     node = Node(pool, seconds=timeouts.command + block_seconds)
     return Connection(node, timeouts, clustered=False)
+
+
+def trouble_of(error: BaseException) -> str:
+    """Return what a fault says of the server, for operators: never a part of a command or of the data."""
+    cause = error.__cause__ or error
+    code = getattr(cause, "status_code", None) or str(cause).partition(" ")[0]
+    return _TROUBLES.get(code, "does not answer")
 
 
 def _hosts(netloc: str, default_port: int) -> list[tuple[str, int]]:

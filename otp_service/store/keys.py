@@ -25,7 +25,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{regions}:codes:<c>:<r>   hash    codes asked for and approved, counts           OTP_REGION_PAUSE_FROM's time
     otp:{regions}:paused          hash    callers and regions that are paused            the same
     otp:turn:<what>               text    until when one process has done something      its interval
-    otp:{00}:probe                string  that Redis takes writes                        1 s
+    otp:{…}:probe                 string  a write before a counted one, in its slot      1 s
     otp:opt-in-seen:<what>        string  what the site does that the mode does not fit  a day
     otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
@@ -224,6 +224,12 @@ def dead(endpoint: str) -> str:
 
 def turn(what: str) -> str:
     return f"{_P}turn:{what}"
+
+
+def probe(key: str) -> str:
+    """Return the key of the probe in the slot of another key."""
+    tag = re.search(r"\{([^}]+)\}", key)
+    return f"{_P}{{{tag[1] if tag else key}}}:probe"
 
 
 ALL = f"{_P}*"

@@ -8,6 +8,7 @@ Each script has a deadline on Redis' clock (`_deadline.lua`): once the caller ha
 that was answered 503 never takes effect later.
 """
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,8 +26,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from otp_service.core.call_effects import effects_are_possible
 from otp_service.errors import Unavailable
+from otp_service.store import keys as keys_of
 from otp_service.store.cluster import Cluster
-from otp_service.store.connection import FAULTS, Connection
+from otp_service.store.connection import FAULTS, Connection, trouble_of
 from otp_service.store.keys import Movable
 from otp_service.store.node import NotSent
 from otp_service.store.script_sources import HARMLESS, names, source
@@ -46,6 +48,25 @@ class Durability(StrEnum):
     NONE = "none"  # the primary has it
     REPLICA = "replica"  # a replica has it too
     FSYNC = "fsync"  # it is on the primary's disk
+
+
+_WAITED_FOR = {Durability.REPLICA: "a replica", Durability.FSYNC: "the disk"}
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """
+    Whether Redis takes writes now.
+
+    Attributes:
+        served: Buckets whose server takes them.
+        buckets: How many were asked: one, on a Cluster all.
+        trouble: Why others do not, for operators.
+    """
+
+    served: int
+    buckets: int
+    trouble: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +164,9 @@ class Scripts:
     ) -> Any:  # noqa: ANN401
         """As `run`, with ARGV[1] and the answer as they are, and no key of a subject."""
         wait = self._wait() if durable else None
+        if wait is not None:
+            # Otherwise retries of a right code use up the tries while no answer can be given.
+            await self._require_durable(keys[0])
         give_up = time.monotonic() + self.connection.timeouts.command
         for _ in range(_TRIES):
             server = await self._server(keys[0])
@@ -217,13 +241,38 @@ class Scripts:
             clock.learn(server_ms, sent=sent, received=time.monotonic())
         return clock.window(time.monotonic(), give_up)
 
-    async def answers(self) -> bool:
-        """Whether Redis runs scripts and takes writes now: a replica and a full one do not."""
-        client: Any = self.connection.client
+    async def health(self) -> Health:
+        """Return whether Redis takes writes now, as durably as configured; on a Cluster, for each bucket."""
+        buckets = keys_of.queues() if self.connection.clustered else keys_of.queues()[:1]
+        troubles = [each for each in await asyncio.gather(*map(self._trouble, buckets)) if each]
+        return Health(len(buckets) - len(troubles), len(buckets), troubles[0] if troubles else "")
+
+    async def _trouble(self, key: str) -> str:
+        """Return why the server of a key takes no durable writes, or ""."""
         try:
-            return int(await client.eval(_PROBE, 1, "otp:{00}:probe")) == 1
-        except (*FAULTS, TypeError, ValueError):
-            return False
+            await self._require_durable(key)
+        except Unavailable as error:
+            return error.detail
+        return ""
+
+    async def _require_durable(self, key: str) -> None:
+        """
+        Write beside a key, and wait until that is durable: after it, what is counted there is acknowledged.
+
+        Raises:
+            Unavailable: the detail is for operators.
+        """
+        call, wait = ("EVAL", _PROBE, 1, keys_of.probe(key)), self._wait()
+        try:
+            if wait is None:
+                await self.connection.client.execute_command(*call)
+                return
+            answer, reached = await self._call_and_wait(call, key, wait)
+            if isinstance(answer, Exception):
+                raise answer
+            self._require_acknowledged(reached)
+        except FAULTS as error:
+            raise Unavailable(trouble_of(error)) from error
 
     async def mark(self, key: str, seconds: int) -> None:
         """Write a key that says only that it is there, for so long. Raises Unavailable."""
@@ -277,12 +326,16 @@ class Scripts:
             raise answer
         if not _Ran.of(script, answer).ran:
             return answer
+        self._require_acknowledged(reached)
+        return answer
+
+    def _require_acknowledged(self, reached: Any) -> None:  # noqa: ANN401
+        """Raise what WAIT or WAITAOF raised, or Unavailable when nobody acknowledged in time."""
         if isinstance(reached, Exception):
             raise reached
         copies = reached[0] if isinstance(reached, list) else reached
         if int(copies) < 1:
-            raise Unavailable(f"redis: not durable enough ({self.durability})")
-        return answer
+            raise Unavailable(f"writes are not acknowledged by {_WAITED_FOR[self.durability]}")
 
     async def _call_and_wait(self, call: tuple[Any, ...], key: str, wait: tuple[Any, ...]) -> Any:  # noqa: ANN401
         """Both on one connection to the primary of the key's slot: WAIT speaks of what its own connection wrote."""

@@ -41,6 +41,11 @@ async def is_ready(service: Service) -> bool:
     return (await service.http.get("/readyz")).status_code == 200
 
 
+async def not_ready_for(service: Service, reason: str) -> bool:
+    ready = await service.http.get("/readyz")
+    return ready.status_code == 503 and reason in ready.json()["reasons"]["redis"]
+
+
 def on_disk(server: Valkey) -> bool:
     with redis.Redis.from_url(server.url) as client:
         return int(client.execute_command("WAITAOF", 1, 0, 1000)[0]) == 1

@@ -29,7 +29,15 @@ from tests.reliability.harness import (
     number,
     script,
 )
-from tests.reliability.own_redis import Own, are_unavailable, is_ready, on_disk, pair, service_on
+from tests.reliability.own_redis import (
+    Own,
+    are_unavailable,
+    is_ready,
+    not_ready_for,
+    on_disk,
+    pair,
+    service_on,
+)
 
 
 async def every_call(
@@ -512,6 +520,55 @@ async def test_with_durability_replica_a_lost_replica_stops_counting_and_sending
 
         assert (await service.look(challenge))["status"] == "pending"
         await eventually(caught_up, "accepted once the replica is back")
+
+
+@pytest.mark.parametrize("durability", ["replica", "fsync"])
+async def test_tries_are_kept_while_nothing_is_durable(
+    durability: str, own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """X13, X14: refused before it is counted, for codes of every kind; readiness says why."""
+    primary, replica = await pair(own_valkey, "--appendfsync", "always")
+    durable = {"OTP_DURABILITY": durability, "OTP_LIMIT_RECIPIENT": "9/1d"}
+    async with service_on(primary.url, sandbox, ring, **durable) as service:
+        challenge = await service.request(subject="user-1")
+        code = service.code()
+        issued = await service.post("/recovery-codes", subject="user-2")
+        recovery = {"subject": "user-2", "purpose": "login", "code": issued.json()["codes"][0]}
+        with redis.Redis.from_url(primary.url) as client:
+            if durability == "replica":
+                replica.process.send_signal(signal.SIGSTOP)
+            else:
+                client.config_set("appendfsync", "no")
+            await eventually(lambda: not_ready_for(service, "writes are not ack"), "not ready")
+            retries = [await service.verify(challenge, code) for _ in range(5)]
+            retries += [await service.post("/recovery-codes/verify", **recovery) for _ in range(5)]
+            are_unavailable(retries)
+            assert (await service.look(challenge))["attempts_remaining"] == 5
+            replica.process.send_signal(signal.SIGCONT)
+            client.config_set("appendfsync", "always")
+        await eventually(lambda: is_ready(service), "ready again")
+        assert (await service.verify(challenge, code)).status_code == 200
+        accepted = await service.post("/recovery-codes/verify", **recovery)
+        assert accepted.status_code == 200, accepted.text
+
+
+@pytest.mark.parametrize("trouble", ["OOM", "NOREPLICAS", "READONLY"])
+async def test_readiness_names_what_redis_refuses(
+    trouble: str, own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """X06, X14."""
+    server = own_valkey()
+    async with service_on(server.url, sandbox, ring) as service:
+        await eventually(lambda: is_ready(service), "ready")
+        with redis.Redis.from_url(server.url) as client:
+            match trouble:
+                case "OOM":
+                    client.config_set("maxmemory", "1kb")
+                case "NOREPLICAS":
+                    client.config_set("min-replicas-to-write", 1)
+                case "READONLY":
+                    client.replicaof("127.0.0.1", 1)
+        await eventually(lambda: not_ready_for(service, f"({trouble})"), "its name")
 
 
 async def test_with_durability_fsync_the_whole_flow_works(

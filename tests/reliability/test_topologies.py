@@ -21,7 +21,7 @@ from otp_service.core.keyring import generate
 from tests.conftest import Sandbox, Service, base_environment, running_service
 from tests.devices.conftest import People
 from tests.reliability.harness import count, eventually, generations, number
-from tests.reliability.own_redis import end
+from tests.reliability.own_redis import end, not_ready_for
 from tests.rotation.conftest import RingFile
 
 PASSWORD = "loopback-only"
@@ -379,12 +379,11 @@ async def test_after_a_failover_by_sentinel_the_service_goes_on_and_nothing_come
             late = await service.verify(challenge, code)
             assert late.status_code == 503
 
-            async def ready() -> bool:
-                return (await service.http.get("/readyz")).status_code == 200
-
-            await eventually(ready, "a new primary")
+            await eventually(
+                lambda: not_ready_for(service, "not acknowledged by a replica"), "a new primary"
+            )
             down_after(sentinel, ms=NODE_TIMEOUT_MS)
-            # Alone it has no replica, so with `replica` nothing may be accepted; readiness is about the server.
+            # Alone it has no replica, so with `replica` nothing may be accepted.
             assert (await service.look(challenge))["attempts_remaining"] == 4
             assert (await service.verify(challenge, code)).status_code == 503
         async with on(url, sandbox, ring) as service:

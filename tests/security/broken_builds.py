@@ -768,6 +768,12 @@ BUILDS: tuple[Build, ...] = (
     build("a_primary_need_no_replica", "X11",
           ("otp_service/doctor/redis.py", "if _behind_sentinel(settings) and facts.needs_replica is False:", "if False:"),
           f"{DOCTOR}sentinel_needs_min_replicas_to_write"),
+    build("counted_before_it_is_durable", "X13 X14",
+          ("otp_service/store/scripts.py", "            await self._require_durable(keys[0])", "            pass"),
+          "reliability/test_redis_faults.py::test_tries_are_kept_while_nothing_is_durable"),
+    build("ready_without_a_replica", "X13 X14",
+          ("otp_service/store/scripts.py", "keys_of.probe(key)), self._wait()\n", "keys_of.probe(key)), None\n"),
+          "reliability/test_redis_faults.py::test_tries_are_kept_while_nothing_is_durable"),
     build("connections_are_shared", "X10",
           ("otp_service/store/node.py", "                return await self.parse_response(connection, args[0], **options)\n            finally:\n"
            "                await self._pool.release(connection)\n",
