@@ -1,14 +1,16 @@
 """
 Handing messages to callers' webhook endpoints, and to nothing else (OWASP on server-side request forgery).
 
-The host is resolved once, every address it has must be public, and the connection goes to one of those very
-addresses: TLS still checks the name, but what a second resolution would say plays no part. No redirect is followed, no
-proxy of the environment is used, and of an answer only the status counts.
+The host is resolved once, every address it has must be public, and connections go to those very addresses, in turn
+until one is reached: TLS still checks the name, but what a second resolution would say plays no part. A message that
+may have been sent goes to no other address. No redirect is followed, no proxy of the environment is used, and of an
+answer only the status counts.
 """
 
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -21,6 +23,7 @@ from otp_service.core.targets import Target, TargetRefused, is_public, parse
 
 DEADLINE = 10.0  # seconds for one message, its host's resolution included
 MAX_ANSWER_BYTES = 16_384
+MAX_ADDRESSES = 8  # of one host that are tried; each gets an equal share of the time that is left
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -79,9 +82,9 @@ class WebhookChannel:
         """Let go of its threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def check(self, url: str) -> tuple[Target, str]:
+    async def check(self, url: str) -> tuple[Target, Sequence[str]]:
         """
-        Return where a URL leads and the address to connect to, resolved now.
+        Return where a URL leads and the addresses to connect to, resolved now, in the resolver's order.
 
         Raises:
             TargetRefused: we don't call that.
@@ -96,11 +99,11 @@ class WebhookChannel:
             raise OSError("no address")
         if not self.allow_private and not all(is_public(address) for address in addresses):
             raise TargetRefused("the host has an address that is not public")
-        return target, addresses[0]
+        return target, list(dict.fromkeys(addresses))[:MAX_ADDRESSES]
 
     @asynccontextmanager
     async def line(self, url: str) -> AsyncIterator["Line"]:
-        """Give a line to one endpoint, to one address of its host, while the block lasts; connects when used."""
+        """Give a line to one endpoint while the block lasts; connects when used, to the first address that answers."""
         if self._tls is None:
             self._tls = await asyncio.to_thread(ssl.create_default_context)
         transport = httpx.AsyncHTTPTransport(
@@ -125,7 +128,7 @@ class Line:
         self._channel = channel
         self._client = client
         self._url = url
-        self._checked: tuple[Target, str] | None = None
+        self._checked: tuple[Target, Sequence[str]] | None = None
         self._lock = asyncio.Lock()
 
     async def post(self, body: str, headers: Mapping[str, str]) -> Reply:
@@ -135,7 +138,7 @@ class Line:
                 async with self._lock:  # resolved once for all messages of the line
                     if self._checked is None:
                         self._checked = await self._channel.check(self._url)
-                return await self._post(*self._checked, body, headers)
+                return await self._post_to_any(*self._checked, body, headers)
         except TargetRefused:
             return Reply(None, "refused")
         except (TimeoutError, httpx.TimeoutException):
@@ -143,14 +146,38 @@ class Line:
         except (OSError, UnicodeError, httpx.HTTPError, httpx.InvalidURL, ssl.SSLError):
             return Reply(None, "connection")
 
+    async def _post_to_any(
+        self, target: Target, addresses: Sequence[str], body: str, headers: Mapping[str, str]
+    ) -> Reply:
+        """Post to the first address that a connection to can be made; a failure to connect has sent nothing."""
+        ends_at = time.monotonic() + self._channel.deadline
+        for number, address in enumerate(addresses):
+            seconds = (ends_at - time.monotonic()) / (len(addresses) - number)
+            try:
+                reply = await self._post(target, address, body, headers, connect=seconds)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if number == len(addresses) - 1:
+                    raise
+                continue
+            self._checked = target, [address, *(a for a in addresses if a != address)]
+            return reply
+        raise OSError("no address")
+
     async def _post(
-        self, target: Target, address: str, body: str, headers: Mapping[str, str]
+        self,
+        target: Target,
+        address: str,
+        body: str,
+        headers: Mapping[str, str],
+        *,
+        connect: float,
     ) -> Reply:
         host = f"[{address}]" if ":" in address else address
         async with self._client.stream(
             "POST",
             f"{target.scheme}://{host}:{target.port}{target.path}",
             content=body.encode(),
+            timeout=httpx.Timeout(self._channel.deadline, connect=max(connect, 0.0)),
             headers={
                 **headers,
                 "host": target.authority,

@@ -1,5 +1,6 @@
 """Server-side request forgery (G09): what leads inside is refused when it is saved and when it is used."""
 
+import asyncio
 import datetime
 import ipaddress
 import ssl
@@ -17,6 +18,7 @@ from otp_service.channels.webhooks import MAX_ANSWER_BYTES, WebhookChannel
 from otp_service.core.targets import TargetRefused, is_public, parse
 from otp_service.settings.environment import SettingsError, load
 from tests.events.conftest import Receivers
+from tests.events.receiver import Receiver
 
 PUBLIC = "93.184.215.14"
 
@@ -183,7 +185,7 @@ def test_a_naive_check_lets_many_of_them_pass() -> None:
     ],
 )
 async def test_a_public_address_is_taken(url: str) -> None:
-    target, address = await WebhookChannel(resolve=resolving([PUBLIC])).check(url)
+    target, [address] = await WebhookChannel(resolve=resolving([PUBLIC])).check(url)
     assert target.host == target.host.lower()
     assert is_public(address)
 
@@ -215,6 +217,34 @@ async def test_a_second_answer_of_the_resolver_plays_no_part(receivers: Receiver
         assert [(await line.post("{}", {})).status for _ in range(2)] == [204, 204]
     assert asked == ["rebind.example.com"]
     assert inner.received[0].headers["host"] == f"rebind.example.com:{inner.port}"
+
+
+async def test_next_address_is_tried_when_one_cannot_be_reached(receivers: Receivers) -> None:
+    """An endpoint with an IPv6 address that this machine cannot reach; later messages go straight to the good one."""
+    receiver = await receivers()
+    channel = WebhookChannel(
+        allow_private=True, resolve=resolving(["127.0.0.2", "::1", "127.0.0.1"]), deadline=60
+    )
+    async with channel.line(f"http://hooks.example.com:{receiver.port}/") as line:
+        assert [(await line.post("{}", {})).status for _ in range(2)] == [204, 204]
+        assert line._checked is not None
+        assert line._checked[1] == ["127.0.0.1", "127.0.0.2", "::1"]
+    assert {each.headers["host"] for each in receiver.received} == {
+        f"hooks.example.com:{receiver.port}"
+    }
+
+
+async def test_message_that_was_sent_goes_to_no_other_address(receivers: Receivers) -> None:
+    """The first address takes the message and closes the connection without an answer."""
+    first, second = await receivers(statuses=[0]), Receiver()
+    first.released.set()
+    server = await asyncio.start_server(second.handle, "127.0.0.2", first.port)
+    channel = WebhookChannel(
+        allow_private=True, resolve=resolving(["127.0.0.1", "127.0.0.2"]), deadline=60
+    )
+    async with server, channel.line(f"http://hooks.example.com:{first.port}/") as line:
+        assert (await line.post("{}", {})).reason == "connection"
+    assert (len(first.received), second.received) == (1, [])
 
 
 async def test_tls_checks_the_name_though_the_connection_goes_to_an_address(

@@ -436,6 +436,12 @@ BUILDS: tuple[Build, ...] = (
           "core/test_limits.py::test_an_end_user_is_a_network",
           f"{LIMITS}one_end_users_network_causes_ten_sends_in_ten_minutes"),
     # Redis
+    build("only_the_first_address", "",
+          ("otp_service/channels/webhooks.py", "if number == len(addresses) - 1:", "if True:"),
+          "events/test_webhook_targets.py::test_next_address_is_tried_when_one_cannot_be_reached"),
+    build("sent_messages_go_to_other_addresses", "",
+          ("otp_service/channels/webhooks.py", "except (httpx.ConnectError, httpx.ConnectTimeout):", "except httpx.HTTPError:"),
+          "events/test_webhook_targets.py::test_message_that_was_sent_goes_to_no_other_address"),
     build("any_eviction", "H03",
           ("otp_service/doctor/redis.py", 'elif facts.policy != "noeviction":', "elif False:"),
           f"{DOCTOR}a_server_that_forgets_is_refused"),
