@@ -5,7 +5,15 @@ SANDBOX_PORT ?= 8025
 DATA_DIR     ?= .dev
 
 BIN  := .venv/bin
-CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+# Programs that some tests need and pip cannot install: the marks of tests that are left out without them.
+found = $(shell PATH="$$PATH:/usr/sbin"; for name in $(1); do command -v $$name && break; done)
+MISSING := $(strip \
+  $(if $(call found,chromium chromium-browser google-chrome),,browser) \
+  $(if $(call found,promtool),,promtool) \
+  $(if $(call found,nginx),,nginx) \
+  $(if $(call found,redis-server),,redis_server))
+empty :=
+space := $(empty) $(empty)
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
 DEV  := .venv/.installed-dev
@@ -34,9 +42,10 @@ lint: $(TEST)  ## format, lint, types, import rules, messages, container files
 	$(BIN)/otp-service messages lint
 
 unit: $(TEST)  ## the tests
-ifeq ($(CHROMIUM),)
-	@echo "No chromium here: the tests of pages are left out. Install it to run them, as .ci/run does."
-	$(PYTEST) -m "not browser"
+ifneq ($(MISSING),)
+	@echo "Tests left out, since a program is missing here: $(MISSING). Install chromium, prometheus, nginx-light"
+	@echo "and redis-server to run them, as .ci/run does."
+	$(PYTEST) -m "not ($(subst $(space), or ,$(MISSING)))"
 else
 	$(PYTEST)
 endif

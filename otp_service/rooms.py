@@ -39,6 +39,7 @@ from otp_service.flows.hashing import HashPool, default_threads
 from otp_service.flows.hints import Hints
 from otp_service.flows.idempotency import IdempotentCalls
 from otp_service.flows.known_callers import KnownCallers
+from otp_service.flows.label_sets import create_label_sets
 from otp_service.flows.live_keyring import LiveKeyring
 from otp_service.flows.opt_in import OptIn
 from otp_service.flows.opt_in_codes import OptInCodes
@@ -85,6 +86,7 @@ from otp_service.store.timelines import Timelines
 from otp_service.store.traces import Traces
 from otp_service.store.webhooks import Webhooks
 from otp_service.web.client_certificate import TrustedHop
+from otp_service.web.problems import leaves
 from otp_service.web.service import Service
 
 log = structlog.get_logger()
@@ -136,6 +138,12 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
         stands_at: See `Scripts`; None outside tests.
     """
     policy = settings.policy()
+    create_label_sets(
+        channel=WsmsChannel.name,
+        purposes=policy.purposes,
+        regions=settings.regions,
+        refusals=(error.code for error in leaves()),
+    )
     keyring = LiveKeyring(
         settings.ring(), settings.keyring_file, look_seconds=settings.keyring_reload
     )
