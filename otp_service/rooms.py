@@ -359,7 +359,13 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             key_set=lambda: key_set(keyring()),
             hints=Hints(keyring=keyring, tell=events.broadcast, hurry=reconciliation.hurry),
             is_hook_token=lambda token: is_hook_token(keyring(), token),
-            readiness=Readiness(scripts, channel, tokens, credit, [lambda: checks.warnings]),
+            readiness=Readiness(
+                scripts,
+                channel,
+                tokens,
+                credit,
+                [lambda: checks.warnings, lambda: reconciliation.warnings],
+            ),
         )
         relay = EventRelay(
             keyring=keyring,

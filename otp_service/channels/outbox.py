@@ -6,10 +6,10 @@ one second come in any order, and a number may stand there without its plus.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from otp_service.core.challenge import DeliveryStatus
 from otp_service.wsms.client import WsmsClient
@@ -36,11 +36,13 @@ class Sent:
 
     Attributes:
         status: `accepted`, `failed` (so the site; it may have arrived all the same), or None for any other word.
+        dropped: The row has no recipient: the site dropped the number (`send_only_local_numbers`), whatever its status.
     """
 
     row: int
     status: DeliveryStatus | None
     text: str = field(repr=False)
+    dropped: bool = False
 
 
 class OutboxUnavailable(Exception):
@@ -73,6 +75,8 @@ class WsmsOutbox:
         """
         Return the messages to this number alone, from `since` to `until`, those nearest to `since` first.
 
+        Without any, those to nobody: a number that the site drops leaves a row without a recipient.
+
         Args:
             to: E.164.
             since: Aware; ten minutes of difference between the clocks are allowed for.
@@ -86,19 +90,27 @@ class WsmsOutbox:
         # Whole days in the site's zone, whichever that is: one more is enough for all of them.
         day = (earliest.astimezone(UTC) - timedelta(days=1)).date()
         found: list[tuple[timedelta, Sent]] = []
-        seen = 0
         try:
-            async with aclosing(self._client.outbox.rows(search=digits, since=day)) as rows:
-                async for row in rows:
-                    seen += 1
+            for search, recipients in ((digits, [digits]), ("", [])):
+                async for row in self._newest(search, day):
                     times = [t for t in _readings(row.sent_at) if earliest <= t <= latest]
-                    if times and [one.lstrip("+") for one in row.recipients] == [digits]:
+                    if times and [one.lstrip("+") for one in row.recipients] == recipients:
                         found.append((min(abs(t - since) for t in times), _sent(row)))
-                    if seen >= LONGEST_LISTING:
-                        break
+                if found:
+                    break
         except WsmsError as error:
             raise _unavailable(error) from None
         return [sent for _, sent in sorted(found, key=lambda one: one[0])]
+
+    async def _newest(self, search: str, day: date) -> AsyncIterator[OutboxRow]:
+        """Yield at most LONGEST_LISTING rows since a day, the newest first."""
+        seen = 0
+        async with aclosing(self._client.outbox.rows(search=search, since=day)) as rows:
+            async for row in rows:
+                yield row
+                seen += 1
+                if seen >= LONGEST_LISTING:
+                    return
 
     async def find_within(
         self, to: str, *, began: datetime, ended: datetime, now: datetime
@@ -169,7 +181,7 @@ def _sent(row: OutboxRow) -> Sent:
         OutboxStatus.SUCCESS: DeliveryStatus.ACCEPTED,
         OutboxStatus.FAILED: DeliveryStatus.FAILED,
     }
-    return Sent(row.id, words.get(row.status), row.message)
+    return Sent(row.id, words.get(row.status), row.message, dropped=not row.recipients)
 
 
 def _unavailable(error: WsmsError) -> OutboxUnavailable:

@@ -20,11 +20,12 @@ from otp_service.doctor.process import (
     inspect_test_numbers,
 )
 from otp_service.doctor.redis import inspect_redis
-from otp_service.doctor.site import inspect_opt_in, inspect_site
+from otp_service.doctor.site import inspect_opt_in, inspect_outbox_rows, inspect_site
 from otp_service.settings.environment import PREFIX
 from otp_service.settings.table import Settings
 from otp_service.store.opt_ins import OptIns
 from otp_service.store.scripts import Scripts
+from otp_service.store.traces import Traces
 from otp_service.wsms.client import WsmsClient
 
 _COLOURS = {"ok": "green", "note": "cyan", "warn": "yellow", "refuse": "red"}
@@ -90,6 +91,7 @@ async def _look(current: Settings, site: bool) -> list[Finding]:
             *inspect_test_numbers(current),
             inspect_argon2(),
             await inspect_opt_in(OptIns(Scripts(connection)), current),
+            *await inspect_outbox_rows(Traces(Scripts(connection))),
             *await inspect_issuer(current),
             *(await _look_at_site(site_client(current), current) if site else ()),
         ]

@@ -28,6 +28,10 @@ def sandbox(
     allow_remote: Annotated[
         bool, typer.Option(help="Allow an address that others can reach.")
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Answer to this host name too; repeatable. Addresses always work."),
+    ] = None,
     double_opt_in: Annotated[
         bool, typer.Option(help="Have new subscribers confirm by a code, as WSMS can be set to.")
     ] = False,
@@ -55,4 +59,4 @@ def sandbox(
     typer.echo(f"WSMS sandbox: {server.url_of(listening)} (no real site, no SMS leaves it)")
     if application_password is None:
         typer.echo(f"  user {username}, application password {password}")
-    server.serve(site, listening)
+    server.serve(site, listening, hosts=allow_host or ())

@@ -18,13 +18,20 @@ class Delivery:
 
     Attributes:
         status: `none` (nothing is sent: the person reads the code off an app), `queued`, `sending`, `accepted` (the
-            site took it, which is no receipt of the phone), `failed` (it provably never left; resend) or `unknown`
+            site took it, which is no receipt of the phone), `failed` (see `may_have_arrived`; resend) or `unknown`
             (it may or may not have gone out).
         reason: Why, where known.
     """
 
     status: str
     reason: str | None = None
+
+    @property
+    def may_have_arrived(self) -> bool:
+        """False only where the message certainly never left. A failure that the site reports afterwards is not that."""
+        if self.status == "failed":
+            return self.reason == "reported_by_site"
+        return self.status in ("accepted", "unknown")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,10 @@
 
 from otp_service.doctor.finding import Finding
 from otp_service.errors import Unavailable
+from otp_service.flows.tracing import ROWS_MISSING_ADVICE
 from otp_service.settings.table import Settings
 from otp_service.store.opt_ins import SUBSCRIBES_AT_ONCE, VERIFIES_TOO, OptIns
+from otp_service.store.traces import Traces
 from otp_service.wsms import advice
 from otp_service.wsms.client import WsmsClient
 from otp_service.wsms.errors import WsmsError
@@ -67,6 +69,15 @@ async def _outbox_texts(client: WsmsClient, report: SiteReport, settings: Settin
     else:
         told = f"is off: unless the site stores nothing, every code stays readable there: {remedy}"
     return Finding("warn", what, told)
+
+
+async def inspect_outbox_rows(traces: Traces) -> list[Finding]:
+    """Return whether messages that the site accepted left no row, as seen within a day."""
+    try:
+        seen = await traces.remembers_missing()
+    except Unavailable:
+        seen = False  # inspect_redis reports that Redis is away
+    return [Finding("warn", "outbox", ROWS_MISSING_ADVICE)] if seen else []
 
 
 def _count(kept: int | None) -> str:

@@ -10,7 +10,7 @@ the row is deleted then, and seen to be gone. Whatever dies in between leaves th
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -30,6 +30,7 @@ from otp_service.flows.tracing import (
     LEASE_SECONDS,
     PATIENCE_MS,
     TRACE_SECONDS,
+    MissingRows,
     OutboxTroubles,
     Tracing,
     pause_ms,
@@ -40,6 +41,8 @@ from otp_service.telemetry import RECONCILED, SCRUBBED
 log = structlog.get_logger()
 
 SWEEP_SECONDS = 2.0
+REPORTED_BY_SITE = "reported_by_site"  # the site says that its gateway failed; it may have arrived
+DROPPED_BY_SITE = "dropped_by_site"  # certainly not sent: the site sends to other countries only
 _CANDIDATES = 12  # codes that are compared with a digest in one look
 _DIGITS = re.compile(r"(?<![0-9])[0-9]{4,10}(?![0-9])")
 
@@ -74,6 +77,12 @@ class Reconciliation:
         self._hurried = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
         self._troubles = OutboxTroubles(scrub=tracing.scrub)
+        self._missing = MissingRows(traces)
+
+    @property
+    def warnings(self) -> Mapping[str, str]:
+        """What the outbox deserves a look for, by name."""
+        return self._missing.warnings
 
     async def start(self) -> None:
         """Begin to look, if sends leave traces at all."""
@@ -131,13 +140,14 @@ class Reconciliation:
             await self._traces.put_off(trace, opened.wait_ms)
             return
         if not self._tracing.scrub and (
-            opened.rows or opened.delivery is not DeliveryStatus.UNKNOWN
+            opened.rows or opened.delivery not in (DeliveryStatus.UNKNOWN, DeliveryStatus.ACCEPTED)
         ):
             await self._traces.forget(trace)  # known meanwhile, or scrubbing was switched off
             return
         rows, trouble = opened.rows, None
         try:
-            rows = rows or await self._settle(trace, opened)
+            if not rows and (rows := await self._settle(trace, opened)):
+                self._missing.found()
             if rows and self._tracing.scrub:
                 await self._scrub(trace, rows)
             self._troubles.over()
@@ -157,10 +167,14 @@ class Reconciliation:
         known = next(
             (s for s in (DeliveryStatus.ACCEPTED, DeliveryStatus.FAILED) if s in statuses), None
         )
+        reason = REPORTED_BY_SITE if known is DeliveryStatus.FAILED else ""
+        if all(sent.dropped for sent in found):
+            known, reason = DeliveryStatus.FAILED, DROPPED_BY_SITE
         settled = await self._traces.settle(
             trace,
             known,
-            "reported_by_site" if known is DeliveryStatus.FAILED else "",
+            reason,
+            certain=reason == DROPPED_BY_SITE,
             rows=rows if self._tracing.scrub else (),
         )
         if settled and known:
@@ -216,6 +230,8 @@ class Reconciliation:
             await self._traces.put_off(trace, pause_ms(opened.age_ms, trouble))
             return
         await self._traces.forget(trace)
+        if missing:
+            await self._missing.not_found()
         if opened.delivery is DeliveryStatus.UNKNOWN:
             RECONCILED.labels("not_found").inc()
         if self._tracing.scrub:

@@ -60,9 +60,12 @@ async def send_now(site: "Site", sms: Sms) -> Value:
         raise SendError(site.say(BLANK_MESSAGE))
     gateway = chosen(site)
     numbers = _to_send(site, sms.to, bulk=gateway.bulk)
-    if not numbers:
-        return None  # All filtered out as not local: 200 all the same.
     sender = sms.sender or site.settings.gateway_sender_id
+    if (
+        not numbers
+    ):  # All filtered out as not local: 200 and a row without a recipient all the same.
+        _log(site, sms, [], sender, None, "success")
+        return None
     spelled = gateway.numbers(numbers)
     try:
         response = await gateway.send(Sms(spelled, sms.message, sender, sms.media, sms.flash))
@@ -111,9 +114,9 @@ def expanded(site: "Site", message: str) -> str:
 
 
 def _to_send(site: "Site", given: list[str], *, bulk: bool) -> list[str]:
-    """Duplicates dropped, then everything but digits and plus, then the country code (quirks 4 and 5)."""
-    kept = dict.fromkeys(given)
-    numbers = [re.sub(r"[^0-9+]", "", number) for number in kept]
+    """Blanks and `0` dropped, then everything but digits and plus, then duplicates; then the country code."""
+    stripped = (re.sub(r"[^0-9+]", "", number) for number in given if number not in ("", "0"))
+    numbers = list(dict.fromkeys(stripped))
     prefix = site.settings.mobile_county_code
     if prefix:
         numbers = [_with_country(number, prefix) for number in numbers if number]

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import socket
+from collections.abc import Collection
 from types import FrameType
 
 import uvicorn
@@ -58,11 +59,11 @@ def url_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(site: Site, listening: socket.socket) -> None:
-    """Until SIGINT or SIGTERM. The site learns its own address from the socket."""
+def serve(site: Site, listening: socket.socket, *, hosts: Collection[str] = ()) -> None:
+    """Until SIGINT or SIGTERM. The site learns its own address from the socket. `hosts`: see `create_app`."""
     site.configure(url=url_of(listening))
     config = uvicorn.Config(
-        create_app(site),
+        create_app(site, hosts=hosts),
         access_log=False,
         log_level="warning",
         lifespan="off",

@@ -27,6 +27,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:turn:<what>               text    until when one process has done something      its interval
     otp:{…}:probe                 string  a write before a counted one, in its slot      1 s
     otp:opt-in-seen:<what>        string  what the site does that the mode does not fit  a day
+    otp:outbox-seen:<what>        string  what the site's outbox does that no setting tells  a day
     otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
@@ -180,6 +181,10 @@ def recovery(address: SubjectAddress) -> str:
 
 def devices(address: SubjectAddress) -> str:
     return _of_subject(address, "devices")
+
+
+def outbox_seen(what: str) -> str:
+    return f"{_P}outbox-seen:{what}"
 
 
 def opt_in_seen(what: str) -> str:

@@ -16,6 +16,8 @@ from otp_service.store import keys
 from otp_service.store.scripts import Scripts
 
 CLAIMED_AT_ONCE = 10
+ROWS_MISSING = "rows_missing"
+_REMEMBERED_SECONDS = 86_400
 ROWS_KEPT_MS = 24 * 3600 * 1000
 LONGEST_WAIT_MS = 300_000  # until a trace is looked at again; no lease is longer
 
@@ -112,7 +114,13 @@ class Traces:
                 return None
 
     async def settle(
-        self, trace: Trace, delivery: DeliveryStatus | None, reason: str, *, rows: Sequence[int]
+        self,
+        trace: Trace,
+        delivery: DeliveryStatus | None,
+        reason: str,
+        *,
+        certain: bool,
+        rows: Sequence[int],
     ) -> bool:
         """
         Write what became of the delivery if nobody knew; whether that was so.
@@ -121,6 +129,7 @@ class Traces:
             trace: Its message was found.
             delivery: Accepted or failed; None when the site uses another word.
             reason: A stable word, or "".
+            certain: Whether that corrects a delivery that the site said to have accepted.
             rows: What is still to be deleted; without any the trace goes.
 
         Raises:
@@ -132,10 +141,19 @@ class Traces:
             keys.challenge(trace.address),
             delivery=delivery or "",
             reason=reason,
+            certain=certain,
             rows=",".join(map(str, rows)),
             keep_ms=ROWS_KEPT_MS,
         )
         return bool(answer["verdict"] == "settled")
+
+    async def remember_missing(self) -> None:
+        """Keep for a day that messages which the site accepted leave no row. Raises Unavailable."""
+        await self._scripts.mark(keys.outbox_seen(ROWS_MISSING), _REMEMBERED_SECONDS)
+
+    async def remembers_missing(self) -> bool:
+        """Whether that was seen within a day. Raises Unavailable."""
+        return await self._scripts.exists(keys.outbox_seen(ROWS_MISSING))
 
     async def put_off(self, trace: Trace, wait_ms: int) -> None:
         """Look again later. Raises Unavailable."""

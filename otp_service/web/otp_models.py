@@ -113,8 +113,9 @@ class Delivery(Given):
             description="`none`: an authenticator app has the code, nothing is sent. "
             "`accepted`: the site took it, which is no receipt of the phone, the person had the code, or (reason "
             "`test_number`) nothing is sent. "
-            "`failed`: it provably never left, or (reason `reported_by_site`) the site says later that its gateway "
-            "failed; resend. `unknown`: it may or may not have gone out; nothing is sent again by itself, and the "
+            "`failed`: it certainly never left: resend. With the reason `reported_by_site` alone it may have arrived: "
+            "the site says that its gateway failed, and the code stays valid; offer both, the code field and a "
+            "resend. `unknown`: it may or may not have gone out; nothing is sent again by itself, and the "
             "site's outbox may still tell."
         ),
     ]

@@ -12,7 +12,7 @@ from otp_service.wsms.outcome import Json
 from otp_service.wsms.scrub import scrub
 
 _AMOUNT = re.compile(
-    r"(?P<amount>[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?)(?:(?P<gap>\s+)(?P<unit>\S.{0,19})?)?",
+    r"(?P<amount>[+-]?[0-9]+(?:\.[0-9]+|,[0-9]{1,2})?(?:[eE][+-]?[0-9]{1,3})?)(?:(?P<gap>\s+)(?P<unit>\S.{0,19})?)?",
     re.ASCII,
 )
 
@@ -61,7 +61,7 @@ def parse_balance(value: Json, *, source: CreditSource = CreditSource.ASKED) -> 
     match = _AMOUNT.fullmatch(text)
     if match:
         try:
-            amount = Decimal(match["amount"])
+            amount = Decimal(match["amount"].replace(",", "."))
         except InvalidOperation:  # pragma: no cover
             return Credit(kind=CreditKind.TEXT, source=source, text=scrub(text))
         unit = match["unit"]

@@ -14,6 +14,7 @@ from otp_service.client import (
 )
 from otp_service.client.code_calls import cancel, redeem_proof
 from otp_service.client.factor_calls import remove_factor
+from otp_service.client.results import Delivery
 from tests.client.conftest import opened
 from tests.client.scripted import Reply, Scripted, problem
 
@@ -156,3 +157,21 @@ async def test_an_id_stays_one_segment_of_the_path(scripted: Scripted, kind: str
 
     paths = [seen.path for seen in scripted.seen]
     assert paths == [f"/otp-service/otp/{s}" for s in ("%2E%2E", "%2E%2E%2Fx", "a%3Fb%23c")]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "may"),
+    [
+        ("failed", "no_route", False),
+        ("failed", "dropped_by_site", False),
+        ("failed", "reported_by_site", True),
+        ("unknown", "timeout", True),
+        ("accepted", None, True),
+        ("queued", None, False),
+        ("none", None, False),
+    ],
+)
+def test_a_delivery_says_whether_it_may_have_arrived(
+    status: str, reason: str | None, may: bool
+) -> None:
+    assert Delivery(status=status, reason=reason).may_have_arrived is may

@@ -33,7 +33,7 @@ def site(clock: Clock) -> Site:
 @pytest.fixture
 async def client(site: Site) -> AsyncIterator[httpx.AsyncClient]:
     """The administrator, over ASGI."""
-    transport = httpx.ASGITransport(create_app(site))
+    transport = httpx.ASGITransport(create_app(site, hosts=["sandbox.test"]))
     token = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
     headers = {"Authorization": f"Basic {token}", "Accept": "application/json"}
     async with httpx.AsyncClient(

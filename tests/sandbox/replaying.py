@@ -56,7 +56,7 @@ class Replay:
             deliver=self._deliver,
         )
         self.recorded.prepare(self.site)
-        transport = httpx.ASGITransport(create_app(self.site))
+        transport = httpx.ASGITransport(create_app(self.site, hosts=["wordpress.test"]))
         self.client = httpx.AsyncClient(transport=transport, base_url="http://wordpress.test")
         self.client.headers.clear()
 

@@ -238,3 +238,26 @@ def test_memory_is_bounded(site: Site) -> None:
     for text in ("one", "two", "x" * 9):
         small.receive("+1", text, None)
     assert [m.message for m in small.messages()] == ["x" * 9]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8025", 200),
+        ("[::1]:8025", 200),
+        ("localhost:8025", 200),
+        ("shop.localhost", 200),
+        ("192.0.2.7", 200),
+        ("sandbox.test", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost.evil.example:8025", 421),
+    ],
+)
+async def test_foreign_host_names_are_refused(
+    client: httpx.AsyncClient, host: str, status: int
+) -> None:
+    """E14: a page of another site whose name points to 127.0.0.1 reads no code (DNS rebinding)."""
+    for path in ("/sandbox/messages", "/wp-json/", "/"):
+        answer = await client.get(ROOT + path, headers={"Host": host})
+        assert answer.status_code == status

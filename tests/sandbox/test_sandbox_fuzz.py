@@ -50,7 +50,7 @@ def test_no_body_breaks_the_sandbox_itself(
     token = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
 
     async def exchange() -> httpx.Response:
-        transport = httpx.ASGITransport(create_app(site))
+        transport = httpx.ASGITransport(create_app(site, hosts=["s"]))
         async with httpx.AsyncClient(transport=transport, base_url="http://s") as client:
             return await client.request(
                 call[0],

@@ -160,7 +160,7 @@ async def test_two_sites_share_nothing() -> None:
         return Site(users=[default_user("otp", "pw")], now=lambda: datetime.now().astimezone())
 
     first, second = one(), one()
-    transport = httpx.ASGITransport(create_app(first))
+    transport = httpx.ASGITransport(create_app(first, hosts=["s"]))
     async with httpx.AsyncClient(transport=transport, base_url="http://s", auth=("otp", "pw")) as c:
         await c.post("/wp-json/wpsms/v1/send", json=SEND)
     assert (len(first.phone.messages()), len(second.phone.messages())) == (1, 0)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from odd_sites import NUMBER, OddSite
 
+from otp_service.sandbox.faults import Fault
 from otp_service.sandbox.site import Site
 from otp_service.wsms import (
     Accepted,
@@ -29,6 +30,8 @@ from otp_service.wsms import (
         ("143 USD", "143", "USD", False),
         ("-3.20 €", "-3.20", "€", False),
         ("1.0E+20", "1.0E+20", None, False),
+        ("12,50", "12.50", None, False),
+        ("12,5 EUR", "12.5", "EUR", False),
         ("0 EUR", "0", "EUR", False),
         ("0", "0", None, True),
         (0, "0", None, True),
@@ -45,7 +48,8 @@ def test_an_amount_with_its_unit(value: Any, amount: str, unit: str | None, doub
 
 
 @pytest.mark.parametrize(
-    "value", ["Unable to check balance!", "12,50", "٤٧", "1e9999999", "0x1F", "nan", "Infinity"]
+    "value",
+    ["Unable to check balance!", "1,250", "12,5,0", "٤٧", "1e9999999", "0x1F", "nan", "Infinity"],
 )
 def test_a_text_stays_a_text(value: str) -> None:
     credit = parse_balance(value)
@@ -82,10 +86,17 @@ async def test_stored_and_fresh_credit(wsms: WsmsClient, sandbox: Site) -> None:
 
 
 async def test_a_gateway_that_cannot_be_asked(wsms: WsmsClient, sandbox: Site) -> None:
+    sandbox.break_with(Fault(kind="balance_error"))
+
+    with pytest.raises(GatewayRefused, match="provider is down"):
+        await wsms.credit.refresh()
+
+
+async def test_a_site_without_gateway_has_no_credit(wsms: WsmsClient, sandbox: Site) -> None:
+    """As seen on a real site: the test succeeds, and says null."""
     sandbox.settings.gateway_name = ""
 
-    with pytest.raises(GatewayRefused, match="not configured"):
-        await wsms.credit.refresh()
+    assert (await wsms.credit.refresh()).kind is CreditKind.UNSUPPORTED
 
 
 @pytest.mark.parametrize("body", [{}, [], {"credit": 1}, {"credit": 1, "creditSupported": "yes"}])

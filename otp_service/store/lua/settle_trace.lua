@@ -6,12 +6,13 @@
 -- KEYS[4]    events      stream, see _event.lua
 -- KEYS[5]    timeline    see _timeline.lua
 -- ARGV[1]    JSON: offset, id, generation, delivery (accepted or failed; "": the site uses another word), reason, rows
---            (ids, joined by commas; "": the trace has done its duty), keep_ms (how long the rows are remembered)
+--            (ids, joined by commas; "": the trace has done its duty), keep_ms (how long the rows are remembered),
+--            certain (true: corrects a delivery that was accepted, too)
 --
 -- The digest of the code stays: a provider may fail after it has sent (contract 3.1, quirk 1), so the code may arrive.
 --
 -- Returns JSON {verdict}
---   settled       the delivery was unknown and is not any more
+--   settled       the delivery was unknown, or accepted and this is certain; it is written
 --   stale         the delivery is known, or of a newer code: only the trace was changed
 --- include: _clock.lua
 --- include: _event.lua
@@ -26,7 +27,8 @@ else
   remember_rows(KEYS[2], a.rows, now, a.keep_ms)
 end
 local c = hash(KEYS[1])
-if a.delivery == '' or tonumber(c.generation or 0) ~= a.generation or c.delivery ~= 'unknown' then
+local open = c.delivery == 'unknown' or (a.certain and c.delivery == 'accepted')
+if a.delivery == '' or tonumber(c.generation or 0) ~= a.generation or not open then
   return cjson.encode({verdict = 'stale'})
 end
 redis.call('HSET', KEYS[1], 'delivery', a.delivery, 'delivery_reason', a.reason)
