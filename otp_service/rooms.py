@@ -53,6 +53,7 @@ from otp_service.flows.region_pauses import RegionPauses
 from otp_service.flows.standings import Standings
 from otp_service.flows.subscribers import Subscribers
 from otp_service.flows.support import Support
+from otp_service.flows.test_numbers import TestNumberBudget
 from otp_service.flows.tracing import Tracing
 from otp_service.flows.ways import Ways
 from otp_service.flows.webhooks import WebhookWorker
@@ -248,6 +249,13 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             hashes=hashes,
             proofs=proofs,
             regions=regions,
+            test_numbers=TestNumberBudget(
+                known_codes=settings.known_codes(),
+                keyring=keyring,
+                challenges=challenges,
+                limits=Limits(scripts),
+                budget=policy.failures,
+            ),
         )
         history_ms = policy.history_ms
         recovery_codes = RecoveryCodes(scripts, budget=policy.failures, history_ms=history_ms)

@@ -38,6 +38,10 @@ class KnownCodes:
         """Whether the caller has this test number at `now` (Unix seconds)."""
         return (caller, e164) in self.codes and now < self.until
 
+    def covers(self, caller: str, e164: str) -> bool:
+        """Whether this is a test number of that caller, also after its end: its last code may still be valid."""
+        return (caller, e164) in self.codes
+
     def code(self, caller: str, e164: str, *, digits: int, now: float) -> str | None:
         """Return the code that this number gets at `now` (Unix seconds), or None: then one is drawn and sent."""
         code = self.codes.get((caller, e164))

@@ -82,6 +82,25 @@ class FailureBudget:
     long: Window = Window(20, 86400)
     in_a_row: int = 100
 
+    @property
+    def all_short(self) -> Window:
+        """
+        Wrong codes over all factors of a subject, in the short window: half as many again as with one of them.
+
+        More than one factor's, so that who guesses one of them leaves tries for another; less than two, or a second
+        factor would double the guesses.
+        """
+        return _half_more(self.short)
+
+    @property
+    def all_long(self) -> Window:
+        """The same in the long window."""
+        return _half_more(self.long)
+
+
+def _half_more(window: Window) -> Window:
+    return Window(math.ceil(window.count * 1.5), window.seconds)
+
 
 def network(address: str) -> str:
     """

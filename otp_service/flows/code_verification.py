@@ -11,12 +11,13 @@ from otp_service.core.challenge import Status, bound
 from otp_service.core.codes import CodeContext
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.proofs import FOR_ITSELF, ProofWish, Success
-from otp_service.errors import ChallengeExhausted, InvalidCode
+from otp_service.errors import ChallengeExhausted, InvalidCode, Overloaded, Refusal
 from otp_service.flows.challenge_ids import about_behind, address_behind
 from otp_service.flows.code_sending import METHOD
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.proofs import PendingProof, ProofMaking
 from otp_service.flows.region_pauses import RegionPauses
+from otp_service.flows.test_numbers import TestNumberBudget
 from otp_service.store.attempts import Approved, Attempts, IsTotpChallenge
 from otp_service.store.challenges import Challenges
 from otp_service.telemetry import CHALLENGES
@@ -65,6 +66,7 @@ class CodeVerification:
         hashes: HashPool,
         proofs: ProofMaking,
         regions: RegionPauses,
+        test_numbers: TestNumberBudget,
     ) -> None:
         self._keyring = keyring
         self._attempts = attempts
@@ -72,6 +74,7 @@ class CodeVerification:
         self._hashes = hashes
         self._proofs = proofs
         self._regions = regions
+        self._test_numbers = test_numbers
 
     async def verify(
         self,
@@ -108,15 +111,20 @@ class CodeVerification:
         address = address_behind(keyring, challenge_id)
         bound_to = bound(keyring, caller, binding)
         async with self._hashes.try_verifying(caller) as hashing:
-            reserved = await self._attempts.reserve(
-                address,
-                caller=caller,
-                purpose=purpose,
-                binding=bound_to,
-                digits=len(code),
-                attempt_id=handle,
-                overloaded=hashing.refusal,
-            )
+            charge = await self._test_numbers.charge(caller, address, handle)
+            try:
+                reserved = await self._attempts.reserve(
+                    address,
+                    caller=caller,
+                    purpose=purpose,
+                    binding=bound_to,
+                    digits=len(code),
+                    attempt_id=handle,
+                    overloaded=hashing.refusal,
+                )
+            except (Refusal, Overloaded):  # nothing was evaluated
+                await self._test_numbers.take_back(charge)
+                raise
             if isinstance(reserved, IsTotpChallenge):
                 return reserved
             success = Success(
@@ -148,6 +156,7 @@ class CodeVerification:
                         proof_kid=proving,
                         proof=proof.record,
                     )
+                    await self._test_numbers.take_back(charge)
                     CHALLENGES.labels(purpose, "approved").inc()
                     if reserved.region:
                         self._regions.approved(caller, reserved.region)

@@ -12,6 +12,7 @@ import structlog
 from otp_service.core import totp
 from otp_service.core.challenge import (
     ChallengeAddress,
+    SubjectAddress,
     address_of,
     lasting_id_for,
     person_address,
@@ -28,13 +29,13 @@ from otp_service.errors import (
     InvalidCode,
     InvalidRequest,
 )
-from otp_service.flows.authenticators import match
+from otp_service.flows.authenticators import METHOD, match
 from otp_service.flows.clock_skew import ClockAgreement
 from otp_service.flows.events import Events
 from otp_service.flows.factor_proofs import FactorProofs, Shown
 from otp_service.flows.qr_codes import QrCodes
 from otp_service.store.factor_records import Factor, NewFactor
-from otp_service.store.factor_tries import AcceptedStep, FactorTries
+from otp_service.store.factor_tries import AcceptedStep, FactorTries, TriedFactors
 from otp_service.store.factors import Factors
 from otp_service.store.recovery_codes import RecoveryCodes
 
@@ -156,7 +157,7 @@ class AuthenticatorApps:
         The same handle again after success succeeds again.
 
         Raises:
-            FactorNotFound, InvalidRequest, ClockSkew: no try was spent.
+            FactorNotFound, SubjectBlocked, InvalidRequest, ClockSkew: no try was spent.
             InvalidCode: a try was spent.
             FactorProofRequired: it was enrolled without, and the subject has confirmed another since.
             Unavailable.
@@ -172,7 +173,7 @@ class AuthenticatorApps:
         past = self._policy.totp_past_steps
         matched = match(keyring, address.subject, tried.factors, code, tried.now, past=past)
         if matched is None:
-            raise InvalidCode(tried.attempts_left)
+            raise await self._wrong(caller, address.subject, tried)
         factor, step = matched
         accepted = await self._tries.confirm(
             address.subject,
@@ -184,9 +185,17 @@ class AuthenticatorApps:
             proof_required=proof_required,
         )
         if accepted is None:
-            raise InvalidCode(tried.attempts_left)
+            raise await self._wrong(caller, address.subject, tried)
         log.info("factor.confirmed", caller=caller, factor_id=factor_id)
         return accepted.at
+
+    async def _wrong(
+        self, caller: str, subject: SubjectAddress, tried: TriedFactors
+    ) -> InvalidCode:
+        if tried.blocks:
+            log.info("factor.blocked", caller=caller, factor=METHOD)
+            await self._tries.tell_blocked(subject, event=None)
+        return InvalidCode(tried.attempts_left)
 
     async def ways(self, caller: str, subject: str) -> tuple[list[Factor], int]:
         """Return a subject's authenticators, and how many recovery codes it has left. Raises Unavailable."""

@@ -8,7 +8,7 @@ from otp_service.errors import FactorNotFound
 from otp_service.store import keys
 from otp_service.store.attempts import Approved
 from otp_service.store.factor_records import FACTOR, Factor, factors_in
-from otp_service.store.guards import budget_fields
+from otp_service.store.guards import ALL, budget_fields
 from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
 from otp_service.store.refusals import refusal, wrong_length
 from otp_service.store.scripts import Scripts
@@ -56,7 +56,7 @@ class AppChallenges:
         """
         answer = await self._scripts.run(
             "reserve_step",
-            _keys(address),
+            [*_keys(address), keys.guard(address.subject, ALL)],
             {
                 "id": address.challenge_id,
                 "caller": caller,
@@ -109,7 +109,12 @@ class AppChallenges:
         """
         answer = await self._scripts.run(
             "consume_by_step",
-            [*_keys(address), keys.events(address.subject.bucket), *proof_keys(proof)],
+            [
+                *_keys(address),
+                keys.events(address.subject.bucket),
+                keys.guard(address.subject, ALL),
+                *proof_keys(proof),
+            ],
             {
                 "id": address.challenge_id,
                 "caller": caller,

@@ -9,7 +9,7 @@ from otp_service.core.limits import FailureBudget
 from otp_service.errors import Overloaded
 from otp_service.store import keys
 from otp_service.store.challenges import FACTOR
-from otp_service.store.guards import budget_fields
+from otp_service.store.guards import ALL, budget_fields
 from otp_service.store.proofs import ProofRecord, proof_args, proof_keys
 from otp_service.store.refusals import refusal, wrong_length
 from otp_service.store.scripts import Scripts
@@ -96,6 +96,7 @@ class Attempts:
                 *keys.of_challenge(address),
                 keys.guard(address.subject, FACTOR),
                 keys.timeline(address.subject),
+                keys.guard(address.subject, ALL),
             ],
             {
                 "id": address.challenge_id,
@@ -162,6 +163,7 @@ class Attempts:
                 keys.guard(address.subject, FACTOR),
                 keys.events(address.subject.bucket),
                 keys.timeline(address.subject),
+                keys.guard(address.subject, ALL),
                 *proof_keys(proof),
             ],
             {
@@ -186,6 +188,7 @@ class Attempts:
                 keys.guard(address.subject, factor),
                 keys.events(address.subject.bucket),
                 keys.timeline(address.subject),
+                keys.guard(address.subject, ALL),
             ],
             {"id": address.challenge_id, "budget": self._budget},
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from otp_service.core.challenge import ChallengeAddress, SubjectAddress
 from otp_service.core.limits import FailureBudget
 from otp_service.store import keys
-from otp_service.store.guards import FACTORS
+from otp_service.store.guards import ALL, FACTORS
 from otp_service.store.scripts import Scripts
 
 
@@ -39,6 +39,7 @@ class Erasing:
         found = await self._scripts.run("challenges_of_subject", own, {})
         ids = dict.fromkeys(map(str, found["ids"] or ()))
         challenges = [ChallengeAddress(each, subject) for each in ids]
+        guarded = (*FACTORS, ALL)
         answer = await self._scripts.run(
             "erase_subject",
             [
@@ -46,11 +47,11 @@ class Erasing:
                 keys.recovery(subject),
                 keys.devices(subject),
                 *own,
-                *(keys.guard(subject, factor) for factor in FACTORS),
+                *(keys.guard(subject, factor) for factor in guarded),
                 *(key for each in challenges for key in (keys.challenge(each), keys.secret(each))),
             ],
             {
-                "guards": len(FACTORS),
+                "guards": len(guarded),
                 "guarded_ms": self._guarded_ms,
                 "in_a_row": self._in_a_row,
             },

@@ -9,7 +9,7 @@ from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound, FieldError, InvalidRequest
 from otp_service.store import keys
 from otp_service.store.factor_records import FACTOR, Factor, factors_in
-from otp_service.store.guards import budget_fields, tell_blocked
+from otp_service.store.guards import ALL, budget_fields, tell_blocked
 from otp_service.store.proofs import ProofRecord, proof_args, proof_keys, require_proven
 from otp_service.store.refusals import blocked
 from otp_service.store.scripts import Scripts
@@ -65,6 +65,7 @@ class FactorTries:
 
         Raises:
             FactorNotFound: also when its tries or its time are over.
+            SubjectBlocked: wrong codes with all factors together; nothing was counted.
             InvalidRequest: its codes have another length; nothing was counted.
             Unavailable: the try may be spent.
         """
@@ -172,6 +173,7 @@ class FactorTries:
                 keys.guard(subject, FACTOR),
                 keys.timeline(subject),
                 keys.attempt(subject.bucket, attempt_id),
+                keys.guard(subject, ALL),
             ],
             {"budget": self._budget, "life_ms": self._history_ms, **fields},
             durable=True,
@@ -202,6 +204,7 @@ def _accepting(subject: SubjectAddress, attempt_id: str) -> list[str]:
         keys.timeline(subject),
         keys.events(subject.bucket),
         keys.attempt(subject.bucket, attempt_id),
+        keys.guard(subject, ALL),
     ]
 
 

@@ -1,27 +1,40 @@
 """What a guard of wrong codes is told, and what it says: see lua/_guard.lua."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from otp_service.core.challenge import SubjectAddress
-from otp_service.core.limits import FailureBudget
+from otp_service.core.limits import FailureBudget, Window
 from otp_service.store import keys
 from otp_service.store.scripts import Scripts
 
 FACTORS = ("sms", "totp", "recovery")
+ALL = "all"  # the guard of all factors of a subject together
 _TRIES = 5  # of who was freed
 _MEMORY_MS = 365 * 86_400_000
 
 
-def budget_fields(budget: FailureBudget) -> dict[str, int]:
-    """Return a budget as the scripts read it."""
+def budget_fields(budget: FailureBudget) -> dict[str, Any]:
+    """Return a budget as the scripts read it, with that of all factors together as `all`."""
+    counting = max(budget.short.seconds, budget.long.seconds, budget.block_seconds) * 1000
     return {
-        "short_count": budget.short.count,
-        "short_ms": budget.short.seconds * 1000,
-        "block_ms": budget.block_seconds * 1000,
-        "long_count": budget.long.count,
-        "long_ms": budget.long.seconds * 1000,
+        **_windows(budget.short, budget.long, budget.block_seconds),
         "in_a_row": budget.in_a_row,
         "memory_ms": _MEMORY_MS,
+        "all": {
+            **_windows(budget.all_short, budget.all_long, budget.block_seconds),
+            "memory_ms": counting,
+        },
+    }
+
+
+def _windows(short: Window, long: Window, block_seconds: int) -> dict[str, int]:
+    return {
+        "short_count": short.count,
+        "short_ms": short.seconds * 1000,
+        "block_ms": block_seconds * 1000,
+        "long_count": long.count,
+        "long_ms": long.seconds * 1000,
     }
 
 
@@ -30,13 +43,18 @@ async def tell_blocked(
     subject: SubjectAddress,
     *,
     factor: str,
-    budget: Mapping[str, int],
+    budget: Mapping[str, Any],
     event: Mapping[str, str] | None,
 ) -> None:
     """Tell that a factor without challenges is blocked, if it is. Raises Unavailable."""
     await scripts.run(
         "tell_factor_blocked",
-        [keys.guard(subject, factor), keys.timeline(subject), keys.events(subject.bucket)],
+        [
+            keys.guard(subject, factor),
+            keys.timeline(subject),
+            keys.events(subject.bucket),
+            keys.guard(subject, ALL),
+        ],
         {"factor": factor, "budget": budget, "event": event},
     )
 
@@ -59,7 +77,7 @@ class Guards:
         """Whether the subject is blocked with that factor. Raises Unavailable."""
         answer = await self._scripts.run(
             "read_timeline",
-            [keys.timeline(subject), keys.guard(subject, factor)],
+            [keys.timeline(subject), keys.guard(subject, factor), keys.guard(subject, ALL)],
             {"factors": [factor], "budget": self._budget},
         )
         return bool(answer["blocks"])
@@ -72,7 +90,7 @@ class Guards:
         """
         answer = await self._scripts.run(
             "unblock_subject",
-            [keys.guard(subject, factor), keys.timeline(subject)],
+            [keys.guard(subject, factor), keys.timeline(subject), keys.guard(subject, ALL)],
             {
                 "factor": factor,
                 "tries": self._tries,

@@ -8,6 +8,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:secret:<id>           hash    sealed recipient, digest of the code           until its expiry or end
     otp:{b}:subject:<tag>         hash    pointers to the live challenges                until the last one's end
     otp:{b}:guard:<tag>:<factor>  hash    wrong codes of the subject                     a year after the last
+    otp:{b}:guard:<tag>:all       hash    the same over all factors                      a day after the last
     otp:{b}:timeline:<tag>        list    what happened to the subject, for the help desk  retention after the last
     otp:{b}:queue                 stream  delivery jobs: ids and callers                 permanent
     otp:{b}:queue-shares          hash    how many of those jobs are each caller's       1 s

@@ -139,7 +139,7 @@ class Limits:
         except Unavailable:
             raise  # it may have been done all the same: then it must stay charged
         except Exception:
-            await self._release_far(charge)
+            await self.release_far(charge)
             raise
         if charge.state is not None:
             answer["windows"], answer["next_ms"] = charge.state
@@ -164,7 +164,7 @@ class Limits:
             None if failed or refused else _merged([a for limit, a in told if limit.shown]),
         )
         if failed or refused:
-            await self._release_far(charge)
+            await self.release_far(charge)
         if failed:
             raise failed[0]
         if refused:
@@ -182,7 +182,7 @@ class Limits:
             (near if self._scripts.connection.same_slot(key, limit.key) else far).append(limit)
         return near, far
 
-    async def _release_far(self, charge: FarCharge) -> None:
+    async def release_far(self, charge: FarCharge) -> None:
         """Take back what this run charged. Only for what certainly was not opened."""
         for limit in charge.fresh:
             await self._scripts.evaluate("release_limits", [limit.key], charge.member)

@@ -13,7 +13,7 @@ from otp_service.errors import ChallengeNotFound, Unavailable
 from otp_service.store import keys
 from otp_service.store.challenges import FACTOR, Challenges
 from otp_service.store.deliveries import GROUP, Job
-from otp_service.store.guards import budget_fields
+from otp_service.store.guards import ALL, budget_fields
 from otp_service.store.limits import ChargedLimit, Limits, WindowState
 from otp_service.store.scripts import Scripts
 
@@ -228,6 +228,7 @@ class Openings:
                 keys.events(address.subject.bucket),
                 keys.timeline(address.subject),
                 keys.queue_shares(address.subject.bucket),
+                keys.guard(address.subject, ALL),
             ],
             {
                 **args,

@@ -8,7 +8,7 @@ from otp_service.core.challenge import SubjectAddress
 from otp_service.core.limits import FailureBudget
 from otp_service.errors import FactorNotFound, Unavailable
 from otp_service.store import keys
-from otp_service.store.guards import budget_fields, tell_blocked
+from otp_service.store.guards import ALL, budget_fields, tell_blocked
 from otp_service.store.proofs import (
     FactorProof,
     ProofRecord,
@@ -139,6 +139,7 @@ class RecoveryCodes:
                 keys.guard(subject, FACTOR),
                 keys.timeline(subject),
                 keys.attempt(subject.bucket, attempt_id),
+                keys.guard(subject, ALL),
             ],
             {"index": index, "budget": self._budget, "life_ms": self._history_ms},
             durable=True,
@@ -184,6 +185,7 @@ class RecoveryCodes:
                 keys.timeline(subject),
                 keys.events(subject.bucket),
                 keys.attempt(subject.bucket, attempt_id),
+                keys.guard(subject, ALL),
                 *proof_keys(proof),
             ],
             {

@@ -9,7 +9,7 @@ from otp_service.core.limits import FailureBudget
 from otp_service.errors import Unavailable
 from otp_service.store import keys
 from otp_service.store.connection import FAULTS
-from otp_service.store.guards import FACTORS, budget_fields
+from otp_service.store.guards import ALL, FACTORS, budget_fields
 from otp_service.store.scripts import Scripts
 
 _NEWEST = 50  # sends to one number that are followed to their subjects
@@ -41,7 +41,10 @@ class Timelines:
         """Return a subject's timeline; empty for one that nothing is known of. Raises Unavailable."""
         answer = await self._scripts.run(
             "read_timeline",
-            [keys.timeline(subject), *(keys.guard(subject, factor) for factor in FACTORS)],
+            [
+                keys.timeline(subject),
+                *(keys.guard(subject, factor) for factor in (*FACTORS, ALL)),
+            ],
             {"factors": FACTORS, "budget": self._budget},
         )
         blocks = {

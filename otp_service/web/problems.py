@@ -101,7 +101,7 @@ TABLE: dict[type[OtpError], Row] = {
     errors.SubjectBlocked: Row(
         429,
         "Too many wrong codes for this subject",
-        "Wait, or use another factor. Trying does not prolong the block.",
+        "Wait, or use another factor, unless all factors together are blocked. Trying does not prolong the block.",
     ),
     errors.QuotaExceeded: Row(
         429, "The budget of sends is spent", "Try again after retry_after seconds."

@@ -234,6 +234,7 @@ OPERATIONS: Sequence[Operation] = (
             errors.FactorNotFound,
             errors.FactorProofRequired,
             errors.ClockSkew,
+            errors.SubjectBlocked,
         ),
         idempotent=True,
     ),

@@ -186,3 +186,51 @@ def test_settings_that_are_shown_hold_no_number_and_no_code(ring: str) -> None:
     shown = f"{settings!r}{settings.known_codes()!r}{settings.model_dump_json()}"
     assert REVIEWER not in shown
     assert CODE not in shown
+
+
+async def test_a_test_number_has_one_budget_for_guesses(start_service: Starter) -> None:
+    """A04: its code stays the same, so another subject, or another caller, brings no new guesses at it."""
+    service = await start_service(
+        **numbers(
+            OTP_TEST_NUMBERS=f"shop/{REVIEWER}={CODE},bank/{REVIEWER}=135791",
+            OTP_COOLDOWN="1",
+            OTP_LIMIT_RECIPIENT="100/1d",
+            OTP_LIMIT_RECIPIENT_TOTAL="100/1d",
+        )
+    )
+    bank = await service.caller("bank")
+    codes = []
+    for n, headers in enumerate((None, bank, None, bank, None)):
+        service.advance(2)
+        asked = await ask(service, headers=headers, subject=f"user-{n}")
+        sent = {"challenge_id": asked["challenge_id"], "code": "135790", "purpose": "login"}
+        for _ in range(5):
+            codes.append(
+                (await service.post("/otp/verify", headers=headers, **sent)).json()["code"]
+            )
+
+    assert codes.count("invalid_code") + codes.count("challenge_exhausted") == 10
+    assert set(codes[10:]) == {"subject_blocked"}
+    service.advance(61)
+    other = await ask(service, to="+14155550178")
+    assert (await service.verify(other, service.code("+14155550178"))).status_code == 200
+    service.advance(1800)
+    assert (await service.verify(await ask(service), CODE)).status_code == 200
+
+
+async def test_right_codes_of_a_test_number_use_up_nothing(start_service: Starter) -> None:
+    """A reviewer may log in as often as the other limits allow."""
+    service = await start_service(
+        **numbers(
+            OTP_COOLDOWN="1",
+            OTP_LIMIT_RECIPIENT="100/1d",
+            OTP_LIMIT_RECIPIENT_TOTAL="100/1d",
+            OTP_FAILURES="3/30m",
+        )
+    )
+    for _ in range(5):
+        service.advance(2)
+        asked = await ask(service)
+        assert (await service.verify(asked, CODE)).status_code == 200
+        mismatch = await service.verify(asked, CODE, purpose="signup")
+        assert mismatch.json()["code"] == "challenge_mismatch"

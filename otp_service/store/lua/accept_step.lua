@@ -5,7 +5,8 @@
 -- KEYS[3]    timeline    see _timeline.lua
 -- KEYS[4]    events      stream, see _event.lua
 -- KEYS[5]    attempt     see _attempt.lua
--- KEYS[6]    proof       hash, born here with its own end; absent when a factor is confirmed or the
+-- KEYS[6]    all         guard of all factors, cleared by success
+-- KEYS[7]    proof       hash, born here with its own end; absent when a factor is confirmed or the
 --                        proof is not recorded
 -- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof_required (at confirming), events
 --            (whether webhooks are told of a confirmed factor), proof (flat list), proof_ttl_ms,
@@ -39,10 +40,10 @@ factor.last_step = a.step
 if a.confirm then factor.status, factor.confirmed_at, factor.expires_at = 'confirmed', now, nil end
 redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
 keep(KEYS[1], now)
-redis.call('DEL', KEYS[2])
+redis.call('DEL', KEYS[2], KEYS[6])
 go_on(KEYS[3], now, a.confirm and 'confirmed' or 'approved', a.id, 'factor=' .. factor.type)
 if a.confirm then tell_of_factor(KEYS[4], a.events, factor, a.id, 'factor.confirmed', now) end
-write_proof(KEYS[6], a, now)
+write_proof(KEYS[7], a, now)
 local success = {verdict = 'accepted', at = now, factor_id = a.id, proof_kid = a.proof_kid}
 write_attempt(KEYS[5], {accepted = success})
 return cjson.encode(success)

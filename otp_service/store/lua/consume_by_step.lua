@@ -7,7 +7,8 @@
 -- KEYS[4]    guard       of authenticators, cleared by success
 -- KEYS[5]    timeline    see _timeline.lua
 -- KEYS[6]    events      stream, see _event.lua
--- KEYS[7]    proof       hash, born here with its own end; absent when the proof is not recorded
+-- KEYS[7]    all         guard of all factors, cleared by success
+-- KEYS[8]    proof       hash, born here with its own end; absent when the proof is not recorded
 -- ARGV[1]    JSON: offset, id, caller, factor_id, step, attempt_id, proof_kid, proof (flat list of fields),
 --            proof_ttl_ms
 --
@@ -42,8 +43,8 @@ redis.call('HSET', KEYS[3], a.factor_id, cjson.encode(factor))
 redis.call('HSET', KEYS[1], 'status', 'approved', 'ended_at', now, 'approved_by', a.attempt_id,
   'proof_kid', a.proof_kid)
 redis.call('HDEL', KEYS[2], own)
-redis.call('DEL', KEYS[4])
-write_proof(KEYS[7], a, now)
+redis.call('DEL', KEYS[4], KEYS[7])
+write_proof(KEYS[8], a, now)
 go_on(KEYS[5], now, 'approved', a.id)
 tell(KEYS[6], c, a.id, 'challenge.approved', now, 'attempts', c.attempts)
 return cjson.encode({verdict = 'approved', ended_at = now})

@@ -6,7 +6,8 @@
 -- KEYS[4]    guard
 -- KEYS[5]    events      stream, see _event.lua
 -- KEYS[6]    timeline    see _timeline.lua
--- KEYS[7]    proof       hash, born here with its own end; absent for a proof that is not recorded
+-- KEYS[7]    all         guard of all factors, cleared by success
+-- KEYS[8]    proof       hash, born here with its own end; absent for a proof that is not recorded
 -- ARGV[1]    JSON: offset, id, generation (of the digest that matched), attempt_id, proof_kid (the proof key's), proof
 --            (flat list of fields), proof_ttl_ms
 --
@@ -37,7 +38,7 @@ end
 
 redis.call('HSET', KEYS[1], 'status', 'approved', 'ended_at', now, 'approved_by', a.attempt_id,
   'proof_kid', a.proof_kid)
-redis.call('DEL', KEYS[2], KEYS[4])
+redis.call('DEL', KEYS[2], KEYS[4], KEYS[7])
 if a.generation == tonumber(c.generation) and (c.delivery == 'unknown' or c.delivery == 'failed') then
   -- Who has the code got the message, whatever the provider said of it.
   redis.call('HSET', KEYS[1], 'delivery', 'accepted', 'delivery_reason', '')
@@ -45,7 +46,7 @@ if a.generation == tonumber(c.generation) and (c.delivery == 'unknown' or c.deli
   tell(KEYS[5], c, a.id, 'delivery.accepted', now, 'reason', '', 'generation', a.generation)
 end
 redis.call('HDEL', KEYS[3], own)
-write_proof(KEYS[7], a, now)
+write_proof(KEYS[8], a, now)
 go_on(KEYS[6], now, 'approved', a.id)
 tell(KEYS[5], c, a.id, 'challenge.approved', now, 'attempts', c.attempts)
 return cjson.encode({verdict = 'approved', ended_at = now})

@@ -9,7 +9,8 @@
 -- KEYS[6]    events      stream, see _event.lua
 -- KEYS[7]    timeline    see _timeline.lua
 -- KEYS[8]    shares      see _queue.lua
--- KEYS[9..]  limits      see _limits.lua
+-- KEYS[9]    all         guard of all factors
+-- KEYS[10..] limits      see _limits.lua
 -- ARGV[1]    JSON: offset, id, channel, caller, purpose, binding, about, sealed, region, locale, digits, max_attempts,
 --            max_sends, ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, caller_share, budget,
 --            limits, events (whether the caller has a webhook endpoint), group and taker (the consumer that takes the queue's
@@ -35,7 +36,7 @@ local now = now_ms(a.offset)
 if redis.call('EXISTS', KEYS[1]) == 1 then return cjson.encode({verdict = 'exists'}) end
 
 local channel = 'channel=' .. a.channel
-local blocked = blocked_until(KEYS[4], a.budget, now)
+local blocked = blocked_until(KEYS[4], KEYS[9], a.budget, now)
 if blocked then
   refused(KEYS[7], now, '-', 'blocked', blocked, channel, 'purpose=' .. a.purpose)
   return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})

@@ -5,7 +5,8 @@
 -- KEYS[3]    timeline    see _timeline.lua
 -- KEYS[4]    events      stream, see _event.lua
 -- KEYS[5]    attempt     see _attempt.lua
--- KEYS[6]    proof       hash, born here with its own end; absent for a proof that is not recorded
+-- KEYS[6]    all         guard of all factors, cleared by success
+-- KEYS[7]    proof       hash, born here with its own end; absent for a proof that is not recorded
 -- ARGV[1]    JSON: offset, index, phc (as handed out: a new set in between voids it), proof (flat list), proof_ttl_ms,
 --            proof_kid, event (see _event.lua)
 --
@@ -22,8 +23,8 @@ local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 if redis.call('HGET', KEYS[1], a.index) ~= a.phc then return cjson.encode({verdict = 'gone'}) end
 redis.call('HDEL', KEYS[1], a.index)
-redis.call('DEL', KEYS[2])
-write_proof(KEYS[6], a, now)
+redis.call('DEL', KEYS[2], KEYS[6])
+write_proof(KEYS[7], a, now)
 local remaining = redis.call('HLEN', KEYS[1])
 go_on(KEYS[3], now, 'approved', '-', 'factor=recovery', 'remaining=' .. remaining)
 tell_of_subject(KEYS[4], a.event, 'recovery_code.used', now, 'remaining', remaining)

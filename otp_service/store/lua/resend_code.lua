@@ -34,7 +34,7 @@ end
 
 local again = c.resend_id == a.resend_id
 if not again then
-  local blocked = blocked_until(KEYS[4], a.budget, now)
+  local blocked = blocked_until(KEYS[4], KEYS[9], a.budget, now)
   if blocked then
     refused(KEYS[7], now, a.id, 'blocked', blocked)
     return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})

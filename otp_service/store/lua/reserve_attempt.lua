@@ -5,6 +5,7 @@
 -- KEYS[3]    subject
 -- KEYS[4]    guard
 -- KEYS[5]    timeline    see _timeline.lua
+-- KEYS[6]    all         guard of all factors
 -- ARGV[1]    JSON: offset, id, caller, purpose, binding, digits (of the typed code), attempt_id, budget,
 --            capacity (whether the caller can compare digests now)
 --
@@ -40,7 +41,7 @@ if status then return cjson.encode({verdict = 'ended', status = status, ended_at
 if tonumber(c.attempts) >= tonumber(c.max_attempts) then
   return cjson.encode({verdict = 'ended', status = 'exhausted', ended_at = tonumber(c.attempted_at)})
 end
-local blocked = blocked_until(KEYS[4], a.budget, now)
+local blocked = blocked_until(KEYS[4], KEYS[6], a.budget, now)
 if blocked then
   refused(KEYS[5], now, a.id, 'blocked', blocked)
   return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
@@ -58,10 +59,10 @@ if not a.capacity then return cjson.encode({verdict = 'no_capacity'}) end
 
 local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
 redis.call('HSET', KEYS[1], 'attempted_at', now)
-count_failure(KEYS[4], a.budget, now)
+count_failure(KEYS[4], KEYS[6], a.budget, now)
 go_on(KEYS[5], now, 'tried', a.id, 'try=' .. attempts, 'of=' .. c.max_attempts)
 return cjson.encode({verdict = 'reserved', digest = s.digest, kid = s.kid, generation = tonumber(c.generation),
   old_digest = old and s.old_digest or nil, old_kid = old and s.old_kid or nil,
   old_generation = old and tonumber(s.old_generation) or nil,
   attempts_left = c.max_attempts - attempts, about = c.about, region = c.region,
-  blocks = blocked_until(KEYS[4], a.budget, now) ~= nil})
+  blocks = blocked_until(KEYS[4], KEYS[6], a.budget, now) ~= nil})

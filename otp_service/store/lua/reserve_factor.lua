@@ -4,6 +4,7 @@
 -- KEYS[2]    guard       see _guard.lua
 -- KEYS[3]    timeline    see _timeline.lua
 -- KEYS[4]    attempt     see _attempt.lua
+-- KEYS[5]    all         guard of all factors
 -- ARGV[1]    JSON: offset, caller, digits (of the typed code), budget, id (of the pending factor to confirm; absent to
 --            verify), max_attempts, life_ms
 --
@@ -42,7 +43,13 @@ local counted = before.tried == step
 if a.id then
   local factor = tried[a.id]
   if counted then
-    return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = before.left})
+    return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = before.left,
+      blocks = before.blocks})
+  end
+  local blocked = blocked_in(KEYS[5], a.budget.all, now)
+  if blocked then
+    refused(KEYS[3], now, a.id, 'blocked', blocked, 'factor=totp')
+    return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
   end
   factor.attempts = factor.attempts + 1
   if factor.attempts > a.max_attempts then
@@ -53,21 +60,22 @@ if a.id then
   redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
   begin(KEYS[3], now, a.life_ms,
     line(now, 'tried', a.id, 'factor=totp', 'try=' .. factor.attempts, 'of=' .. a.max_attempts))
-  local left = a.max_attempts - factor.attempts
-  write_attempt(KEYS[4], {tried = step, left = left})
-  return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = left})
+  local left = math.min(count_in(KEYS[5], a.budget.all, now), a.max_attempts - factor.attempts)
+  local blocks = blocked_in(KEYS[5], a.budget.all, now) ~= nil
+  write_attempt(KEYS[4], {tried = step, left = left, blocks = blocks})
+  return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = left, blocks = blocks})
 end
 
 if not counted then
-  local blocked = blocked_until(KEYS[2], a.budget, now)
+  local blocked = blocked_until(KEYS[2], KEYS[5], a.budget, now)
   if blocked then
     refused(KEYS[3], now, '-', 'blocked', blocked, 'factor=totp')
     return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
   end
-  local left = count_failure(KEYS[2], a.budget, now)
+  local left, own = count_failure(KEYS[2], KEYS[5], a.budget, now)
   local most = a.budget.short_count
-  begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=totp', 'try=' .. most - left, 'of=' .. most))
-  before = {tried = step, left = left, blocks = blocked_until(KEYS[2], a.budget, now) ~= nil}
+  begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=totp', 'try=' .. most - own, 'of=' .. most))
+  before = {tried = step, left = left, blocks = blocked_until(KEYS[2], KEYS[5], a.budget, now) ~= nil}
   write_attempt(KEYS[4], before)
 end
 return cjson.encode({verdict = 'reserved', now = now, factors = tried, attempts_left = before.left,

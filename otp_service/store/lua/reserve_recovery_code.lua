@@ -4,6 +4,7 @@
 -- KEYS[2]    guard       see _guard.lua
 -- KEYS[3]    timeline    see _timeline.lua
 -- KEYS[4]    attempt     see _attempt.lua
+-- KEYS[5]    all         guard of all factors
 -- ARGV[1]    JSON: offset, index, budget, life_ms
 --
 -- Returns JSON {verdict, …}
@@ -24,15 +25,15 @@ if before.accepted then return cjson.encode(before.accepted) end
 if redis.call('EXISTS', KEYS[1]) == 0 then return cjson.encode({verdict = 'not_found'}) end
 local phc = redis.call('HGET', KEYS[1], a.index) or nil
 if before.tried ~= (phc or '') then
-  local blocked = blocked_until(KEYS[2], a.budget, now)
+  local blocked = blocked_until(KEYS[2], KEYS[5], a.budget, now)
   if blocked then
     refused(KEYS[3], now, '-', 'blocked', blocked, 'factor=recovery')
     return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
   end
-  local left = count_failure(KEYS[2], a.budget, now)
+  local left, own = count_failure(KEYS[2], KEYS[5], a.budget, now)
   local most = a.budget.short_count
-  begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=recovery', 'try=' .. most - left, 'of=' .. most))
-  before = {tried = phc or '', left = left, blocks = blocked_until(KEYS[2], a.budget, now) ~= nil}
+  begin(KEYS[3], now, a.life_ms, line(now, 'tried', '-', 'factor=recovery', 'try=' .. most - own, 'of=' .. most))
+  before = {tried = phc or '', left = left, blocks = blocked_until(KEYS[2], KEYS[5], a.budget, now) ~= nil}
   write_attempt(KEYS[4], before)
 end
 return cjson.encode({verdict = 'reserved', phc = phc, attempts_left = before.left, blocks = before.blocks})

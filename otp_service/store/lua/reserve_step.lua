@@ -5,6 +5,7 @@
 -- KEYS[3]    factors     see _factors.lua
 -- KEYS[4]    guard       of authenticators
 -- KEYS[5]    timeline    see _timeline.lua
+-- KEYS[6]    all         guard of all factors
 -- ARGV[1]    JSON: offset, id, caller, purpose, binding, digits (of the typed code), attempt_id, budget
 --
 -- Returns JSON {verdict, …}
@@ -34,7 +35,7 @@ if status then return cjson.encode({verdict = 'ended', status = status, ended_at
 if tonumber(c.attempts) >= tonumber(c.max_attempts) then
   return cjson.encode({verdict = 'ended', status = 'exhausted', ended_at = tonumber(c.attempted_at)})
 end
-local blocked = blocked_until(KEYS[4], a.budget, now)
+local blocked = blocked_until(KEYS[4], KEYS[6], a.budget, now)
 if blocked then
   refused(KEYS[5], now, a.id, 'blocked', blocked)
   return cjson.encode({verdict = 'blocked', until_ms = blocked, now = now})
@@ -52,7 +53,7 @@ end
 
 local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
 redis.call('HSET', KEYS[1], 'attempted_at', now)
-count_failure(KEYS[4], a.budget, now)
+count_failure(KEYS[4], KEYS[6], a.budget, now)
 go_on(KEYS[5], now, 'tried', a.id, 'try=' .. attempts, 'of=' .. c.max_attempts)
 return cjson.encode({verdict = 'reserved', now = now, factors = tried, about = c.about,
-  attempts_left = c.max_attempts - attempts, blocks = blocked_until(KEYS[4], a.budget, now) ~= nil})
+  attempts_left = c.max_attempts - attempts, blocks = blocked_until(KEYS[4], KEYS[6], a.budget, now) ~= nil})

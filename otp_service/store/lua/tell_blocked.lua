@@ -4,6 +4,7 @@
 -- KEYS[2]    guard       see _guard.lua
 -- KEYS[3]    events      stream, see _event.lua
 -- KEYS[4]    timeline    see _timeline.lua
+-- KEYS[5]    all         guard of all factors
 -- ARGV[1]    JSON: offset, id, budget
 --
 -- Returns JSON {verdict}
@@ -16,7 +17,7 @@
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
-local blocked = blocked_until(KEYS[2], a.budget, now)
+local blocked = blocked_until(KEYS[2], KEYS[5], a.budget, now)
 if not blocked then return cjson.encode({verdict = 'free'}) end
 local c = hash(KEYS[1])
 go_on(KEYS[4], now, 'blocked', a.id, 'until=' .. blocked)
