@@ -45,7 +45,7 @@ class Policy:
         per_recipient: Sends to one recipient for one caller, the longest window first.
         per_recipient_total: Sends to one recipient for all callers.
         per_client_ip: Sends that one end user's network causes, for one caller.
-        per_block: Sends to the thousand numbers around a recipient.
+        per_block: Sends to the thousand numbers around a recipient for one caller.
         per_caller: Sends of one caller: its budget.
         per_process: Sends of one process, counted in its own memory.
         unblocks: How often one person may be freed.
@@ -103,6 +103,11 @@ class Policy:
     sender: str = ""
     origin: str | None = None
     app_hash: str | None = None
+
+    @property
+    def per_block_total(self) -> tuple[Window, ...]:
+        """Sends to the thousand numbers around a recipient for all callers: three times those for one."""
+        return tuple(Window(window.count * 3, window.seconds) for window in self.per_block)
 
     @property
     def history_ms(self) -> int:

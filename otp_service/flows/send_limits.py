@@ -11,7 +11,7 @@ from otp_service.core.policy import Policy
 from otp_service.core.recipients import Reason, Recipient, RecipientRefused, parse_recipient
 from otp_service.errors import DestinationRefused
 from otp_service.store import keys
-from otp_service.store.limits import ChargedLimit
+from otp_service.store.limits import SHARED, ChargedLimit
 
 
 def send_limits(
@@ -87,11 +87,15 @@ def _under(
         ),
         ChargedLimit(
             key=key("recipient_total", recipient.e164),
-            windows=[("recipient_total", window) for window in policy.per_recipient_total],
+            windows=[(SHARED, window) for window in policy.per_recipient_total],
+        ),
+        ChargedLimit(
+            key=key("number_block", caller, recipient.block),
+            windows=[("number_block", window) for window in policy.per_block],
         ),
         ChargedLimit(
             key=key("block", recipient.block),
-            windows=[("number_block", window) for window in policy.per_block],
+            windows=[(SHARED, window) for window in policy.per_block_total],
         ),
         ChargedLimit(
             key=key("caller", caller),

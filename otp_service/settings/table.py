@@ -259,7 +259,9 @@ class Settings(BaseModel):
         (Window(10, 600),), description="Sends that one end user's network (/32, /64) causes."
     )
     limit_block: Windows = Field(
-        (Window(20, 600),), description="Sends to the thousand numbers around a recipient."
+        (Window(20, 600),),
+        description="Sends to the thousand numbers around a recipient for one caller; for all callers together three "
+        "times as many.",
     )
     limit_caller: Windows = Field(
         (Window(10_000, 86_400),), description="Sends of one caller: its budget."

@@ -16,6 +16,10 @@ from otp_service.errors import Unavailable
 from otp_service.store.refusals import limited, refusal
 from otp_service.store.scripts import Scripts
 
+# What every limit over all callers is called, whatever it counts: which one it is would tell a caller about the others.
+# Its waits are rounded up in _limits.lua.
+SHARED = "shared"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowState:

@@ -206,6 +206,7 @@ OWN_LIMITS = frozenset(
     {
         "cooldown",
         "recipient",
+        "number_block",
         "client_ip",
         "caller_budget",
         "region",

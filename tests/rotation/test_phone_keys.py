@@ -12,7 +12,7 @@ from tests.rotation.conftest import RingFile
 ONE_A_DAY = {"OTP_LIMIT_RECIPIENT": "1/1d", "OTP_COOLDOWN": "1"}
 LIMITS = [
     pytest.param({"OTP_LIMIT_RECIPIENT": "2/1d"}, {}, "recipient", id="recipient"),
-    pytest.param({"OTP_LIMIT_RECIPIENT_TOTAL": "2/1d"}, {}, "recipient_total", id="total"),
+    pytest.param({"OTP_LIMIT_RECIPIENT_TOTAL": "2/1d"}, {}, "shared", id="total"),
     pytest.param({"OTP_LIMIT_BLOCK": "2/10m"}, {}, "number_block", id="block"),
     pytest.param({"OTP_LIMIT_CALLER": "2/1d"}, {}, "caller_budget", id="caller"),
     pytest.param(

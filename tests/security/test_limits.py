@@ -397,7 +397,8 @@ async def test_twenty_a_day_to_one_number_over_all_callers(quiet: Service) -> No
     refused = await ask(quiet, callers[2])
 
     assert told(refused) == (429, "rate_limited")
-    assert refused.json()["limit"] == "recipient_total"
+    assert refused.json()["limit"] == "shared"
+    assert refused.json()["retry_after"] % 600 == 0, "when others sent is not told exactly"
     assert "ratelimit" not in refused.headers
     assert "ratelimit-policy" not in refused.headers
 
@@ -571,18 +572,41 @@ async def test_only_the_field_names_the_end_user_and_no_header_does(quiet: Servi
 
 
 async def test_numbers_in_a_row_stop_at_twenty(quiet: Service) -> None:
-    """D09, A09: whatever address, subject or caller asks."""
-    stranger = await quiet.caller("stranger")
+    """D09, A09: whatever address or subject asks."""
     answers = [
-        await ask(quiet, stranger if n % 2 else None, to=number, subject=f"u-{n}",
-                  client_ip=f"203.0.113.{n}")
+        await ask(quiet, to=number, subject=f"u-{n}", client_ip=f"203.0.113.{n}")
         for n, number in enumerate(NUMBERS[:40])
-    ]  # fmt: skip
+    ]
 
     assert [answer.status_code for answer in answers] == [202] * 20 + [429] * 20
     assert {answer.json()["limit"] for answer in answers[20:]} == {"number_block"}
-    assert all("ratelimit" not in answer.headers for answer in answers[20:])
     assert (await ask(quiet, to="+14155561100")).status_code == 202
+
+
+async def test_sends_of_one_caller_take_no_range_from_another(quiet: Service) -> None:
+    """A18: another caller's first send to a range of numbers is none too many."""
+    stranger = await quiet.caller("stranger")
+    for number in NUMBERS[:20]:
+        assert (await ask(quiet, to=number)).status_code == 202
+
+    assert (await ask(quiet, stranger, to=NUMBERS[20])).status_code == 202
+
+
+async def test_a_range_is_limited_over_all_callers_too(quiet: Service) -> None:
+    """D09, A18: pumping by many callers stops as well, and the answer tells little of the others."""
+    for n in range(3):
+        headers = await quiet.caller(f"caller-{n}")
+        for number in NUMBERS[20 * n : 20 * (n + 1)]:
+            assert (await ask(quiet, headers, to=number)).status_code == 202
+        quiet.advance(7)
+
+    refused = await ask(quiet, await quiet.caller("last"), to=NUMBERS[70], subject="u-1")
+
+    assert refused.json()["limit"] == "shared"
+    assert refused.json()["retry_after"] == 600
+    assert not {"ratelimit", "ratelimit-policy"} & set(refused.headers)
+    quiet.advance(600)
+    assert (await ask(quiet, to=NUMBERS[70])).status_code == 202
 
 
 async def test_a_callers_budget_is_its_own_and_a_hard_stop(start_service: Starter) -> None:

@@ -12,6 +12,14 @@ local function nth_newest(key, nth, now)
   return at and math.min(tonumber(at), now)
 end
 
+-- A limit over all callers is called 'shared', and its wait is rounded up to this: when others sent is not told exactly.
+local SHARED_STEP_MS = 10 * 60 * 1000
+
+local function told_wait(name, ms)
+  if name ~= 'shared' then return ms end
+  return math.ceil(ms / SHARED_STEP_MS) * SHARED_STEP_MS
+end
+
 -- Call visit(name, ms, window_ms) for everything in the spec that stands in the way of one more: for how long, and in
 -- which window; a cooldown has none.
 local function obstacles(spec, now, visit)
@@ -19,7 +27,7 @@ local function obstacles(spec, now, visit)
   for _, window in ipairs(spec.windows) do
     local name, count, ms = window[1], window[2], window[3]
     local nth = nth_newest(key, count, now)
-    if nth and nth + ms > now then visit(name, nth + ms - now, ms) end
+    if nth and nth + ms > now then visit(name, told_wait(name, nth + ms - now), ms) end
   end
   local last = spec.cooldown and nth_newest(key, 1, now)
   if last then
