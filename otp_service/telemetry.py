@@ -119,7 +119,8 @@ FAILED_CHECKS = Gauge(
 )
 LOG_LINES_DROPPED = Counter(
     "otp_log_lines_dropped_total",
-    "Log lines lost: blocked (nobody reads standard output) or failed (it is closed, or its disk full).",
+    "Log lines lost: blocked (nobody reads standard output) or failed (it is closed, or its disk full); or left out: "
+    "sampled (more than a hundred a minute of requests without a caller).",
     ("why",),
 )
 

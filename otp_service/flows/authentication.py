@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import structlog
-
 from otp_service.core import credentials
 from otp_service.core.caller_tokens import TokenClaims, TokenRefused, is_token
 from otp_service.core.certificates import Certificate
@@ -22,8 +20,9 @@ from otp_service.core.policy import Policy
 from otp_service.errors import InsufficientScope, Unauthorized
 from otp_service.flows.caller_tokens import CallerTokens
 from otp_service.flows.known_callers import KnownCaller, KnownCallers
+from otp_service.log_sampling import SampledLines
 
-log = structlog.get_logger()
+_REFUSED = SampledLines()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,5 +142,5 @@ def _holds(certificate: Certificate | None, thumbprint: str) -> bool:
 
 
 def _refused(why: str) -> Unauthorized:
-    log.info("caller.refused", why=why)
+    _REFUSED.info("caller.refused", why=why)
     return Unauthorized(presented=True)

@@ -26,7 +26,7 @@ class Erasure:
 
     async def erase(self, caller: str, person: Person, *, reason: str, by: str) -> Erased:
         """
-        Erase what is kept of a person; return how much there was. Again: nothing.
+        Erase what is kept of a person; return how much there was. Again, or for nobody: nothing, and no audit entry.
 
         Args:
             caller: Whose person it is.
@@ -39,6 +39,9 @@ class Erasure:
             Unavailable: it may be done all the same; do it again.
         """
         address = address_of_person(self._keyring(), caller, person)
+        if not await self._erasing.is_kept(address):
+            # No act, and no entry: else calls for people who never were would fill the audit log.
+            return Erased(factors=0, recovery_codes=0, devices=0, challenges=0)
         await self._audit.record(
             Act.SUBJECT_ERASED, by=by, caller=caller, subject=address, reason=reason
         )

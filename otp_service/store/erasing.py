@@ -1,6 +1,7 @@
 """Erasing a subject in Redis: all that has its name, by one script."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from otp_service.core.challenge import ChallengeAddress, SubjectAddress
 from otp_service.core.limits import FailureBudget
@@ -28,6 +29,11 @@ class Erasing:
         self._guarded_ms = seconds * 1000
         self._in_a_row = budget.in_a_row
 
+    async def is_kept(self, subject: SubjectAddress) -> bool:
+        """Return whether there is anything to erase. Raises Unavailable."""
+        answer = await self._run(subject, look=True)
+        return bool(answer["verdict"] == "kept")
+
     async def erase(self, subject: SubjectAddress) -> Erased:
         """
         Erase what is kept of a subject; what begins meanwhile may be left.
@@ -35,12 +41,21 @@ class Erasing:
         Raises:
             Unavailable: it may be done all the same.
         """
+        answer = await self._run(subject, look=False)
+        return Erased(
+            factors=int(answer["factors"]),
+            recovery_codes=int(answer["recovery_codes"]),
+            devices=int(answer["devices"]),
+            challenges=int(answer["challenges"]),
+        )
+
+    async def _run(self, subject: SubjectAddress, *, look: bool) -> dict[str, Any]:
         own = [keys.subject(subject), keys.timeline(subject)]
         found = await self._scripts.run("challenges_of_subject", own, {})
         ids = dict.fromkeys(map(str, found["ids"] or ()))
         challenges = [ChallengeAddress(each, subject) for each in ids]
         guarded = (*FACTORS, ALL)
-        answer = await self._scripts.run(
+        return await self._scripts.run(
             "erase_subject",
             [
                 keys.factors(subject),
@@ -54,12 +69,7 @@ class Erasing:
                 "guards": len(guarded),
                 "guarded_ms": self._guarded_ms,
                 "in_a_row": self._in_a_row,
+                "look": look,
             },
-            durable=True,
-        )
-        return Erased(
-            factors=int(answer["factors"]),
-            recovery_codes=int(answer["recovery_codes"]),
-            devices=int(answer["devices"]),
-            challenges=int(answer["challenges"]),
+            durable=not look,
         )

@@ -40,6 +40,17 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{outgoing}:waiting:<e>    zset    messages for an endpoint by when they are due  the same
     otp:{outgoing}:records:<e>    hash    the messages, sealed, and how they fared       the same
     otp:{outgoing}:dead:<e>       zset    messages given up, by when                     the same
+
+Refused and unauthenticated calls grow none of them:
+
+    timeline                      begun by accepted calls only; at most 200 lines, at most 10 refusals on end
+    guard                         counted only for a try that is evaluated; at most a long window of times
+    limit                         charged by accepted calls only, or taken back; at most the count of its longest window
+    idempotent                    needs a caller; forgotten when the call is refused without having counted anything
+    audit                         needs a caller: looks are limited, unblocks too, erasing nobody writes nothing
+    events, outgoing              told of accepted calls and of blocks; at most 2,000 each, 1,000 dead letters
+    queue                         at most OTP_QUEUE_LIMIT jobs, by accepted calls
+    all others                    written by accepted calls only
 """
 
 import re

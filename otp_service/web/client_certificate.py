@@ -9,13 +9,13 @@ import ipaddress
 import time
 from collections.abc import Callable, Collection
 
-import structlog
 from starlette.requests import Request
 
 from otp_service.core.certificates import Certificate, CertificateRefused, read
 from otp_service.errors import Unauthorized
+from otp_service.log_sampling import SampledLines
 
-log = structlog.get_logger()
+_REFUSED = SampledLines()
 
 HEADER = "client-cert"
 
@@ -67,5 +67,5 @@ class TrustedHop:
 
 
 def _refused(why: str) -> Unauthorized:
-    log.warning("caller.certificate_refused", why=why)
+    _REFUSED.info("caller.certificate_refused", why=why)
     return Unauthorized(presented=True)

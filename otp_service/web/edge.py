@@ -17,11 +17,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from otp_service.errors import BadRequest, MethodNotAllowed, NoSuchResource
+from otp_service.log_sampling import SampledLines
 from otp_service.telemetry import REQUEST_SECONDS, REQUESTS
 from otp_service.web import problems
 from otp_service.web.operations import refuse
 
 log = structlog.get_logger()
+_OF_STRANGERS = SampledLines()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # among them the line feed that a pattern's `$` overlooks
@@ -89,7 +91,8 @@ class Edge:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             REQUESTS.labels(method, route, status).inc()
             REQUEST_SECONDS.labels(route).observe(seconds)
-            log.info(
+            known = "caller" in structlog.contextvars.get_contextvars()
+            (log if known else _OF_STRANGERS).info(
                 "http.request",
                 method=method,
                 route=route,

@@ -163,7 +163,7 @@ async def test_who_has_no_subject_is_erased_by_number(service: Service, run: Run
     assert done.exit_code == 0, done.output
     assert "1 challenges" in done.output
     assert (await erase(service, to=TO))["challenges"] == 0
-    assert len(await audited(run, "--act", "subject.erased")) == 2
+    assert len(await audited(run, "--act", "subject.erased")) == 1, "the second found nothing"
 
 
 @pytest.mark.parametrize(
@@ -199,3 +199,32 @@ async def test_another_caller_erases_its_own_people_only(service: Service) -> No
     assert answers[0].json()["factors"] == 0
     assert answers[1].status_code == 403
     assert await kept(service, USER) == before
+
+
+async def test_erasing_nobody_writes_no_audit_entry(service: Service, run: Run) -> None:
+    """I07: calls for people who never were fill no log, and every real act is in it."""
+    for n in range(20):
+        nobody = await erase(service, subject=f"nobody-{n}")
+        assert nobody["status"] == "erased"
+    assert await audited(run, "--act", "subject.erased") == []
+
+    challenge = await service.request(subject=USER)
+    await service.verify(challenge, service.wrong_code())
+    assert (await erase(service, subject=USER))["challenges"] == 1
+    assert (await erase(service, subject=USER))["challenges"] == 0
+
+    assert len(await audited(run, "--act", "subject.erased")) == 1
+
+
+async def test_erasing_counts_of_wrong_codes_alone_is_audited(service: Service, run: Run) -> None:
+    """A guard that would be kept for a year is shortened to a day: that is an act."""
+    challenge = await service.request(subject=USER)
+    await service.verify(challenge, service.wrong_code())
+    address = subject_address(service.settings.ring(), "shop", f"subject:{USER}")
+    for name in await kept(service, USER) - {keys.guard(address, "sms")}:
+        await hands.redis(service).delete(name)
+
+    await erase(service, subject=USER)
+
+    assert len(await audited(run, "--act", "subject.erased")) == 1
+    assert 0 < await hands.redis(service).pttl(keys.guard(address, "sms")) <= 86_400_000

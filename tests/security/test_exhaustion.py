@@ -4,6 +4,7 @@ import ast
 import asyncio
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
+from prometheus_client import REGISTRY
 
 import otp_service
 from otp_service.core.codes import HashCost
 from otp_service.errors import Overloaded
 from otp_service.flows.hashing import ISSUING_CAPACITY, HashPool, Slot, default_threads
+from otp_service.log_sampling import SampledLines
 from otp_service.store import keys
 from otp_service.web.routes import OPERATIONS
 from tests.conftest import Service, Starter
@@ -375,3 +379,54 @@ async def test_calls_about_nobody_leave_nothing_behind(quiet: Service) -> None:
 
     assert len(asked) > 15
     assert {name async for name in client.scan_iter()} == before
+
+
+def lines_of(written: str, *events: str) -> int:
+    """How many lines of these events there are."""
+    return sum(
+        re.search(rf"\] {re.escape(e)}\s", line) is not None
+        for line in written.splitlines()
+        for e in events
+    )
+
+
+async def test_refused_credentials_write_a_bounded_number_of_lines(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """I07: whoever has no credential can't fill the disk with log lines; what is left out is counted."""
+    before = REGISTRY.get_sample_value("otp_log_lines_dropped_total", {"why": "sampled"}) or 0
+    began = time.monotonic()
+    capsys.readouterr()
+    for _ in range(300):
+        refused = await service.http.get(
+            "/factors?subject=u", headers={"Authorization": "Bearer x"}
+        )
+        assert refused.status_code == 401
+        assert (await service.http.get("/nothing-here")).status_code == 404
+    written = capsys.readouterr().out
+
+    minutes = (time.monotonic() - began) // 60 + 2
+    lines = lines_of(written, "caller.refused", "http.request")
+    after = REGISTRY.get_sample_value("otp_log_lines_dropped_total", {"why": "sampled"}) or 0
+    assert lines <= 2 * 100 * minutes
+    assert lines + after - before == 900
+    assert lines_of(written, "log.lines_left_out_now") <= 2 * minutes
+    await service.http.get("/factors?subject=u")
+    assert lines_of(capsys.readouterr().out, "http.request") == 1, (
+        "of callers every line is written"
+    )
+
+
+def test_left_out_lines_are_counted_in_the_log() -> None:
+    clock = [0.0]
+    lines = SampledLines(lines=2, seconds=60, steady=lambda: clock[0])
+    with structlog.testing.capture_logs() as written:
+        for _ in range(5):
+            lines.info("caller.refused", why="malformed")
+        clock[0] = 61
+        lines.info("caller.refused", why="malformed")
+
+    assert [line["event"] for line in written] == [
+        "caller.refused", "caller.refused", "log.lines_left_out_now", "log.lines_left_out", "caller.refused",
+    ]  # fmt: skip
+    assert written[3]["lines"] == 3
