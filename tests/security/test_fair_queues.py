@@ -9,7 +9,7 @@ import pytest
 
 from otp_service.core.challenge import person_address
 from otp_service.store import keys
-from tests.conftest import Service, Starter
+from tests.conftest import Sandbox, Service, Starter, running_service
 from tests.reliability.harness import eventually
 from tests.security.test_doors import WIDE
 from tests.web.hands import redis
@@ -111,21 +111,26 @@ async def test_a_resend_needs_a_share_of_the_queue_too(
 
 
 async def test_a_share_is_free_again_when_its_jobs_are_gone(
-    service: Service, start_service: Starter, first: Caller, second: Caller
+    service: Service,
+    first: Caller,
+    second: Caller,
+    environment: dict[str, str],
+    sandbox: Sandbox,
+    stands_at: int | None,
 ) -> None:
     """I05: nothing is taken back when a job leaves, and a second later the script counts what is there."""
     await first.queue(SHARE)
     await second.queue(1)
     assert detail(await first.ask()).startswith(OWN_SHARE)
 
-    await start_service(**{**WIDE, "OTP_DELIVER": "true"})
-
-    async def waiting() -> bool:
+    async def empty() -> bool:
         return bool(await redis(service).xlen(QUEUE) == 0)
 
-    await eventually(waiting, "an empty queue")
-    await second.queue(1)
+    delivering = {**environment, **WIDE, "OTP_DELIVER": "true"}
+    async with running_service(delivering, sandbox, stands_at=stands_at):
+        await eventually(empty, "an empty queue")
     service.advance(1)
+    await second.queue(SHARE)  # so many that the script has to count
 
     await first.queue(1)
 
