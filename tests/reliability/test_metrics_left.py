@@ -53,6 +53,9 @@ async def test_the_directory_of_a_killed_process_goes_with_the_next_start_and_no
 
 @contextmanager
 def orphans_of(process: Process, children: list[int]) -> Iterator[None]:
+    """Stopped, since they would drain and end with their supervisor."""
+    for child in children:
+        os.kill(child, signal.SIGSTOP)
     process.kill()
     try:
         yield
