@@ -52,7 +52,10 @@ def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
             )
         )
     if _vulnerable(facts):
-        message = f"{name} lets scripts run code (CVE-2025-49844); update the server"
+        message = (
+            f"{name} lets scripts run code (CVE-2025-49844, and it does not behave as one with a backported fix); "
+            "update the server"
+        )
         found.append(Finding(strict, "redis", message))
     if facts.policy is None:
         found.append(
@@ -121,7 +124,12 @@ def _behind_sentinel(settings: Settings) -> bool:
 
 
 def _vulnerable(facts: RedisFacts) -> bool:
-    if facts.version >= _SAFE_FROM[facts.server] or not facts.version or facts.version == (0,):
+    if (
+        facts.lua_fixed
+        or facts.version >= _SAFE_FROM[facts.server]
+        or not facts.version
+        or facts.version == (0,)
+    ):
         return False
     fixed = _SAFE_LUA[facts.server].get(facts.version[:2])
     return fixed is None or facts.version < fixed

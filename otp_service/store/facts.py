@@ -4,12 +4,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from otp_service.errors import Unavailable
 from otp_service.store.connection import FAULTS, Connection
 from otp_service.store.permissions import permissions
 
+_WRITES_TO_STRINGS = "return pcall(function() getmetatable('').otp_probe = nil end) and 1 or 0"
 MAX_SKEW_SECONDS = 5  # a sixth of a TOTP step; clocks set by NTP agree within milliseconds
 
 
@@ -29,6 +30,7 @@ class RedisFacts:
         all_powerful: Whether our user may also flush and reconfigure it.
         writable: Whether it is a primary.
         missing_commands: Those that the service needs and our user may not run.
+        lua_fixed: Whether it behaves as a server with the fixes of October 2025 to Lua, whatever its version says.
     """
 
     server: str
@@ -41,6 +43,7 @@ class RedisFacts:
     all_powerful: bool
     writable: bool
     missing_commands: tuple[str, ...] = ()
+    lua_fixed: bool = False
 
 
 async def ask(connection: Connection) -> RedisFacts:
@@ -72,6 +75,7 @@ async def ask(connection: Connection) -> RedisFacts:
             all_powerful=allowed.all_powerful,
             writable=_text(info, "role") in (None, "master"),
             missing_commands=allowed.missing,
+            lua_fixed=await _lua_fixed(client),
         )
     except FAULTS as error:
         raise Unavailable(f"{type(error).__name__}: {error}") from error
@@ -86,6 +90,19 @@ async def _info(client: Any) -> dict[str, Any]:  # noqa: ANN401
         return {str(name): value for name, value in answer.items()}
     lines = (line.partition(":") for line in str(answer).splitlines() if not line.startswith("#"))
     return {name: value for name, colon, value in lines if colon}
+
+
+async def _lua_fixed(client: Any) -> bool:  # noqa: ANN401
+    """
+    Return whether the fixes of CVE-2025-49844, -46817 and -46818 are in the server.
+
+    They were released together, also by distributions that keep an older version. The last of them can be seen without
+    harm: scripts may no longer write to the metatable of strings. Writing nil there changes nothing.
+    """
+    try:
+        return not await client.execute_command("EVAL", _WRITES_TO_STRINGS, 0)
+    except ResponseError:
+        return False
 
 
 def _skew(told: float, began: float, ended: float) -> float:

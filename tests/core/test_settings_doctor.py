@@ -176,6 +176,7 @@ async def test_a_server_that_does_not_answer_is_refused_without_its_password(
         ({"server": "redis", "version": (7, 4, 5)}, "refuse", "redis"),
         ({"server": "redis", "version": (7, 4, 6)}, None, ""),
         ({"server": "redis", "version": (7, 0, 99)}, "refuse", "redis"),
+        ({"server": "redis", "version": (7, 0, 15), "lua_fixed": True}, None, ""),
         ({"version": (8, 1, 3)}, "refuse", "redis"),
         ({"version": (8, 1, 4)}, None, ""),
         ({"version": (8, 0, 6)}, None, ""),
