@@ -7,8 +7,8 @@ from tests.reliability.test_factor_races import without
 
 async def test_an_older_step_after_a_newer_one(service: Service) -> None:
     """B25, B27: where only the very step is remembered, as most do."""
-    guard = "if a.step <= factor.last_step then"
-    without(service, "accept_step", guard, "if a.step == factor.last_step then")
+    guard = "return step <= factor.last_step or"
+    without(service, "accept_step", guard, "return step == factor.last_step or")
     _, app = await confirmed(service)
     moment = await now(service)
     assert (await verify(service, app.at(moment))).status_code == 200

@@ -24,6 +24,7 @@ from otp_service.flows.factor_proofs import Shown
 from otp_service.flows.hashing import HashPool
 from otp_service.flows.recovery import Recovery
 from otp_service.store import keys, script_sources
+from otp_service.store.recovery_codes import TriedCode
 from tests.conftest import Service, Starter
 from tests.factors.test_totp import now
 
@@ -71,7 +72,9 @@ async def race_a_step(service: Service, rounds: int) -> list[Counter[str]]:
         digits=6, policy=service.settings.policy(), shown=NOTHING, handle="00" * 16,
     )  # fmt: skip
     app = pyotp.TOTP(made.secret)
-    await apps.confirm("shop", made.factor_id, app.at(await now(service)), proof_required=False)
+    await apps.confirm(
+        "shop", made.factor_id, app.at(await now(service)), proof_required=False, handle="11" * 16
+    )
     seen = []
     for number in range(rounds):
         service.advance(60)
@@ -98,7 +101,7 @@ async def test_a_step_has_one_winner(service: Service) -> None:
 
 async def test_without_the_memory_of_steps_all_win(service: Service) -> None:
     """B24's negative control."""
-    without(service, "accept_step", "if a.step <= factor.last_step then", "if false then")
+    without(service, "accept_step", "return step <= factor.last_step or", "return")
     [seen] = await race_a_step(service, 1)
     assert seen["won"] > 1
 
@@ -127,9 +130,9 @@ def redemptions(recovery: Recovery, codes: Sequence[str], subject: str) -> list[
     return [
         recovery.redeem(
             "shop", subject, code.replace("-", ""), purpose="recovery", binding="", wish=ProofWish(),
-            handle=f"{number:032x}",
+            handle=secrets.token_hex(16),
         )
-        for number, code in enumerate(codes)
+        for code in codes
     ]  # fmt: skip
 
 
@@ -251,10 +254,19 @@ async def test_what_was_reserved_of_the_old_set_is_not_redeemed_after_the_new_on
     address = subject_address(service.settings.ring(), "shop", "subject:user-1")
     await issued(recovery, "user-1")
     index = min(await left(service, "user-1"))
-    tried = await codes.reserve(address, index)
+    tried = await codes.reserve(address, index, attempt_id="11" * 16)
+    assert isinstance(tried, TriedCode)
     assert tried.phc is not None
     await issued(recovery, "user-1")
 
-    redeemed = await codes.redeem(address, index=index, phc=tried.phc, proof=None, event=None)
+    redeemed = await codes.redeem(
+        address,
+        index=index,
+        phc=tried.phc,
+        attempt_id="11" * 16,
+        proof_kid="",
+        proof=None,
+        event=None,
+    )
 
     assert redeemed is None
