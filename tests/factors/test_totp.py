@@ -291,3 +291,10 @@ async def test_the_uri_and_the_qr_code_say_what_the_app_needs(service: Service) 
     assert parse_qs(uri.query)["secret"] == [enrolled["secret"]]
     assert (app.issuer, app.name, app.digits) == ("Acme", "ann", 8)
     assert enrolled["qr_svg"].startswith("<svg")
+
+
+async def test_an_eleventh_authenticator_is_refused(service: Service) -> None:
+    for _ in range(10):
+        await confirmed(service)
+    refused = await service.post("/factors/totp", subject=USER, account_name="ann")
+    assert (refused.status_code, refused.json()["code"]) == (409, "too_many_factors")

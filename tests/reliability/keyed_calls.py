@@ -113,8 +113,9 @@ class Ready:
 
     async def call(self, service: Service, key: str | None) -> httpx.Response:
         headers = {**self.headers, **({"Idempotency-Key": key} if key else {})}
-        body = self.body if self.method == "POST" else None
-        return await service.http.request(self.method, self.path, json=body, headers=headers)
+        return await service.http.request(
+            self.method, self.path, json=self.body or None, headers=headers
+        )
 
 
 async def request_code(flow: Flow) -> Ready:
