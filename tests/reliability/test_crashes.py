@@ -374,9 +374,7 @@ async def test_a_service_killed_after_it_spent_the_code_gives_the_proof_to_the_s
             await call
     await door.drop()
 
-    service.advance(
-        261
-    )  # the dead run's lease: of 25 Redis commands that take 10 s each, and one more
+    service.advance(79)  # the dead run's lease: 26 Redis commands of 3 s
     again = await service.post("/otp/verify", headers=key, **body)
     stranger = await service.verify(challenge, code)
 
