@@ -43,6 +43,7 @@ OtpError                          never raised itself
 │   └── IdempotencyKeyReused      the same key with another body
 └── Fault                         not the caller's doing; nobody was let in
     ├── Overloaded                shed before anything was counted
+    ├── SiteMisconfigured         the site does what the mode of opt-in does not fit
     └── Unavailable               Redis or the provider is away: closed, never open
 
 No HTTP here: `otp_service.web.problems` gives each leaf its status, and a test fails when one has none.
@@ -380,10 +381,10 @@ class Fault(OtpError):
     Not the caller's doing. Nobody was let in, and no limit was loosened.
 
     Attributes:
-        retry_after: Seconds.
+        retry_after: Seconds; None where repeating the call does not help.
     """
 
-    def __init__(self, detail: str, retry_after: int = 1) -> None:
+    def __init__(self, detail: str, retry_after: int | None = 1) -> None:
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
@@ -393,6 +394,15 @@ class Overloaded(Fault):
     """Shed before anything was counted."""
 
     code = "overloaded"
+
+
+class SiteMisconfigured(Fault):
+    """The WordPress site does what the mode of opt-in does not fit; repeating the call does not help."""
+
+    code = "site_misconfigured"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, retry_after=None)
 
 
 class Unavailable(Fault):

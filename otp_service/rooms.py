@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -274,7 +275,13 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
             outbox=outbox,
             activations=activations,
         )
-        opt_ins = OptIns(scripts)
+        opt_ins = OptIns(scripts, guesses=policy.failures)
+        subscribers = Subscribers(
+            keyring=keyring,
+            newsletter=newsletter_client.newsletter,
+            opt_ins=opt_ins,
+            activations=activations,
+        )
         redemption = ProofRedemption(Proofs(scripts), keyring, issuer=settings.issuer)
         audit = Audit(scripts, keyring, days=settings.audit_days, witness=log_audited)
         service = Service(
@@ -313,11 +320,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 policy=policy,
                 keyring=keyring,
                 opt_ins=opt_ins,
-                subscribers=Subscribers(
-                    newsletter=newsletter_client.newsletter,
-                    opt_ins=opt_ins,
-                    activations=activations,
-                ),
+                subscribers=subscribers,
                 capacity=NewsletterCapacity(settings.optin_concurrency),
                 ceiling=ceiling,
                 codes=OptInCodes(keyring=keyring, sending=sending, verification=verification)
@@ -372,6 +375,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 channel,
                 tokens,
                 credit,
+                partial(subscribers.misfit, site_verifies=settings.optin_mode == "wsms"),
                 [lambda: checks.warnings, lambda: reconciliation.warnings],
             ),
         )

@@ -134,8 +134,8 @@ def _environment(data: Path, redis_url: str, sandbox_url: str, admin_port: int) 
 
 def _double_opt_in(environment: Mapping[str, str]) -> str:
     """Return what the sandbox is told, so that POST /optin/request waits for a code: the site's, or ours alone."""
-    ours = environment.get("OTP_OPTIN_MODE") == "service"
-    return "--no-double-opt-in" if ours else "--double-opt-in"
+    sites = environment.get("OTP_OPTIN_MODE") == "wsms"
+    return "--double-opt-in" if sites else "--no-double-opt-in"
 
 
 def _settings(environment: Mapping[str, str]) -> str:

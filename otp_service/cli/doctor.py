@@ -90,7 +90,9 @@ async def _look(current: Settings, site: bool) -> list[Finding]:
             inspect_region_pause(current),
             *inspect_test_numbers(current),
             inspect_argon2(),
-            await inspect_opt_in(OptIns(Scripts(connection)), current),
+            await inspect_opt_in(
+                OptIns(Scripts(connection), guesses=current.policy().failures), current
+            ),
             *await inspect_outbox_rows(Traces(Scripts(connection))),
             *await inspect_issuer(current),
             *(await _look_at_site(site_client(current), current) if site else ()),

@@ -53,6 +53,7 @@ from otp_service.client.errors import (
     QuotaExceeded,
     RateLimited,
     Refused,
+    SiteMisconfigured,
     SubjectBlocked,
     TooManyFactors,
     Unauthorized,
@@ -102,7 +103,8 @@ __all__ = [
     "InvalidCode", "InvalidDevice", "InvalidRequest", "MalformedRequest", "NotAnOtpService", "OptInAsked",
     "OptInSubscribed", "OptInUnsubscribed", "OtpServiceError", "Overloaded", "ProofInactive", "ProofMemory",
     "ProofNotAccepted", "ProofVerifier", "Proven", "QuotaExceeded", "RateLimited", "RecoveryCodes",
-    "RecoveryVerification", "Refused", "SeenProofs", "SubjectBlocked", "Timeline", "TimelineEntry", "Timelines",
+    "RecoveryVerification", "Refused", "SeenProofs", "SiteMisconfigured",
+    "SubjectBlocked", "Timeline", "TimelineEntry", "Timelines",
     "TooManyFactors", "TotpConfirmed", "TotpEnrolled", "TotpVerification", "Unauthorized", "Unavailable",
     "Unblocked", "Verification", "Verified",
 ]  # fmt: skip

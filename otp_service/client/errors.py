@@ -36,6 +36,7 @@ OtpServiceError                    never raised itself
 │   └── IdempotencyKeyReused       the same key came with another body
 ├── Unavailable                    no answer, or one that decides nothing: never take it for a yes
 │   ├── Overloaded                 too much at once; nothing was counted
+│   ├── SiteMisconfigured          the WordPress site does not fit the mode of opt-in: tell the operator
 │   └── ClockSkew                  authenticators are out of use; other methods work
 └── NotAnOtpService                whoever answered is none: look at the URL
 
@@ -306,6 +307,10 @@ class Unavailable(OtpServiceError):
 
 class Overloaded(Unavailable):
     """Too much at once; nothing was counted."""
+
+
+class SiteMisconfigured(Unavailable):
+    """The WordPress site does not fit the mode of opt-in. Repeating the call does not help: tell the operator."""
 
 
 class ClockSkew(Unavailable):

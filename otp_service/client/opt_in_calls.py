@@ -32,6 +32,7 @@ def request_opt_in(
     Raises:
         DestinationRefused: nothing is sent to this number.
         RateLimited, SubjectBlocked, QuotaExceeded: wait `retry_after` seconds.
+        SiteMisconfigured: the WordPress site does not fit the service's mode; repeating the call does not help.
     """
     body = given(
         name=name,
@@ -72,6 +73,7 @@ def verify_opt_in(
         ChallengeEnded, ChallengeNotFound, ChallengeMismatch: ask again.
         CodeNotSent, SubjectBlocked: wait `retry_after` seconds.
         DestinationRefused: the number is none.
+        SiteMisconfigured: the WordPress site does not fit the service's mode; repeating the call does not help.
     """
     body = given(name=name, mobile=mobile, activation=activation, group_id=group_id)
     return Call(

@@ -163,15 +163,15 @@ class OptInAsked:
     The person has been asked.
 
     Attributes:
-        status: `pending`; or `subscribed`: the site asked for no confirmation, or had the number already.
+        status: `pending`, also of a number that is subscribed: it tells no stranger who is.
         mobile: Masked.
-        expires_in: Seconds; None when subscribed.
+        expires_in: Seconds.
         resend_in: Seconds until asking again may pass; None when it can't.
     """
 
-    status: str
+    status: Literal["pending"]
     mobile: str
-    expires_in: int | None
+    expires_in: int
     resend_in: int | None
 
 

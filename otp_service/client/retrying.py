@@ -7,6 +7,7 @@ from otp_service.client.call import Call
 from otp_service.client.errors import (
     IdempotencyInProgress,
     OtpServiceError,
+    SiteMisconfigured,
     Unavailable,
 )
 
@@ -40,7 +41,9 @@ class Retrying:
         """
         error.idempotency_key = self._call.idempotency_key
         passing = isinstance(error, IdempotencyInProgress) or (
-            isinstance(error, Unavailable) and error.status in RETRIED
+            isinstance(error, Unavailable)
+            and error.status in RETRIED
+            and not isinstance(error, SiteMisconfigured)
         )
         if not passing or self._left == 0:
             raise error

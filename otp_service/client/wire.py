@@ -31,6 +31,7 @@ BY_CODE: Mapping[str, type[OtpServiceError]] = {
     "challenge_replaced": errors.ChallengeReplaced,
     "challenge_used": errors.ChallengeUsed,
     "clock_skew": errors.ClockSkew,
+    "site_misconfigured": errors.SiteMisconfigured,
     "code_not_sent": errors.CodeNotSent,
     "destination_refused": errors.DestinationRefused,
     "device_mismatch": errors.DeviceMismatch,

@@ -81,6 +81,14 @@ class SubjectAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class OptInAddress:
+    """Where the opt-in of one caller's number lies for one group, or for none."""
+
+    number: SubjectAddress
+    group_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ChallengeAddress:
     """Where a challenge and its subject lie, read from the id alone."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from otp_service.core.challenge import SubjectAddress
+from otp_service.core.challenge import OptInAddress, SubjectAddress
 from otp_service.core.keyring import Keyring
 from otp_service.core.receipts import Consent
 from otp_service.core.seal import seal, unseal
@@ -73,15 +73,19 @@ class KeptOptIn:
     custom_fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
     challenge_id: str | None = None
 
-    def seal(self, keyring: Keyring, subject: SubjectAddress) -> str:
+    def seal(self, keyring: Keyring, address: OptInAddress) -> str:
         """Return it sealed for this person and group."""
-        return seal(keyring, json.dumps(asdict(self)), belongs_to=f"opt-in:{subject.pseudonym}")
+        return seal(keyring, json.dumps(asdict(self)), belongs_to=_opt_in_of(address))
 
     @classmethod
-    def open(cls, keyring: Keyring, sealed: str, subject: SubjectAddress) -> Self:
+    def open(cls, keyring: Keyring, sealed: str, address: OptInAddress) -> Self:
         """Return it unsealed. Raises SealBroken."""
-        told = json.loads(unseal(keyring, sealed, belongs_to=f"opt-in:{subject.pseudonym}"))
+        told = json.loads(unseal(keyring, sealed, belongs_to=_opt_in_of(address)))
         return cls(**{**told, "consent": Consent(**told["consent"])})
+
+
+def _opt_in_of(address: OptInAddress) -> str:
+    return f"opt-in:{address.number.pseudonym}:{address.group_id or 0}"
 
 
 def about_of(challenge_id: str) -> str:

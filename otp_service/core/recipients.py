@@ -135,6 +135,25 @@ def parse_recipient(
     )
 
 
+def listed_spellings(typed: str, *, default_region: str | None = None) -> list[str]:
+    """
+    Return how a list of subscribers may spell a typed number: today's E.164 first, then as typed, each without `+` too.
+
+    A number that receives no SMS, or of a region that is not served, has spellings too: it may be on the list all the
+    same.
+
+    Raises:
+        RecipientRefused: it is not one number.
+    """
+    number = _parse(typed, default_region)
+    if number.extension:
+        raise RecipientRefused(Reason.EXTENSION)
+    spellings = [
+        format_number(one, PhoneNumberFormat.E164) for one in (_current_number(number), number)
+    ]
+    return list(dict.fromkeys([*spellings, *(spelling[1:] for spelling in spellings)]))
+
+
 def mask(e164: str, country_code: int | None = None) -> str:
     """Return `+49•••••34`: always five dots, so that the length is not told."""
     code = country_code if country_code is not None else parse(e164).country_code

@@ -104,8 +104,8 @@ async def inspect_opt_in(opt_ins: OptIns, settings: Settings) -> Finding:
         )
         return Finding("refuse", what, message)
     if seen:
-        message = "the site subscribes without asking for a code: switch its verification on, or set service"
-        return Finding("warn", what, message)
+        message = "the site subscribes without asking for a code: set service, or switch its verification on"
+        return Finding("refuse", what, message)
     if service:
         return Finding(
             "note", what, f"is service: the site must not verify too, which {_SITE_VERIFIES}"

@@ -6,28 +6,33 @@ spelling of a number, one group. In `service` the code is ours, and only its con
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
-from otp_service.core.challenge import Status, SubjectAddress, subject_address
+from otp_service.core.challenge import OptInAddress, Status, subject_address
 from otp_service.core.envelopes import KeptOptIn
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import OPT_IN, Policy
 from otp_service.core.receipts import Confirmed, Consent, receipt
-from otp_service.core.recipients import Recipient
+from otp_service.core.recipients import Recipient, RecipientRefused, listed_spellings, mask
 from otp_service.core.seal import SealBroken
-from otp_service.errors import ChallengeNotFound, FieldError, InvalidRequest, Unavailable
+from otp_service.errors import (
+    ChallengeNotFound,
+    DestinationRefused,
+    FieldError,
+    InvalidRequest,
+    Unavailable,
+)
 from otp_service.flows.opt_in_codes import OptInCodes
 from otp_service.flows.process_bounds import NewsletterCapacity, SendCeiling
 from otp_service.flows.send_limits import send_limits, served_recipient
-from otp_service.flows.subscribers import Subscriber, Subscribers
-from otp_service.store.opt_ins import OptIns
+from otp_service.flows.subscribers import NothingSent, Subscriber, Subscribers
+from otp_service.store.opt_ins import OptIns, ReservedTry
 
 log = structlog.get_logger()
-
-_MANY = 1_000  # tries of a record whose code is ours: its challenge counts them
 
 Announce = Callable[[str, str, Mapping[str, Any]], Awaitable[None]]
 
@@ -53,11 +58,16 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What came of a wish: waiting for the code, or subscribed at once. Times in seconds; None when subscribed."""
+    """
+    The person is asked for the code. Times in seconds.
 
-    subscribed: bool
+    Attributes:
+        mobile: Masked.
+        resend_in: None when it can't be sent again.
+    """
+
     mobile: str
-    expires_in: int | None
+    expires_in: int
     resend_in: int | None
 
 
@@ -122,8 +132,11 @@ class OptIn:
             SubjectBlocked, Overloaded, Unavailable.
         """
         recipient = served_recipient(policy, wish.mobile)
-        address = self._address(caller, recipient, wish.group_id)
+        address = self._address(caller, recipient.e164, wish.group_id)
+        await self._subscribers.require_fit(site_verifies=self._codes is None)
         if self._codes is not None:
+            with self._capacity.acquire():
+                await self._subscribers.check_group(wish.name, wish.group_id)
             return await self._request_own(
                 self._codes, caller, wish, recipient, address, policy, handle
             )
@@ -135,7 +148,7 @@ class OptIn:
         caller: str,
         wish: Wish,
         recipient: Recipient,
-        address: SubjectAddress,
+        address: OptInAddress,
         policy: Policy,
         handle: str,
     ) -> Asked:
@@ -157,6 +170,7 @@ class OptIn:
             max_attempts=self._policy.optin_attempts,
             ttl_ms=self._policy.optin_ttl * 1000,
             retention_ms=self._policy.retention * 1000,
+            asked=False,
         )
         subscriber = Subscriber(
             name=wish.name,
@@ -164,17 +178,35 @@ class OptIn:
             group_id=wish.group_id,
             custom_fields=wish.custom_fields,
         )
-        if not opened.again and await self._subscribers.ask(
-            subscriber, handle, pending_before=opened.pending_before
-        ):
-            await self._opt_ins.settle(address, Status.APPROVED, handle=handle)
-            return Asked(subscribed=True, mobile=recipient.masked, expires_in=None, resend_in=None)
+        resend_in = -(-opened.next_ms // 1000)
+        if not opened.again:
+            try:
+                sent = await self._subscribers.ask(
+                    subscriber, handle, pending_before=opened.pending_before
+                )
+            except NothingSent as nothing:
+                with suppress(
+                    Unavailable
+                ):  # then it stays charged; what the site said matters more
+                    await self._opt_ins.undo(
+                        address,
+                        limits,
+                        opened,
+                        handle=handle,
+                        retention_ms=self._policy.retention * 1000,
+                        restore=not nothing.row_removed,
+                    )
+                raise nothing.told from None
+            except Unavailable as error:
+                # A code may be under way, so the same call again is a send of its own, and waits as one.
+                raise Unavailable(error.detail, max(error.retry_after or 1, resend_in)) from None
+            # For a number that was subscribed before the answer is the same: a public form must not tell who is.
+            await self._opt_ins.settle(address, "asked" if sent else "subscribed", handle=handle)
         log.info("optin.requested", caller=caller, again=opened.again)
         return Asked(
-            subscribed=False,
             mobile=recipient.masked,
             expires_in=max(0, opened.expires_at - opened.now) // 1000,
-            resend_in=-(-opened.next_ms // 1000),
+            resend_in=resend_in,
         )
 
     async def verify(
@@ -196,50 +228,36 @@ class OptIn:
             mobile: A number as typed.
             activation: ASCII digits, normalised.
             group_id: As requested.
-            handle: Of `new_handle`; the same again after success succeeds again.
+            handle: Of `new_handle`; the same again after success succeeds again, and costs no other try.
 
         Raises:
+            SiteMisconfigured, SubjectBlocked: no try was spent.
             ChallengeNotFound, ChallengeEnded, InvalidRequest: no try was spent.
             Overloaded: no try was spent.
             InvalidCode, ChallengeExhausted: a try was spent.
             Unavailable: a try may have been spent; the same code may be tried again.
         """
-        with self._capacity.acquire():
-            return await self._verify(caller, name, mobile, activation, group_id, handle)
-
-    async def _verify(
-        self,
-        caller: str,
-        name: str,
-        mobile: str,
-        activation: str,
-        group_id: int | None,
-        handle: str,
-    ) -> Subscribed:
         recipient = served_recipient(self._policy, mobile)
-        address = self._address(caller, recipient, group_id)
+        address = self._address(caller, recipient.e164, group_id)
         if self._codes is None and len(activation) != 4:
             raise InvalidRequest(FieldError("activation", "must have 4 digits"))
-        tried = await self._opt_ins.reserve(address, attempt_id=handle)
-        try:
-            kept = KeptOptIn.open(self._keyring(), tried.consent, address)
-        except SealBroken:
-            raise ChallengeNotFound from None  # its key was taken away
-        subscriber = Subscriber(
-            name=name, mobile=recipient.e164, group_id=group_id, custom_fields=kept.custom_fields
-        )
-        confirmed_at = tried.approved_at
-        if confirmed_at is None:
-            if self._codes is not None and kept.challenge_id is not None:
-                await self._codes.verify(caller, kept.challenge_id, activation)
-                await self._subscribers.add(subscriber, tried.handle)
-            else:
-                await self._subscribers.confirm(address, tried, subscriber, activation)
-            confirmed_at = await self._opt_ins.settle(
-                address, Status.APPROVED, handle=tried.handle, attempt_id=handle
+        await self._subscribers.require_fit(site_verifies=self._codes is None)
+        with self._capacity.acquire():
+            tried = await self._opt_ins.reserve(
+                address, attempt=handle, counted=self._codes is None
             )
-        if confirmed_at is None:
-            raise Unavailable("another request came between")
+            kept = self._kept(tried, address)
+            confirmed_at = tried.approved_at
+            if confirmed_at is None:
+                subscriber = Subscriber(
+                    name=name,
+                    mobile=recipient.e164,
+                    group_id=group_id,
+                    custom_fields=kept.custom_fields,
+                )
+                confirmed_at = await self._confirm(
+                    caller, address, tried, kept, subscriber, activation
+                )
         consent = Consent(
             text_sha256=kept.consent.text_sha256,
             version=kept.consent.version,
@@ -263,22 +281,56 @@ class OptIn:
             receipt=signed,
         )
 
+    def _kept(self, tried: ReservedTry, address: OptInAddress) -> KeptOptIn:
+        try:
+            kept = KeptOptIn.open(self._keyring(), tried.consent, address)
+        except SealBroken:
+            raise ChallengeNotFound from None  # its key was taken away
+        if (kept.challenge_id is None) != (self._codes is None):
+            raise ChallengeNotFound  # of another mode
+        return kept
+
+    async def _confirm(
+        self,
+        caller: str,
+        address: OptInAddress,
+        tried: ReservedTry,
+        kept: KeptOptIn,
+        subscriber: Subscriber,
+        activation: str,
+    ) -> int:
+        """Let the code be checked, write that it was right, and return when. Raises as `verify`."""
+        if self._codes is not None and kept.challenge_id is not None:
+            await self._codes.verify(caller, address, kept.challenge_id, activation)
+            await self._subscribers.add(subscriber, tried.handle)
+        else:
+            await self._subscribers.confirm(address, tried, subscriber, activation)
+        confirmed_at = await self._opt_ins.settle(address, Status.APPROVED, handle=tried.handle)
+        if confirmed_at is None:
+            raise Unavailable("another request came between")
+        return confirmed_at
+
     async def unsubscribe(
         self, caller: str, *, name: str, mobile: str, group_id: int | None
     ) -> str:
         """
         Remove a number from one group, or from all; return it masked. Again: the same.
 
+        Whatever is on the site's list can leave it: regions and kinds of numbers do not matter.
+
         Raises:
             DestinationRefused, InvalidRequest, Overloaded, Unavailable.
         """
-        recipient = served_recipient(self._policy, mobile)
+        try:
+            spellings = listed_spellings(mobile, default_region=self._policy.default_region)
+        except RecipientRefused as error:
+            raise DestinationRefused(error.reason.value, str(error)) from None
         with self._capacity.acquire():
-            await self._subscribers.remove(name, recipient.e164, group_id)
-        address = self._address(caller, recipient, group_id)
+            await self._subscribers.remove_all(name, spellings, group_id)
+        address = self._address(caller, spellings[0], group_id)
         await self._opt_ins.settle(address, Status.CANCELED, handle="")
         log.info("optin.unsubscribed", caller=caller)
-        return recipient.masked
+        return mask(spellings[0])
 
     async def _request_own(
         self,
@@ -286,7 +338,7 @@ class OptIn:
         caller: str,
         wish: Wish,
         recipient: Recipient,
-        address: SubjectAddress,
+        address: OptInAddress,
         policy: Policy,
         handle: str,
     ) -> Asked:
@@ -309,16 +361,16 @@ class OptIn:
             [],
             handle=handle,
             consent=kept.seal(self._keyring(), address),
-            max_attempts=_MANY,
+            max_attempts=0,  # its challenge counts them
             ttl_ms=self._policy.retention * 1000,
             retention_ms=self._policy.retention * 1000,
+            asked=True,
         )
         return Asked(
-            subscribed=False,
             mobile=recipient.masked,
             expires_in=issued.expires_in,
             resend_in=issued.resend_in,
         )
 
-    def _address(self, caller: str, recipient: Recipient, group_id: int | None) -> SubjectAddress:
-        return subject_address(self._keyring(), caller, f"opt-in:{recipient.e164}:{group_id or 0}")
+    def _address(self, caller: str, e164: str, group_id: int | None) -> OptInAddress:
+        return OptInAddress(subject_address(self._keyring(), caller, f"opt-in:{e164}"), group_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from otp_service.core.challenge import SubjectAddress, fingerprint
+from otp_service.core.challenge import OptInAddress, fingerprint
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import OPT_IN, Policy
 from otp_service.errors import ChallengeNotFound
@@ -29,7 +29,7 @@ class OptInCodes:
     async def request(
         self,
         caller: str,
-        address: SubjectAddress,
+        address: OptInAddress,
         *,
         to: str,
         locale: str | None,
@@ -42,12 +42,15 @@ class OptInCodes:
             to=to,
             purpose=OPT_IN,
             subject=self._subject(address),
+            binding=_binding(address),
             locale=locale,
             client_ip=client_ip,
         )
         return await self._sending.request(caller, ask, policy=policy, handle=handle)
 
-    async def verify(self, caller: str, challenge_id: str, activation: str) -> None:
+    async def verify(
+        self, caller: str, address: OptInAddress, challenge_id: str, activation: str
+    ) -> None:
         """
         Let the challenge decide. Raises as `CodeVerification.verify`.
 
@@ -61,13 +64,18 @@ class OptInCodes:
             challenge_id,
             activation,
             purpose=OPT_IN,
-            binding="",
+            binding=_binding(address),
             handle=handle,
         )
         if isinstance(verified, IsTotpChallenge):
             raise ChallengeNotFound
 
-    def _subject(self, address: SubjectAddress) -> str:
+    def _subject(self, address: OptInAddress) -> str:
         """What the caller's events call the person: a name of the pseudonym, which itself leaves the house nowhere."""
         name = self._keyring().active(Kind.NAME)
-        return f"optin:{fingerprint(name, 'opt-in-subject/v1', address.pseudonym)}"
+        return f"optin:{fingerprint(name, 'opt-in-subject/v1', address.number.pseudonym)}"
+
+
+def _binding(address: OptInAddress) -> str:
+    """Let opt-ins of one number for several groups live side by side."""
+    return f"group-{address.group_id or 0}"

@@ -1,6 +1,6 @@
 """Whether a code could be requested now, and what deserves a look."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from otp_service.channels.channel import Channel
 from otp_service.flows.caller_tokens import CallerTokens
@@ -16,6 +16,7 @@ class Readiness:
 
     Args:
         tokens: None without an issuer.
+        opt_in: Returns why opt-in is refused now, or None.
         warnings: Each returns what one part of the service warns of now, by name.
     """
 
@@ -25,12 +26,14 @@ class Readiness:
         channel: Channel,
         tokens: CallerTokens | None,
         credit: CreditWatch,
+        opt_in: Callable[[], Awaitable[str | None]],
         warnings: Sequence[Callable[[], Warnings]] = (),
     ) -> None:
         self._scripts = scripts
         self._channel = channel
         self._tokens = tokens
         self._credit = credit
+        self._opt_in = opt_in
         self._warnings = warnings
 
     async def __call__(self) -> tuple[Mapping[str, str], Warnings]:
@@ -48,4 +51,6 @@ class Readiness:
             warnings["callers"] = trouble
         if not reasons and (low := await self._credit.low()):
             warnings["credit"] = low
+        if not reasons and (misfit := await self._opt_in()):
+            warnings["opt_in"] = misfit
         return reasons, warnings

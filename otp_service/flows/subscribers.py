@@ -4,14 +4,16 @@ The site's list of subscribers: who is to be on it, who no more, and what its no
 The site may verify a subscription by a code of its own or take it at once; which of the two it does, its answers tell.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from otp_service.core.call_effects import effects_are_possible
-from otp_service.core.challenge import Status, SubjectAddress
+from otp_service.core.challenge import OptInAddress, Status, fingerprint
+from otp_service.core.keyring import Keyring, Kind
 from otp_service.errors import (
     ChallengeExhausted,
     DestinationRefused,
@@ -19,6 +21,7 @@ from otp_service.errors import (
     InvalidCode,
     InvalidRequest,
     OtpError,
+    SiteMisconfigured,
     Unavailable,
 )
 from otp_service.flows.activations import Activations
@@ -47,65 +50,150 @@ class Subscriber:
     custom_fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
+class NothingSent(Exception):
+    """
+    The site was certainly not made to send a code.
+
+    Attributes:
+        told: What the caller is told.
+        row_removed: Whether an earlier unconfirmed row was removed from the site's list before.
+    """
+
+    def __init__(self, told: OtpError, *, row_removed: bool) -> None:
+        super().__init__()
+        self.told = told
+        self.row_removed = row_removed
+
+
+_GROUP_SECONDS = 60.0
+_MISFIT = {
+    True: "the site subscribes people without a code: OTP_OPTIN_MODE=service fits it",
+    False: "the site sends a code of its own: switch its verification off, or set OTP_OPTIN_MODE=wsms",
+}
+
+
 class Subscribers:
     """
     The list.
 
     Args:
+        keyring: For the fingerprints of codes that the site may have taken.
         opt_ins: Told of each try that the site has decided, and of what it does that our mode does not fit.
         activations: Told of each call that may make the site send a code.
     """
 
     def __init__(
-        self, *, newsletter: Newsletter, opt_ins: OptIns, activations: Activations
+        self,
+        *,
+        keyring: Callable[[], Keyring],
+        newsletter: Newsletter,
+        opt_ins: OptIns,
+        activations: Activations,
     ) -> None:
+        self._keyring = keyring
+        self._known_groups: dict[int | None, float] = {}  # only groups that exist
         self._newsletter = newsletter
         self._opt_ins = opt_ins
         self._activations = activations
 
+    async def require_fit(self, *, site_verifies: bool) -> None:
+        """
+        Refuse while the site was lately seen to do what the mode does not fit.
+
+        Args:
+            site_verifies: Whether the site is to verify by a code of its own (mode `wsms`), or not (mode `service`).
+
+        Raises:
+            SiteMisconfigured, Unavailable.
+        """
+        if misfit := await self.misfit(site_verifies=site_verifies):
+            raise SiteMisconfigured(misfit)
+
+    async def misfit(self, *, site_verifies: bool) -> str | None:
+        """Return why opt-in is refused now, or None. Raises Unavailable."""
+        seen = SUBSCRIBES_AT_ONCE if site_verifies else VERIFIES_TOO
+        return _MISFIT[site_verifies] if await self._opt_ins.refuses(seen) else None
+
+    async def check_group(self, name: str, group_id: int | None) -> None:
+        """
+        Refuse what the site would refuse a subscriber for, before a code goes out. A yes is remembered for a minute.
+
+        Raises:
+            InvalidRequest, Unavailable.
+        """
+        if self._known_groups.get(group_id, 0.0) > time.monotonic():
+            return
+        try:
+            await self._newsletter.check_group(name, group_id)
+        except WsmsError as error:
+            raise _refusal(error) from None
+        self._known_groups[group_id] = time.monotonic() + _GROUP_SECONDS
+
     async def ask(self, subscriber: Subscriber, handle: str, *, pending_before: bool) -> bool:
         """
-        Make the site send its code; return whether it subscribed the person at once, or had it already.
+        Make the site send its code; return whether it did, and not had the number already.
 
         Args:
             subscriber: Whom.
             handle: Of the request.
-            pending_before: Whether the site holds a row of an earlier request.
+            pending_before: Whether the site may hold a row of an earlier request.
 
         Raises:
-            DestinationRefused, InvalidRequest, Unavailable.
+            NothingSent: for certain; its cause is what the caller is told.
+            Unavailable: a code may be under way.
         """
+        removed = False
         if pending_before and subscriber.group_id is not None:
             # Inside a group the site would add a second row whose code does not count (contract 3.2).
-            await self.remove(subscriber.name, subscriber.mobile, subscriber.group_id)
+            try:
+                await self.remove(subscriber.name, subscriber.mobile, subscriber.group_id)
+            except OtpError as error:
+                raise NothingSent(error, row_removed=False) from None
+            removed = True
         try:
             status = await self._subscribe(subscriber, handle)
         except NewsletterRefused as error:
             if error.reason is NewsletterRefusal.ALREADY_SUBSCRIBED:
-                return True
-            raise _refusal(error) from None
+                return False
+            if error.reason is NewsletterRefusal.UNRECOGNISED:
+                raise _refusal(
+                    error
+                ) from None  # of a gateway perhaps, whose provider may have sent it
+            raise NothingSent(_refusal(error), row_removed=removed) from None
         except SiteDown as error:
             if error.maybe_done:
-                return False  # the code may be under way: the person finds out
+                raise _refusal(error) from None
+            raise NothingSent(_refusal(error), row_removed=removed) from None
+        except NotAWsmsAnswer as error:
             raise _refusal(error) from None
         except WsmsError as error:
-            raise _refusal(error) from None
+            raise NothingSent(_refusal(error), row_removed=removed) from None
         if status is SubscriptionStatus.SUBSCRIBED:
-            log.warning("optin.site_does_not_verify")
+            log.error("optin.site_does_not_verify", hint="set OTP_OPTIN_MODE=service")
             await self._opt_ins.remember(SUBSCRIBES_AT_ONCE)
-        return status is SubscriptionStatus.SUBSCRIBED
+            # Nobody has agreed to anything yet. The site had no row of this number in the group, or it would say so.
+            await self.remove(subscriber.name, subscriber.mobile, subscriber.group_id)
+            raise NothingSent(SiteMisconfigured(_MISFIT[True]), row_removed=True)
+        await self._opt_ins.forget(SUBSCRIBES_AT_ONCE)
+        return True
 
     async def confirm(
-        self, address: SubjectAddress, tried: ReservedTry, subscriber: Subscriber, activation: str
+        self, address: OptInAddress, tried: ReservedTry, subscriber: Subscriber, activation: str
     ) -> None:
         """
         Let the site decide whether its code is right.
+
+        Args:
+            activation: What was typed.
 
         Raises:
             InvalidCode, ChallengeExhausted: it is not.
             InvalidRequest, Unavailable.
         """
+        code = self._fingerprint(tried.handle, activation)
         try:
+            if tried.subscribed:
+                raise NewsletterRefused(NewsletterRefusal.NOT_FOUND, "no code was sent")
             await self._newsletter.verify(
                 name=subscriber.name,
                 mobile=subscriber.mobile,
@@ -113,17 +201,24 @@ class Subscribers:
                 group_id=subscriber.group_id,
             )
         except NewsletterRefused as error:
-            if tried.unsure and error.reason is NewsletterRefusal.NOT_FOUND:
+            if tried.unsure == code and error.reason is NewsletterRefusal.NOT_FOUND:
                 return  # the try whose answer was lost had confirmed it: the site knows no pending row any more
             if tried.attempts_left > 0:
                 raise InvalidCode(tried.attempts_left) from None
             ended_at = await self._opt_ins.settle(address, Status.EXHAUSTED, handle=tried.handle)
+            await self._remove_pending(subscriber)
             raise ChallengeExhausted(ended_at or tried.requested_at) from None
         except SiteDown as error:
             if error.maybe_done:
-                await self._opt_ins.settle(address, "unsure", handle=tried.handle)
+                await self._opt_ins.settle(address, "unsure", handle=tried.handle, code=code)
+            else:
+                await self._opt_ins.settle(address, "unasked", handle=tried.handle)
+            raise _refusal(error) from None
+        except NotAWsmsAnswer as error:
+            await self._opt_ins.settle(address, "unsure", handle=tried.handle, code=code)
             raise _refusal(error) from None
         except WsmsError as error:
+            await self._opt_ins.settle(address, "unasked", handle=tried.handle)
             raise _refusal(error) from None
 
     async def add(self, subscriber: Subscriber, handle: str) -> None:
@@ -131,7 +226,7 @@ class Subscribers:
         Add a person that our own code has confirmed.
 
         Raises:
-            DestinationRefused, InvalidRequest, Unavailable.
+            DestinationRefused, InvalidRequest, SiteMisconfigured, Unavailable.
         """
         try:
             status = await self._subscribe(subscriber, handle)
@@ -146,11 +241,28 @@ class Subscribers:
                 "optin.site_verifies_too", hint="switch off newsletter_form_verify on the site"
             )
             await self._opt_ins.remember(VERIFIES_TOO)
-            raise Unavailable(
-                "the site sends an activation of its own: OTP_OPTIN_MODE=wsms fits it"
-            )
+            await self._remove_pending(subscriber)
+            raise SiteMisconfigured(_MISFIT[False])
+        await self._opt_ins.forget(VERIFIES_TOO)
 
-    async def remove(self, name: str, e164: str, group_id: int | None) -> None:
+    async def _remove_pending(self, subscriber: Subscriber) -> None:
+        """
+        Remove the unconfirmed rows of a person, lest the site's own public form go on with them.
+
+        Never raises for the site: what is left there is logged.
+        """
+        try:
+            for row in await self._newsletter.pending_rows(subscriber.mobile, subscriber.group_id):
+                await self._newsletter.delete_row(row)
+        except WsmsError as error:
+            log.warning("optin.pending_row_left", error=type(error).__name__)
+
+    async def remove_all(self, name: str, spellings: Sequence[str], group_id: int | None) -> None:
+        """Remove a number in each of these spellings. Raises as `remove`."""
+        for mobile in spellings:
+            await self.remove(name, mobile, group_id)
+
+    async def remove(self, name: str, mobile: str, group_id: int | None) -> None:
         """
         Remove a number from one group, or from all. Again: the same.
 
@@ -160,12 +272,12 @@ class Subscribers:
         effects_are_possible()
         try:
             await self._newsletter.unsubscribe(
-                name=name, mobile=e164, groups=() if group_id is None else (group_id,)
+                name=name, mobile=mobile, groups=() if group_id is None else (group_id,)
             )
         except NewsletterRefused as error:
             if error.reason is NewsletterRefusal.NOT_FOUND:
                 return
-            if error.reason is NewsletterRefusal.UNRECOGNISED and await self._is_gone(e164):
+            if error.reason is NewsletterRefusal.UNRECOGNISED and await self._is_gone(mobile):
                 return
             raise _refusal(error) from None
         except WsmsError as error:
@@ -194,17 +306,29 @@ class Subscribers:
         except WsmsError:
             await self._activations.end(handle, sent=False)
             raise
-        sent = subscription.status is not SubscriptionStatus.SUBSCRIBED
-        await self._activations.end(handle, sent=sent)
-        return subscription.status
+        status = subscription.status
+        if status is SubscriptionStatus.UNRECOGNISED:  # a translated site: its rows tell
+            try:
+                pending = await self._newsletter.pending_rows(
+                    subscriber.mobile, subscriber.group_id
+                )
+            except WsmsError as error:
+                raise SiteDown(str(error)) from None  # what it did is not known
+            status = SubscriptionStatus.PENDING if pending else SubscriptionStatus.SUBSCRIBED
+        await self._activations.end(handle, sent=status is SubscriptionStatus.PENDING)
+        return status
 
-    async def _is_gone(self, e164: str) -> bool:
+    def _fingerprint(self, handle: str, activation: str) -> str:
+        name = self._keyring().active(Kind.NAME)
+        return fingerprint(name, "opt-in-code/v1", handle, activation)
+
+    async def _is_gone(self, mobile: str) -> bool:
         """Ask the list where a translated site's text tells nothing."""
         try:
             rows = await self._newsletter.subscribers()
         except WsmsError as error:
             raise _refusal(error) from None
-        return all(row.mobile != e164 for row in rows)
+        return all(row.mobile != mobile for row in rows)
 
 
 def _refusal(error: WsmsError) -> OtpError:

@@ -62,11 +62,11 @@ async def listing(site: "Site", _: Call) -> Answer:
 async def subscribe(site: "Site", call: Call) -> Answer:
     group = call.get("group_id", 0)
     try:
+        if site.settings.newsletter_form_groups and not group:
+            raise NewsletterError(NO_GROUP)
         number = _number(site, call, empty_is=NAME_AND_NUMBER)
         if isinstance(group, list):
             raise PhpError("json_decode(): Argument #1 ($json) must be of type string, array given")
-        if site.settings.newsletter_form_groups and not group:
-            raise NewsletterError(NO_GROUP)
         return success(site.say(await _subscribe(site, call, number, group)))
     except NewsletterError as error:
         return plugin_error(site.say(str(error)))

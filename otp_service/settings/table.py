@@ -197,9 +197,9 @@ class Settings(BaseModel):
         "with a `proof` by an authenticator or a recovery code.",
     )
     optin_mode: Literal["wsms", "service"] = Field(
-        "wsms",
-        description="Who draws the code of a double opt-in: the site (`wsms`), or this service, which then adds the "
-        "confirmed subscriber (`service`; the site's own verification must be off).",
+        "service",
+        description="Who draws the code of a double opt-in: this service, which then adds the confirmed subscriber "
+        "(`service`; the site's own verification must be off), or the site (`wsms`; its own verification must be on).",
     )
     optin_ttl: int = Field(
         1800,

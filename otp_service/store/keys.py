@@ -16,7 +16,8 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{b}:events                stream  what webhooks are told of challenges           permanent, bounded
     otp:{b}:traces                zset    which traces to look at, and when              a day after the newest
     otp:{b}:proof:<digest>        hash    what a proof proves                            120 s
-    otp:{b}:opt-in:<tag>          hash    an opt-in whose code the site drew             until end + retention
+    otp:{b}:opt-in:<tag>:<group>  hash    an opt-in of one number and group              until end + retention
+    otp:{b}:opt-in-guesses:<tag>  zset    codes typed for one number's opt-ins           OTP_FAILURES_LONG's time
     otp:{activations}:due         zset    which of those messages to look at, and when   a day after the newest
     otp:{activations}:trace:<h>   hash    sealed number of a code that the site drew     half an hour; row ids a day
     otp:{b}:factors:<tag>         hash    authenticators, their seeds sealed             permanent once confirmed
@@ -28,6 +29,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:turn:<what>               text    until when one process has done something      its interval
     otp:{…}:probe                 string  a write before a counted one, in its slot      1 s
     otp:opt-in-seen:<what>        string  what the site does that the mode does not fit  a day
+    otp:opt-in-refused:<what>     string  the same: the site is not asked for opt-ins    15 minutes
     otp:outbox-seen:<what>        string  what the site's outbox does that no setting tells  a day
     otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
@@ -57,7 +59,7 @@ import re
 from collections.abc import Iterable
 from typing import Self
 
-from otp_service.core.challenge import BUCKETS, ChallengeAddress, SubjectAddress
+from otp_service.core.challenge import BUCKETS, ChallengeAddress, OptInAddress, SubjectAddress
 
 PERMANENT = (
     re.compile(r"otp:\{[0-9a-f]{2}\}:(queue|events|factors:[0-9a-f]{32}|recovery:[0-9a-f]{32})"),
@@ -67,7 +69,7 @@ PERMANENT = (
 )
 
 _SUBJECTS = re.compile(
-    r"otp:\{([0-9a-f]{2})\}:(?P<kind>[a-z-]+):([0-9a-f]{32})(?P<after>:[a-z-]+)?"
+    r"otp:\{([0-9a-f]{2})\}:(?P<kind>[a-z-]+):([0-9a-f]{32})(?P<after>:[a-z0-9-]+)?"
 )
 _P = "otp:"
 _OUTGOING = f"{_P}{{outgoing}}:"
@@ -203,8 +205,16 @@ def opt_in_seen(what: str) -> str:
     return f"{_P}opt-in-seen:{what}"
 
 
-def opt_in(address: SubjectAddress) -> str:
-    return _of_subject(address, "opt-in")
+def opt_in_refused(what: str) -> str:
+    return f"{_P}opt-in-refused:{what}"
+
+
+def opt_in(address: OptInAddress) -> str:
+    return _of_subject(address.number, "opt-in", f":{address.group_id or 0}")
+
+
+def opt_in_guesses(number: SubjectAddress) -> str:
+    return _of_subject(number, "opt-in-guesses")
 
 
 def activation(handle: str) -> str:

@@ -112,6 +112,7 @@ class Limits:
         *,
         member: str,
         passed: Collection[str],
+        uncharged: Collection[str] = (),
     ) -> dict[str, Any]:
         """
         Run a script that does something if every limit passes; return its answer.
@@ -123,6 +124,7 @@ class Limits:
             limits: To be charged.
             member: The call's own id in each limit: the same again is charged once.
             passed: Its verdicts that mean success; after any other nothing is charged.
+            uncharged: Those of the others that are no refusal but returned.
 
         Raises:
             What `refusal` makes of a verdict: and nothing was counted.
@@ -138,7 +140,9 @@ class Limits:
                 {**args, "limits": [limit.spec(i) for i, limit in enumerate(near, len(own) + 1)]},
                 durable=True,
             )
-            if answer["verdict"] not in passed:
+            if answer["verdict"] in uncharged:
+                await self.release_far(charge)
+            elif answer["verdict"] not in passed:
                 raise refusal(answer)
         except Unavailable:
             raise  # it may have been done all the same: then it must stay charged
@@ -148,6 +152,12 @@ class Limits:
         if charge.state is not None:
             answer["windows"], answer["next_ms"] = charge.state
         return answer
+
+    async def release(self, limits: Sequence[ChargedLimit], member: str) -> None:
+        """Take back what a call was charged by this member: certainly nothing came of it. Raises Unavailable."""
+        await asyncio.gather(
+            *(self._scripts.evaluate("release_limits", [limit.key], member) for limit in limits)
+        )
 
     async def charge_far(self, limits: Sequence[ChargedLimit], member: str) -> FarCharge:
         """

@@ -1,15 +1,21 @@
-"""Double opt-ins whose code the site draws: what the site lacks, kept here: expiry, tries and limits."""
+"""Double opt-ins: what the site lacks, kept here: expiry, tries and limits."""
 
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from otp_service.core.challenge import Status, SubjectAddress
-from otp_service.errors import ChallengeNotFound
+from otp_service.core.challenge import OptInAddress, Status
+from otp_service.core.limits import FailureBudget
+from otp_service.errors import ChallengeNotFound, SubjectBlocked
 from otp_service.store import keys
 from otp_service.store.limits import ChargedLimit, Limits
-from otp_service.store.refusals import ended
+from otp_service.store.refusals import ended, seconds
 from otp_service.store.scripts import Scripts
+
+Said = Literal[
+    "asked", "subscribed", "unsure", "unasked", Status.APPROVED, Status.EXHAUSTED, Status.CANCELED
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +24,15 @@ class OpenedOptIn:
     An opt-in that waits for its code. Unix milliseconds; `next_ms` from now.
 
     Attributes:
-        again: A retried call: the site was asked before.
-        pending_before: One of ours was waiting already, so the site holds a row that must go.
+        member: What this run is called in the limits that it was charged to.
+        again: A retried call that went through before: the site must not be asked once more.
+        pending_before: The site may hold an unconfirmed row of ours.
     """
 
     now: int
     expires_at: int
     next_ms: int
+    member: str
     again: bool
     pending_before: bool
 
@@ -32,36 +40,42 @@ class OpenedOptIn:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReservedTry:
     """
-    One try is spent. `consent` is sealed.
+    One try is spent, or has succeeded before.
 
     Attributes:
-        unsure: The site may have taken an earlier try.
-        approved_at: When this very attempt has succeeded before, in Unix milliseconds; then no try is spent.
+        handle: Of the request.
+        consent: Sealed.
+        unsure: A fingerprint of the code that the site may have taken at an earlier try, or "".
+        subscribed: The site had the number before the request, so no code is right.
+        approved_at: When this very try succeeded before, in Unix milliseconds; None when it has not.
     """
 
     handle: str
     consent: str
     requested_at: int
     attempts_left: int
-    unsure: bool
-    approved_at: int | None = None
+    unsure: str
+    subscribed: bool
+    approved_at: int | None
 
 
 SUBSCRIBES_AT_ONCE = "subscribes_at_once"
 VERIFIES_TOO = "verifies_too"
 _REMEMBERED_SECONDS = 86_400
+_REFUSED_SECONDS = 900  # then one call asks the site again, so that a corrected site is noticed
 
 
 class OptIns:
-    """One record for each caller, number and group; and what was seen of the site, for the doctor."""
+    """One record for each caller, number and group; and what was seen of the site."""
 
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: Scripts, *, guesses: FailureBudget) -> None:
         self._scripts = scripts
         self._limits = Limits(scripts)
+        self._guesses = guesses
 
     async def open(
         self,
-        address: SubjectAddress,
+        address: OptInAddress,
         limits: Sequence[ChargedLimit],
         *,
         handle: str,
@@ -69,104 +83,160 @@ class OptIns:
         max_attempts: int,
         ttl_ms: int,
         retention_ms: int,
+        asked: bool,
     ) -> OpenedOptIn:
         """
         Begin one if every limit passes.
 
+        Args:
+            asked: Whether its code is on its way already.
+
         Raises:
-            RateLimited, QuotaExceeded: and nothing was counted.
+            RateLimited, QuotaExceeded, SubjectBlocked: and nothing was counted.
             Unavailable: Redis.
         """
+        member = f"{handle}:{secrets.token_hex(8)}"
         answer = await self._limits.run_charged(
             "open_opt_in",
-            [keys.opt_in(address)],
+            self._keys(address),
             {
                 "handle": handle,
+                "member": member,
+                "asked": asked,
                 "consent": consent,
                 "max_attempts": max_attempts,
                 "ttl_ms": ttl_ms,
                 "retention_ms": retention_ms,
+                "guesses": self._spec(address),
             },
             limits,
-            member=handle,
-            passed=("opened", "again"),
+            member=member,
+            passed=("opened",),
+            uncharged=("again", "no_guesses"),
         )
+        if answer["verdict"] == "no_guesses":
+            raise _no_guesses(answer)
         return OpenedOptIn(
             now=int(answer["now"]),
             expires_at=int(answer["expires_at"]),
             next_ms=int(answer["next_ms"]),
+            member=member,
             again=answer["verdict"] == "again",
             pending_before=bool(answer.get("pending_before")),
         )
 
-    async def reserve(self, address: SubjectAddress, *, attempt_id: str) -> ReservedTry:
+    async def undo(
+        self,
+        address: OptInAddress,
+        limits: Sequence[ChargedLimit],
+        opened: OpenedOptIn,
+        *,
+        handle: str,
+        retention_ms: int,
+        restore: bool,
+    ) -> None:
         """
-        Spend one try, or say that this attempt has succeeded before.
+        Take back a request for which the site certainly sent nothing, and what it was charged.
+
+        Args:
+            restore: Bring back the pending opt-in that it replaced.
 
         Raises:
-            ChallengeNotFound, ChallengeEnded: and nothing was counted.
+            Unavailable: Redis; some may have been taken back.
+        """
+        await self._scripts.run(
+            "undo_opt_in",
+            [keys.opt_in(address)],
+            {"handle": handle, "retention_ms": retention_ms, "restore": restore},
+            durable=True,
+        )
+        await self._limits.release(limits, opened.member)
+
+    async def reserve(self, address: OptInAddress, *, attempt: str, counted: bool) -> ReservedTry:
+        """
+        Spend one try; the same attempt again spends none.
+
+        Args:
+            attempt: The call's handle.
+            counted: False when the code is ours: then its challenge counts.
+
+        Raises:
+            ChallengeNotFound, ChallengeEnded, SubjectBlocked: and nothing was counted.
             Unavailable: Redis; the try may be spent.
         """
         answer = await self._scripts.run(
-            "reserve_opt_in", [keys.opt_in(address)], {"attempt_id": attempt_id}, durable=True
+            "reserve_opt_in",
+            self._keys(address),
+            {"attempt": attempt, "counted": counted, "guesses": self._spec(address)},
+            durable=True,
         )
         match answer["verdict"]:
-            case "approved":
-                return ReservedTry(
-                    handle=answer["handle"],
-                    consent=answer["consent"],
-                    requested_at=int(answer["requested_at"]),
-                    attempts_left=0,
-                    unsure=False,
-                    approved_at=int(answer["ended_at"]),
-                )
-            case "reserved":
+            case "reserved" | "approved" as verdict:
                 return ReservedTry(
                     handle=answer["handle"],
                     consent=answer["consent"],
                     requested_at=int(answer["requested_at"]),
                     attempts_left=int(answer["attempts_left"]),
-                    unsure=bool(answer["unsure"]),
+                    unsure=answer["unsure"],
+                    subscribed=answer["subscribed"],
+                    approved_at=int(answer["ended_at"]) if verdict == "approved" else None,
                 )
             case "ended":
                 raise ended(Status(answer["status"]), int(answer["ended_at"]))
+            case "no_guesses":
+                raise _no_guesses(answer)
             case _:
                 raise ChallengeNotFound
 
     async def settle(
-        self,
-        address: SubjectAddress,
-        status: Status | Literal["unsure"],
-        *,
-        handle: str,
-        attempt_id: str = "",
+        self, address: OptInAddress, said: Said, *, handle: str, code: str = ""
     ) -> int | None:
         """
         Write what the site said; return when it ended, in Unix milliseconds, or None when it is another one by now.
 
         Args:
             address: Of the record.
-            status: APPROVED, EXHAUSTED or CANCELED; "unsure" when the site may have taken the code.
+            said: See settle_opt_in.lua.
             handle: Of the request that was tried; "" for whichever there is.
-            attempt_id: Of the attempt that was right; "" when none was.
+            code: With `unsure`: a fingerprint of the code that the site may have taken.
 
         Raises:
             Unavailable: Redis.
         """
-        arguments: Mapping[str, Any] = {
-            "handle": handle,
-            "status": status,
-            "attempt_id": attempt_id,
-        }
         answer = await self._scripts.run(
-            "settle_opt_in", [keys.opt_in(address)], arguments, durable=True
+            "settle_opt_in",
+            self._keys(address),
+            {"handle": handle, "said": said, "code": code},
+            durable=True,
         )
         return int(answer["ended_at"]) if answer["verdict"] == "settled" else None
 
     async def remember(self, seen: str) -> None:
-        """Keep for a day that the site does what the mode does not fit. Raises Unavailable."""
+        """Keep that the site does what the mode does not fit. Raises Unavailable."""
         await self._scripts.mark(keys.opt_in_seen(seen), _REMEMBERED_SECONDS)
+        await self._scripts.mark(keys.opt_in_refused(seen), _REFUSED_SECONDS)
+
+    async def forget(self, seen: str) -> None:
+        """Keep no longer that the site does so: it does not any more. Raises Unavailable."""
+        if await self.remembers(seen):
+            await self._scripts.mark(keys.opt_in_seen(seen), 1)
 
     async def remembers(self, seen: str) -> bool:
-        """Whether that was seen within a day. Raises Unavailable."""
+        """Whether that was seen within a day, and not otherwise since. Raises Unavailable."""
         return await self._scripts.exists(keys.opt_in_seen(seen))
+
+    async def refuses(self, seen: str) -> bool:
+        """Whether it was seen so lately that the site is not asked. Raises Unavailable."""
+        return await self._scripts.exists(keys.opt_in_refused(seen))
+
+    def _keys(self, address: OptInAddress) -> list[str]:
+        return [keys.opt_in(address), keys.opt_in_guesses(address.number)]
+
+    def _spec(self, address: OptInAddress) -> dict[str, Any]:
+        windows = [("failures", self._guesses.long), ("failures", self._guesses.short)]
+        limit = ChargedLimit(key=keys.opt_in_guesses(address.number), windows=windows)
+        return limit.spec(2)
+
+
+def _no_guesses(answer: dict[str, Any]) -> SubjectBlocked:
+    return SubjectBlocked("failures", seconds(answer["wait_ms"]))

@@ -33,7 +33,7 @@ async def request_opt_in(call: Call) -> Answer:
     )
     return Answer(
         OptInAsked(
-            status="subscribed" if asked.subscribed else "pending",
+            status="pending",
             mobile=asked.mobile,
             expires_in=asked.expires_in,
             resend_in=asked.resend_in,

@@ -110,15 +110,11 @@ class OptInUnsubscribeBody(Sent):
 
 class OptInAsked(Given):
     status: Annotated[
-        Literal["pending", "subscribed"],
-        Field(
-            description="`subscribed`: the site asked for no confirmation, or had the number already."
-        ),
+        Literal["pending"],
+        Field(description="Also of a number that is subscribed: it tells no stranger who is."),
     ]
     mobile: Annotated[str, Field(description="Masked.", examples=["+1•••••23"])]
-    expires_in: Annotated[
-        int | None, Field(description="Seconds; null when subscribed.", examples=[1800])
-    ]
+    expires_in: Annotated[int, Field(description="Seconds.", examples=[1800])]
     resend_in: Annotated[
         int | None,
         Field(

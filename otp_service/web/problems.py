@@ -122,6 +122,11 @@ TABLE: dict[type[OtpError], Row] = {
         "Codes of authenticators cannot be judged now",
         "The service's clock and Redis' clock differ. No try was spent. Use another method, or try again later.",
     ),
+    errors.SiteMisconfigured: Row(
+        503,
+        "The WordPress site is set up for another mode of opt-in",
+        "Nothing was accepted. Do not repeat the call: tell the operator, `otp-service doctor` says what to change.",
+    ),
     errors.Unavailable: Row(
         503,
         "The service can't decide now",

@@ -142,7 +142,7 @@ OPERATIONS: Sequence[Operation] = (
         request=optin_models.OptInRequestBody,
         status=202,
         success=optin_models.OptInAsked,
-        refusals=(errors.DestinationRefused, *LIMITS),
+        refusals=(errors.DestinationRefused, errors.SiteMisconfigured, *LIMITS),
         idempotent=True,
         site_calls=3,  # remove the pending row, see whether it is gone, add the person
     ),
@@ -165,6 +165,7 @@ OPERATIONS: Sequence[Operation] = (
             *ENDED,
             errors.SubjectBlocked,
             errors.DestinationRefused,
+            errors.SiteMisconfigured,
         ),
         idempotent=True,
         site_calls=1,

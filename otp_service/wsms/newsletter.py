@@ -17,6 +17,7 @@ from otp_service.wsms.errors import (
     NewsletterRefusal,
     NewsletterRefused,
     NotAWsmsAnswer,
+    RowNotFound,
 )
 from otp_service.wsms.models import Capability, Subscriber, Subscription, SubscriptionStatus
 from otp_service.wsms.outcome import Json
@@ -146,13 +147,63 @@ class Newsletter:
             raise NotAWsmsAnswer("status 200, but no list of subscribers")
         return [_subscriber(row) for row in answer.json]
 
+    async def check_group(self, name: str, group_id: int | None) -> None:
+        """
+        Raise what the site would refuse a subscription to this group for, or one without a group. Changes nothing.
+
+        The site checks the group before the number, so a subscription without a number tells.
+
+        Raises:
+            InvalidParameter: A malformed argument, or a group the site does not know.
+            NewsletterRefused: `group_required`.
+            WsmsError: See `errors`.
+        """
+        try:
+            await self._say("/newsletter", _person(name, "") | _group(group_id))
+        except NewsletterRefused as error:
+            if error.reason is NewsletterRefusal.GROUP_REQUIRED:
+                raise
+
+    async def pending_rows(self, mobile: str, group_id: int | None) -> list[int]:
+        """
+        Return the ids of the unconfirmed rows of a number in one group, or of those in none.
+
+        Raises:
+            WsmsError: See `errors`.
+        """
+        query = {"search": require_e164("mobile", mobile), "status": "inactive", "per_page": "100"}
+        success = await self._calls.succeed(
+            "GET", "/subscribers", capability=Capability.SUBSCRIBERS, query=query, listing=True
+        )
+        match success.data:
+            case {"items": list(items)}:
+                found = [_listed(item) for item in items]
+            case _:
+                raise NotAWsmsAnswer("status 200, but no list of subscribers")
+        wanted = (mobile, group_id or 0, False)
+        return [row for row, *rest in found if tuple(rest) == wanted]
+
+    async def delete_row(self, row: int) -> None:
+        """
+        Delete one row of the list by its id; one that is gone is no error.
+
+        Raises:
+            WsmsError: See `errors`.
+        """
+        try:
+            await self._calls.succeed(
+                "DELETE", f"/subscribers/{int(row)}", capability=Capability.SUBSCRIBERS
+            )
+        except RowNotFound:
+            return
+
     async def _say(self, path: str, body: dict[str, Json]) -> str:
         success = await self._calls.succeed(
             "POST",
             path,
             capability=Capability.SUBSCRIBERS,
             body=body,
-            secrets=tuple(str(body[key]) for key in ("name", "mobile")),
+            secrets=tuple(str(body[key]) for key in ("name", "mobile") if body[key]),
             refused=_refusal,
         )
         return html.unescape(success.message)
@@ -179,6 +230,14 @@ def _group(group_id: int | None) -> dict[str, Json]:
     if type(group_id) is not int or group_id < 1:
         raise InvalidParameter("group_id", "must be one positive integer")
     return {"group_id": group_id}
+
+
+def _listed(item: Json) -> tuple[int, str, int, bool]:
+    """Return id, number, group and whether it is active, of a row as the dashboard lists it."""
+    match item:
+        case {"id": row, "mobile": mobile, "group_id": group, "status": status}:
+            return int(str(row)), str(mobile), int(str(group or 0)), str(status) == "1"
+    raise NotAWsmsAnswer("a row of the list is no subscriber")
 
 
 def _subscriber(row: Json) -> Subscriber:

@@ -184,7 +184,7 @@ async def test_an_opt_in_is_asked_for_confirmed_and_ended(otp: Caller, phone: Ph
     asked = await otp.request_opt_in(
         **person, consent_text="Yes, please.", consent_version="2026-11", locale="en"
     )
-    assert (asked.status, asked.expires_in) == ("pending", 1800)
+    assert (asked.status, asked.expires_in) == ("pending", 300)
     subscribed = await otp.verify_opt_in(**person, activation=phone.code())
     assert (subscribed.status, subscribed.receipt.count(".")) == ("subscribed", 2)
     assert subscribed.receipt not in repr(subscribed)

@@ -158,7 +158,8 @@ async def resend_code(flow: Flow) -> Ready:
 
 async def request_opt_in(flow: Flow) -> Ready:
     _, to = flow.person()
-    flow.near.sandbox.settings(newsletter_form_verify=True)
+    site_draws = flow.near.settings.optin_mode == "wsms"
+    flow.near.sandbox.settings(newsletter_form_verify=site_draws)
     return Ready("/optin/request", {"name": "A B", "mobile": to})
 
 

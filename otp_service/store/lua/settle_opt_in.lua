@@ -1,10 +1,16 @@
--- Write what the site said of a try, if the opt-in is still the one that was tried.
+-- Write what the site said, if the opt-in is still the one that was asked for.
 --
 -- KEYS[1]    opt_in
--- ARGV[1]    JSON: offset, handle, attempt_id ("" when no code was typed), status (approved, exhausted, canceled; or "unsure": the site may have taken the code)
+-- KEYS[2]    guesses     see reserve_opt_in.lua
+-- ARGV[1]    JSON: offset, handle ("": whichever there is), said, code
+--   said       asked       the request's call went through: the code is on its way
+--              subscribed  the same, but the site had the number already and sent nothing
+--              unsure      the site may have taken the try with this `code` (a fingerprint)
+--              unasked     the site was certainly not asked: the try costs nothing
+--              approved, exhausted, canceled: it is over
 --
 -- Returns JSON {verdict, …}
---   settled       ended_at, first (false when it was settled so before)
+--   settled       ended_at
 --   stale         another request took its place, or it is gone
 --- include: _clock.lua
 
@@ -12,12 +18,22 @@ local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 local o = hash(KEYS[1])
 if not o.status or (a.handle ~= '' and o.handle ~= a.handle) then return cjson.encode({verdict = 'stale'}) end
-if a.status == 'unsure' then
-  redis.call('HSET', KEYS[1], 'unsure', '1')
-  return cjson.encode({verdict = 'settled', ended_at = now, first = false})
+local pending = o.status == 'pending'
+if a.said == 'asked' then
+  redis.call('HSET', KEYS[1], 'asked', '1', 'replaced', '')
+elseif a.said == 'subscribed' then
+  redis.call('HSET', KEYS[1], 'asked', '1', 'replaced', '', 'subscribed', '1')
+elseif a.said == 'unsure' then
+  redis.call('HSET', KEYS[1], 'unsure', a.code)
+elseif a.said == 'unasked' then
+  if pending and redis.call('ZREM', KEYS[2], o.attempt or '') == 1 then
+    redis.call('HINCRBY', KEYS[1], 'attempts', -1)
+    redis.call('HDEL', KEYS[1], 'attempt')
+  end
+elseif pending then
+  redis.call('HSET', KEYS[1], 'status', a.said, 'ended_at', now)
+  if a.said == 'approved' then redis.call('DEL', KEYS[2]) end
+else
+  now = tonumber(o.ended_at)
 end
-if o.status ~= 'pending' then
-  return cjson.encode({verdict = 'settled', ended_at = tonumber(o.ended_at), first = false})
-end
-redis.call('HSET', KEYS[1], 'status', a.status, 'ended_at', now, 'approved_by', a.attempt_id)
-return cjson.encode({verdict = 'settled', ended_at = now, first = true})
+return cjson.encode({verdict = 'settled', ended_at = now})

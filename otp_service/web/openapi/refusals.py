@@ -29,6 +29,7 @@ _EXAMPLES: dict[type[OtpError], OtpError] = {
     errors.IdempotencyInProgress: errors.IdempotencyInProgress(2),
     errors.Overloaded: errors.Overloaded("The hash capacity is in use."),
     errors.ClockSkew: errors.ClockSkew("the clocks differ by 60 s"),
+    errors.SiteMisconfigured: errors.SiteMisconfigured("the site verifies too"),
     errors.Unavailable: errors.Unavailable("redis is away"),
 }
 
