@@ -74,10 +74,16 @@ lock: $(TEST)  ## resolve the dependencies anew
 clean:  ## remove .venv and the data of `make run`
 	rm -rf .venv $(DATA_DIR)
 
-$(BIN)/python:
-	$(PYTHON) -m venv .venv
+# pip is the last that venv puts there: a .venv without it is a broken one, and is made anew.
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: set PYTHON, as in make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's module venv is not complete here. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up .venv. This takes a minute."
+	@$(PYTHON) -m venv --clear .venv
 
-$(DEV): requirements/dev.lock pyproject.toml | $(BIN)/python
+$(DEV): requirements/dev.lock pyproject.toml | $(BIN)/pip
 	$(PIP) --require-hashes -r requirements/dev.lock
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@

@@ -12,21 +12,8 @@ from rich.text import Text
 from otp_service.cli.configured import load_settings
 from otp_service.cli.plain import console, plain
 from otp_service.doctor.finding import Finding
-from otp_service.doctor.issuer import inspect_issuer
-from otp_service.doctor.process import (
-    inspect_argon2,
-    inspect_messages,
-    inspect_region_pause,
-    inspect_test_numbers,
-)
-from otp_service.doctor.redis import inspect_redis
-from otp_service.doctor.site import inspect_opt_in, inspect_outbox_rows, inspect_site
 from otp_service.settings.environment import PREFIX
 from otp_service.settings.table import Settings
-from otp_service.store.opt_ins import OptIns
-from otp_service.store.scripts import Scripts
-from otp_service.store.traces import Traces
-from otp_service.wsms.client import WsmsClient
 
 _COLOURS = {"ok": "green", "note": "cyan", "warn": "yellow", "refuse": "red"}
 
@@ -39,10 +26,12 @@ def doctor(
 
     Exits 1 when the service would refuse to start, or could send no code.
     """
+    from otp_service.doctor.everything import look  # not above: it imports metrics
+
     current = load_settings()
     findings = [
         Finding("ok", "settings", "complete and within their ranges"),
-        *asyncio.run(_look(current, site)),
+        *asyncio.run(look(current, site=site)),
     ]
     table = Table("", "what", "found")
     for finding in findings:
@@ -77,30 +66,3 @@ def _shown(value: object) -> str:
     else:
         text = "" if value is None else str(value)
     return f"`{text}`" if text else ""
-
-
-async def _look(current: Settings, site: bool) -> list[Finding]:
-    from otp_service.outside import load_catalogue, open_redis, site_client
-
-    connection = open_redis(current, name="otp_service_doctor")
-    try:
-        return [
-            *await inspect_redis(connection, current),
-            *inspect_messages(load_catalogue(current), current),
-            inspect_region_pause(current),
-            *inspect_test_numbers(current),
-            inspect_argon2(),
-            await inspect_opt_in(
-                OptIns(Scripts(connection), guesses=current.policy().failures), current
-            ),
-            *await inspect_outbox_rows(Traces(Scripts(connection))),
-            *await inspect_issuer(current),
-            *(await _look_at_site(site_client(current), current) if site else ()),
-        ]
-    finally:
-        await connection.aclose()
-
-
-async def _look_at_site(client: WsmsClient, current: Settings) -> list[Finding]:
-    async with client:
-        return await inspect_site(client, current)

@@ -102,11 +102,21 @@ def qr_codes(uri: str) -> tuple[str, str]:
     """
     Return the QR code of a URI twice: as SVG, and as lines of half blocks for a terminal.
 
-    The SVG stands alone (`<img src="data:image/svg+xml,…">`), may be put into a page, and brings its own white, so that
-    a dark page hides nothing.
+    The SVG stands alone (`<img src="data:image/svg+xml,…">`) or in a page, scales to the size that the page gives it,
+    has a title for screen readers, and brings its own white with the quiet zone of four modules, for dark pages.
     """
     code = segno.make(uri, error="m", micro=False, mask=_MASK)
     svg, terminal = io.BytesIO(), io.StringIO()
-    code.save(svg, kind="svg", scale=4, border=4, light="#fff", xmldecl=False, nl=False)
+    code.save(
+        svg,
+        kind="svg",
+        scale=4,
+        border=4,
+        light="#fff",
+        unit="px",  # with a unit it has a viewBox besides its size
+        title="QR code for an authenticator app",
+        xmldecl=False,
+        nl=False,
+    )
     code.terminal(terminal, border=4, compact=True)
     return svg.getvalue().decode(), terminal.getvalue()

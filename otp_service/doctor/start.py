@@ -2,7 +2,12 @@
 
 import structlog
 
-from otp_service.doctor.process import inspect_messages, inspect_region_pause, inspect_test_numbers
+from otp_service.doctor.process import (
+    inspect_messages,
+    inspect_region_pause,
+    inspect_secret_files,
+    inspect_test_numbers,
+)
 from otp_service.doctor.redis import inspect_redis
 from otp_service.outside import load_catalogue, open_redis
 from otp_service.settings.environment import SettingsError
@@ -24,6 +29,7 @@ async def check(settings: Settings) -> None:
             *inspect_messages(load_catalogue(settings), settings),
             inspect_region_pause(settings),
             *inspect_test_numbers(settings),
+            *inspect_secret_files(settings),
             *await inspect_redis(connection, settings),
         ]
     finally:

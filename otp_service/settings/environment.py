@@ -41,6 +41,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     """
     values: dict[str, str] = {}
     wrong: dict[str, str] = {}  # by variable
+    files: dict[str, Path] = {}
     for name, value in environ.items():
         if not name.startswith(PREFIX) or _NEIGHBOURS.fullmatch(name):
             continue
@@ -56,13 +57,17 @@ def load(environ: Mapping[str, str]) -> Settings:
             if f"{PREFIX}{field.upper()}" in environ:
                 wrong[name] = f"{PREFIX}{field.upper()} is set too; keep one of the two"
                 continue
+            if not value:
+                wrong[name] = "is empty; it must name a file"
+                continue
+            files[field] = Path(value)
             try:
-                value = Path(value).read_text("utf-8").removesuffix("\n")
+                value = files[field].read_text("utf-8").removesuffix("\n")
             except (OSError, UnicodeDecodeError) as error:
                 wrong[name] = f"the file can't be read ({type(error).__name__})"
                 continue
         if why := _unreadable(field, value):
-            wrong[name] = why
+            wrong[name] = f"the file {why}" if in_file else why
             continue
         values[field] = value
     told = {field for field, _ in map(_field_of, wrong) if field}
@@ -77,10 +82,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         lines += contradictions(settings)
     if lines:
         raise SettingsError(*lines)
-    if path := environ.get(f"{PREFIX}KEYRING_FILE"):
-        settings.keep_keyring_file(Path(path))
-    if path := environ.get(f"{PREFIX}REDIS_URL_FILE"):
-        settings.keep_redis_url_file(Path(path))
+    settings.keep_files(files)
     return settings
 
 

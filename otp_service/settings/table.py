@@ -4,6 +4,7 @@ The table of settings: each with its unit, default and range, and what the rooms
 Values never show in a repr or an error.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Literal
@@ -428,31 +429,30 @@ class Settings(BaseModel):
         "INFO", description="What is logged."
     )
 
-    _keyring_file: Path | None = PrivateAttr(default=None)
+    _files: dict[str, Path] = PrivateAttr(default_factory=dict)
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """The files that settings were read from (`OTP_<NAME>_FILE`), by setting."""
+        return self._files
+
+    def keep_files(self, files: Mapping[str, Path]) -> None:
+        """Remember where settings were read from."""
+        self._files = dict(files)
 
     @property
     def keyring_file(self) -> Path | None:
         """Where the ring was read from, and may be read again; None when it came as text."""
-        return self._keyring_file
-
-    def keep_keyring_file(self, path: Path) -> None:
-        """Remember where the ring was read from."""
-        self._keyring_file = path
-
-    _redis_url_file: Path | None = PrivateAttr(default=None)
+        return self._files.get("keyring")
 
     def redis_url_now(self) -> str:
         """Return Redis' URL, read again where it came from a file: the password may have been replaced since."""
         try:
-            if self._redis_url_file is not None:
-                return self._redis_url_file.read_text("utf-8").removesuffix("\n")
+            if file := self._files.get("redis_url"):
+                return file.read_text("utf-8").removesuffix("\n")
         except (OSError, UnicodeDecodeError):
             pass
         return self.redis_url.get_secret_value()
-
-    def keep_redis_url_file(self, path: Path) -> None:
-        """Remember where Redis' URL was read from."""
-        self._redis_url_file = path
 
     def ring(self) -> Keyring:
         """Return the key ring as it was when the settings were read."""

@@ -1,5 +1,6 @@
 """What settings may not be together, each of them being fine by itself."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -69,11 +70,18 @@ def contradictions(settings: Settings) -> list[str]:
         "OTP_REGIONS": settings.regions,
         "OTP_REGION_PAUSE_EXEMPT": settings.region_pause_exempt,
     }.items():
-        if not named <= REGIONS:
+        if strange := sorted(named - REGIONS):
             wrong.append(
-                f"{name}: ISO 3166-1 codes of two capital letters, separated by commas, such as DE,GB"
+                f"{name}: {_named(strange)} not among the ISO 3166-1 codes of two capital letters, such as DE,GB"
             )
     return wrong
+
+
+def _named(words: list[str]) -> str:
+    """Return what is unknown by name; what is too long for a region may be something else, and is not repeated."""
+    shown = [word for word in words if re.fullmatch(r"[A-Za-z]{1,10}", word)]
+    told = [*shown, "something"] if len(shown) < len(words) else shown
+    return f"{', '.join(told)} {'is' if len(told) == 1 else 'are'}"
 
 
 def _test_numbers(settings: Settings) -> list[str]:

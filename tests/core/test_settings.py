@@ -385,6 +385,26 @@ def test_a_file_that_can_not_be_read_or_is_empty_is_refused(
     assert lines[0].startswith("OTP_WSMS_APPLICATION_PASSWORD_FILE: ")
 
 
+def test_variable_that_names_no_file_is_refused() -> None:
+    environment = {k: v for k, v in DEVELOPMENT.items() if k != "OTP_KEYRING"}
+    assert "OTP_KEYRING_FILE: is empty; it must name a file" in refusals(
+        environment, OTP_KEYRING_FILE=""
+    )
+
+
+@pytest.mark.parametrize(
+    ("regions", "told"),
+    [
+        ("DE,UK", "OTP_REGIONS: UK is not among"),
+        ("UK,de", "OTP_REGIONS: UK, de are not among"),
+        ("DE,correct-horse-battery", "OTP_REGIONS: something is not among"),
+    ],
+)
+def test_unknown_region_is_named(regions: str, told: str) -> None:
+    (line,) = refusals(DEVELOPMENT, OTP_REGIONS=regions)
+    assert line.startswith(told)
+
+
 def test_the_file_of_no_setting_is_refused(tmp_path: Path) -> None:
     (line,) = refusals(DEVELOPMENT, OTP_KEYRIN_FILE=str(tmp_path))
 

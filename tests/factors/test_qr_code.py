@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import io
+import re
 import struct
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -77,6 +78,30 @@ async def test_what_a_phone_reads_off_the_screen_is_an_authenticator_that_is_acc
     assert confirmed.status_code == 200, confirmed.text
     service.advance(60)
     assert (await verify(service, code_of(uri, await now(service)))).status_code == 200
+
+
+@pytest.mark.parametrize("width", [150, 900])
+async def test_code_scales_to_the_size_that_the_page_gives(service: Service, width: int) -> None:
+    """As CSS does it: the size changes, the viewBox stays. All of it is white around the code, also on a dark page."""
+    enrolled, _ = await enroll(service)
+    svg = re.sub(r'(width|height)="[0-9]+px"', rf'\1="{width}px"', enrolled["qr_svg"])
+    png = resvg_py.svg_to_bytes(svg_string=svg, background=DARK_PAGE)
+    image = Image.open(io.BytesIO(bytes(png))).convert("RGB")
+
+    assert image.size == (width, width)
+    [modules] = re.findall(r'viewBox="0 0 ([0-9]+) \1"', svg)
+    quiet = int(width / (int(modules) / 4) * 4) - 1
+    frame = [image.crop((0, 0, width, quiet)), image.crop((0, 0, quiet, width)),
+             image.crop((0, width - quiet, width, width)), image.crop((width - quiet, 0, width, width))]  # fmt: skip
+    assert {part.getextrema() for part in frame} == {((255, 255),) * 3}
+    assert read(ImageOps.expand(image, 80, DARK_PAGE)) == enrolled["provisioning_uri"]
+
+
+async def test_code_has_a_title_without_a_secret(service: Service) -> None:
+    enrolled, _ = await enroll(service)
+    assert re.findall(r"<title>(.*?)</title>", enrolled["qr_svg"]) == [
+        "QR code for an authenticator app"
+    ]
 
 
 async def test_a_terminal_shows_the_same(service: Service) -> None:

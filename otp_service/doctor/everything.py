@@ -1,0 +1,48 @@
+"""All that `otp-service doctor` looks at."""
+
+from otp_service.doctor.finding import Finding
+from otp_service.doctor.issuer import inspect_issuer
+from otp_service.doctor.process import (
+    inspect_argon2,
+    inspect_messages,
+    inspect_region_pause,
+    inspect_secret_files,
+    inspect_test_numbers,
+)
+from otp_service.doctor.redis import inspect_redis
+from otp_service.doctor.site import inspect_opt_in, inspect_outbox_rows, inspect_site
+from otp_service.outside import load_catalogue, open_redis, site_client
+from otp_service.settings.table import Settings
+from otp_service.store.opt_ins import OptIns
+from otp_service.store.scripts import Scripts
+from otp_service.store.traces import Traces
+
+
+async def look(settings: Settings, *, site: bool) -> list[Finding]:
+    """
+    Return what is found.
+
+    Args:
+        site: Whether the WordPress site is asked too; nothing is sent.
+    """
+    connection = open_redis(settings, name="otp_service_doctor")
+    try:
+        found = [
+            *await inspect_redis(connection, settings),
+            *inspect_messages(load_catalogue(settings), settings),
+            inspect_region_pause(settings),
+            *inspect_test_numbers(settings),
+            *inspect_secret_files(settings),
+            inspect_argon2(),
+            await inspect_opt_in(
+                OptIns(Scripts(connection), guesses=settings.policy().failures), settings
+            ),
+            *await inspect_outbox_rows(Traces(Scripts(connection))),
+            *await inspect_issuer(settings),
+        ]
+    finally:
+        await connection.aclose()
+    if site:
+        async with site_client(settings) as client:
+            found += await inspect_site(client, settings)
+    return found
