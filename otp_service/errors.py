@@ -44,6 +44,7 @@ OtpError                          never raised itself
 └── Fault                         not the caller's doing; nobody was let in
     ├── Overloaded                shed before anything was counted
     ├── SiteMisconfigured         the site does what the mode of opt-in does not fit
+    ├── StoreEmptied              the store came back empty: who has factors is not known
     └── Unavailable               Redis or the provider is away: closed, never open
 
 No HTTP here: `otp_service.web.problems` gives each leaf its status, and a test fails when one has none.
@@ -416,6 +417,12 @@ class Unavailable(Fault):
 
     code = "unavailable"
     nothing_done = False
+
+
+class StoreEmptied(Fault):
+    """The store was in use and came back empty: who has factors is not known. Nothing was counted."""
+
+    code = "store_emptied"
 
 
 class ClockSkew(Fault):

@@ -1,5 +1,8 @@
 """What lies outside the process, opened as the settings say: Redis, the WordPress site, and the operator's texts."""
 
+import os
+from pathlib import Path
+
 from otp_service.core.messages import Catalogue, MessagesInvalid
 from otp_service.settings.environment import SettingsError
 from otp_service.settings.table import Settings
@@ -31,6 +34,18 @@ def site_client(settings: Settings, *, pool_size: int = 4) -> WsmsClient:
         pool_size=pool_size,
         ca_file=settings.wsms_ca_file,
     )
+
+
+def state_directory(settings: Settings) -> Path | None:
+    """Return the directory that outlives Redis, made where it is missing. Raises SettingsError."""
+    if settings.state_dir is not None:
+        try:
+            settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"OTP_STATE_DIR: {error.strerror}") from None
+        if not os.access(settings.state_dir, os.W_OK | os.X_OK):
+            raise SettingsError("OTP_STATE_DIR: the service may not write there")
+    return settings.state_dir
 
 
 def load_catalogue(settings: Settings) -> Catalogue:

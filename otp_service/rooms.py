@@ -38,6 +38,7 @@ from otp_service.flows.factor_proofs import FactorProofs
 from otp_service.flows.factors import AuthenticatorApps
 from otp_service.flows.hashing import HashPool, default_threads
 from otp_service.flows.hints import Hints
+from otp_service.flows.history import History
 from otp_service.flows.idempotency import IdempotentCalls
 from otp_service.flows.known_callers import KnownCallers
 from otp_service.flows.label_sets import create_label_sets
@@ -58,7 +59,7 @@ from otp_service.flows.test_numbers import TestNumberBudget
 from otp_service.flows.tracing import Tracing
 from otp_service.flows.ways import Ways
 from otp_service.flows.webhooks import WebhookWorker
-from otp_service.outside import load_catalogue, open_redis, site_client
+from otp_service.outside import load_catalogue, open_redis, site_client, state_directory
 from otp_service.settings.table import Settings
 from otp_service.store import keys
 from otp_service.store.activations import ActivationTraces
@@ -106,6 +107,7 @@ class Rooms:
     relay: EventRelay
     scripts: Scripts
     checks: RunningChecks
+    history: History
 
     async def start(self) -> None:
         """Begin to deliver, and to watch what becomes of it."""
@@ -284,6 +286,8 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
         )
         redemption = ProofRedemption(Proofs(scripts), keyring, issuer=settings.issuer)
         audit = Audit(scripts, keyring, days=settings.audit_days, witness=log_audited)
+        history = History(scripts, audit, directory=state_directory(settings))
+        stack.push_async_callback(history.stop)
         service = Service(
             authentication=Authentication(
                 KnownCallers(Callers(connection), policy), keyring, tokens=tokens
@@ -376,7 +380,11 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 tokens,
                 credit,
                 partial(subscribers.misfit, site_verifies=settings.optin_mode == "wsms"),
-                [lambda: checks.warnings, lambda: reconciliation.warnings],
+                [
+                    lambda: checks.warnings,
+                    lambda: reconciliation.warnings,
+                    lambda: history.warnings,
+                ],
             ),
         )
         relay = EventRelay(
@@ -398,7 +406,9 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 concurrency=settings.webhook_concurrency,
             ),
         )
-        yield Rooms(service, worker, reconciliation, credit, regions, relay, scripts, checks)
+        yield Rooms(
+            service, worker, reconciliation, credit, regions, relay, scripts, checks, history
+        )
 
 
 def make_support(

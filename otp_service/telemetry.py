@@ -54,6 +54,18 @@ DELIVERY_SECONDS = Histogram(
     ("channel",),
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30),
 )
+STEPS_BACK = Counter(
+    "otp_redis_steps_back_total",
+    "Times that Redis was seen to have gone back in time: emptied, lost (a restore, a lost tail), or clock (set back).",
+    ("why",),
+)
+for _why in ("emptied", "lost", "clock"):
+    STEPS_BACK.labels(_why)
+STORE_EMPTIED = Gauge(
+    "otp_store_emptied",
+    "1 while the store came back empty and no operator has accepted that.",
+    multiprocess_mode="max",
+)
 DROPPED_JOBS = Counter("otp_jobs_dropped_total", "Jobs for which nothing was sent.", ("reason",))
 RECONCILED = Counter(
     "otp_deliveries_reconciled_total",

@@ -17,6 +17,7 @@ from otp_service.cli import (
     regions,
     sandbox,
     serve,
+    store,
     subjects,
     webhooks,
     wsms,
@@ -45,6 +46,7 @@ app.add_typer(factors.app, name="factors")
 app.add_typer(keys.app, name="keys")
 app.add_typer(messages.app, name="messages")
 app.add_typer(regions.app, name="regions")
+app.add_typer(store.app, name="store")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(wsms.app, name="wsms")
 

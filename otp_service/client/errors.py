@@ -37,6 +37,7 @@ OtpServiceError                    never raised itself
 ├── Unavailable                    no answer, or one that decides nothing: never take it for a yes
 │   ├── Overloaded                 too much at once; nothing was counted
 │   ├── SiteMisconfigured          the WordPress site does not fit the mode of opt-in: tell the operator
+│   ├── StoreEmptied               who has factors is not known; codes by SMS work
 │   └── ClockSkew                  authenticators are out of use; other methods work
 └── NotAnOtpService                whoever answered is none: look at the URL
 
@@ -311,6 +312,10 @@ class Overloaded(Unavailable):
 
 class SiteMisconfigured(Unavailable):
     """The WordPress site does not fit the mode of opt-in. Repeating the call does not help: tell the operator."""
+
+
+class StoreEmptied(Unavailable):
+    """The service lost the data of people's factors; an operator must act. Codes by SMS work. Never skip the factor."""
 
 
 class ClockSkew(Unavailable):

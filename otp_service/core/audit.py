@@ -46,6 +46,8 @@ class Act(StrEnum):
     SEEDS_EXPORTED = "seeds.exported"
     SEEDS_IMPORTED = "seeds.imported"
     REGION_RESUMED = "region.resumed"
+    STORE_EMPTY_ACCEPTED = "store.empty_accepted"
+    STORE_RESTORE_DONE = "store.restore_done"
     SUBJECT_ERASED = "subject.erased"
     SUBJECT_UNBLOCKED = "subject.unblocked"
     TIMELINE_READ = "timeline.read"

@@ -79,6 +79,11 @@ class Settings(BaseModel):
         False,
         description="Start although our Redis user may run FLUSHALL and CONFIG SET.",
     )
+    state_dir: Path | None = Field(
+        None,
+        description="Directory outside Redis that remembers what Redis had: a restored or emptied one is noticed at a "
+        "start too; see docs/restore.md.",
+    )
     allow_no_persistence: bool = Field(
         False,
         description="Start although Redis keeps no append-only file: a restart then forgets every limit.",

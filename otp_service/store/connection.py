@@ -88,11 +88,18 @@ class Connection:
         *,
         clustered: bool,
         sentinels: Sequence[Redis] = (),
+        credentials: "_Credentials | None" = None,
     ) -> None:
         self.client = client
         self.timeouts = timeouts
         self.clustered = clustered
         self._sentinels = sentinels
+        self._credentials = credentials
+
+    @property
+    def opened(self) -> int:
+        """How many connections were opened so far: what went back in time closed them before."""
+        return self._credentials.asked if self._credentials else 0
 
     def same_slot(self, a: str, b: str) -> bool:
         """Whether one script may touch both keys."""
@@ -124,8 +131,10 @@ class _Credentials(CredentialProvider):
 
     def __init__(self, url_now: Callable[[], str]) -> None:
         self._url_now = url_now
+        self.asked = 0
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        self.asked += 1
         try:
             parts = urlsplit(self._url_now())
         except ValueError as error:
@@ -165,6 +174,7 @@ def connect(
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         raise ValueError(f"the scheme must be one of {', '.join(SCHEMES)}")
+    credentials = _Credentials(url_now or (lambda: url))
     common: dict[str, Any] = {
         "socket_timeout": timeouts.command + block_seconds,
         "socket_connect_timeout": timeouts.connect,
@@ -172,7 +182,7 @@ def connect(
         "client_name": name,
         "decode_responses": True,
         "protocol": 3,
-        "credential_provider": _Credentials(url_now or (lambda: url)),
+        "credential_provider": credentials,
         # With these redis-py (8.1.0) takes a connection for good that the server has closed: a call for each is lost.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
@@ -185,7 +195,7 @@ def connect(
             **common,
         )
         cluster.split_seconds = timeouts.command
-        return Connection(cluster, timeouts, clustered=True)
+        return Connection(cluster, timeouts, clustered=True, credentials=credentials)
     if parts.scheme == "redis+sentinel":
         service, _, db = parts.path.strip("/").partition("/")
         if not service:
@@ -196,7 +206,13 @@ def connect(
         options = {**common, "socket_timeout": None, "db": int(db or 0)}
         primary = SentinelPool(service, sentinels, max_connections=connections, **options)
         node = Node(primary, seconds=timeouts.command + block_seconds)
-        return Connection(node, timeouts, clustered=False, sentinels=sentinels.sentinels)
+        return Connection(
+            node,
+            timeouts,
+            clustered=False,
+            sentinels=sentinels.sentinels,
+            credentials=credentials,
+        )
     user_info, at, _ = parts.netloc.rpartition("@")
     pool = Pool.from_url(
         url.replace(user_info + at, "", 1),
@@ -204,7 +220,7 @@ def connect(
         **{**common, "socket_timeout": None},
     )
     node = Node(pool, seconds=timeouts.command + block_seconds)
-    return Connection(node, timeouts, clustered=False)
+    return Connection(node, timeouts, clustered=False, credentials=credentials)
 
 
 def trouble_of(error: BaseException) -> str:

@@ -28,6 +28,8 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:{regions}:paused          hash    callers and regions that are paused            the same
     otp:turn:<what>               text    until when one process has done something      its interval
     otp:{…}:probe                 string  a write before a counted one, in its slot      1 s
+    otp:{b}:history               hash    installation id, newest tick, epoch of the fence  permanent
+    otp:{b}:tick:<process>        string  that Redis has what it acknowledged            1 h
     otp:opt-in-seen:<what>        string  what the site does that the mode does not fit  a day
     otp:opt-in-refused:<what>     string  the same: the site is not asked for opt-ins    15 minutes
     otp:outbox-seen:<what>        string  what the site's outbox does that no setting tells  a day
@@ -62,7 +64,9 @@ from typing import Self
 from otp_service.core.challenge import BUCKETS, ChallengeAddress, OptInAddress, SubjectAddress
 
 PERMANENT = (
-    re.compile(r"otp:\{[0-9a-f]{2}\}:(queue|events|factors:[0-9a-f]{32}|recovery:[0-9a-f]{32})"),
+    re.compile(
+        r"otp:\{[0-9a-f]{2}\}:(queue|events|history|factors:[0-9a-f]{32}|recovery:[0-9a-f]{32})"
+    ),
     re.compile(r"otp:(caller|webhooks):[a-z0-9-]+"),
     re.compile(r"otp-audit"),
     re.compile(r"otp:identity:[0-9a-f]{64}"),
@@ -159,6 +163,14 @@ def trace(address: ChallengeAddress, generation: int) -> str:
 
 def traces(bucket: int) -> str:
     return f"{_tag(bucket)}traces"
+
+
+def history(bucket: int) -> str:
+    return f"{_tag(bucket)}history"
+
+
+def tick(bucket: int, process: str) -> str:
+    return f"{_tag(bucket)}tick:{process}"
 
 
 def events(bucket: int) -> str:

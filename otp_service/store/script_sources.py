@@ -17,7 +17,9 @@ HARMLESS = frozenset(
         "list_devices",
         "list_factors",
         "look_at_proof",
+        "note_step_back",
         "read_timeline",
+        "tick",
         "view_challenge",
     }
 )

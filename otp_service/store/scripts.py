@@ -11,7 +11,7 @@ that was answered 503 never takes effect later.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha1
@@ -25,7 +25,7 @@ from redis.exceptions import MovedError, NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from otp_service.core.call_effects import effects_are_possible
-from otp_service.errors import Unavailable
+from otp_service.errors import StoreEmptied, Unavailable
 from otp_service.store import keys as keys_of
 from otp_service.store.cluster import Cluster
 from otp_service.store.connection import FAULTS, Connection, trouble_of
@@ -40,6 +40,30 @@ _PROBE = "redis.call('SET', KEYS[1], 1, 'PX', 1000) return 1"
 _REDIRECTIONS = 3
 _MOVING = "moving "  # before a script's name: with _moving.lua before the script
 _TRIES = 3  # a script that was refused by a clock of which too little was known is sent again
+
+
+# What reads or changes people's factors: it would take a store that came back empty for people without any.
+_ON_FACTORS = frozenset(
+    {
+        "accept_step",
+        "change_factor",
+        "check_factor_proof",
+        "consume_by_step",
+        "count_recovery_codes",
+        "enroll_factor",
+        "forget_device",
+        "forget_devices",
+        "list_devices",
+        "list_factors",
+        "redeem_recovery_code",
+        "remember_device",
+        "replace_recovery_codes",
+        "reserve_factor",
+        "reserve_recovery_code",
+        "reserve_step",
+        "rotate_device",
+    }
+)
 
 
 class Durability(StrEnum):
@@ -88,6 +112,14 @@ class _Ran:
         raise _no_answer_of_ours(name)
 
 
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What was created under an older epoch is refused, see lua/_fence.lua. `at`: when it rose, ms by Redis' clock."""
+
+    epoch: int = 0
+    at: int = 0
+
+
 class _Answer(dict[str, Any]):
     """What a script told; a field that it should have told and did not is a fault."""
 
@@ -103,6 +135,9 @@ class Scripts:
         offset_ms: Added to the clock in every script; zero outside tests.
         stands_at: Where the clock stands still, Unix ms, instead of Redis' own; None outside tests.
         clocks: The clock of each server, by its name.
+        fence: As `flows.history` knows it.
+        emptied: Whether the store came back empty: what depends on people's factors is refused.
+        recheck: Compares Redis with what is remembered; called when `checked` is not what `connection.opened` says.
     """
 
     def __init__(
@@ -116,6 +151,10 @@ class Scripts:
         self.durability = durability
         self.offset_ms = 0
         self.stands_at = stands_at
+        self.fence = Fence()
+        self.emptied = False
+        self.recheck: Callable[[], Awaitable[None]] | None = None
+        self.checked = 0
         self._sources = {name: source(name) for name in names()}
         self._sources |= {_MOVING + name: source(name, moving=True) for name in names()}
         self._shas = {
@@ -139,9 +178,18 @@ class Scripts:
         Raises:
             Unavailable: Redis is away, late, read-only or full, answers nonsense, or is not durable enough. The script
                 may have run all the same: what it counted stays counted. Whether it may, `core.call_effects` keeps.
+            StoreEmptied: The store came back empty, and the script is one on factors.
         """
+        ticks = name == "tick"
+        if not ticks:
+            await self._recheck()
+            if self.emptied and name in _ON_FACTORS:
+                raise StoreEmptied("redis: the store came back empty")
+        fence = self.fence
         standing = self.stands_at is not None and {"at": self.stands_at + self.offset_ms}
         fields = {**args, "offset": standing or self.offset_ms}
+        if fence.epoch and not ticks:
+            fields |= {"epoch": fence.epoch, "fenced_at": fence.at}
         former = [
             (number, key)
             for number, own in enumerate(keys, 1)
@@ -152,12 +200,21 @@ class Scripts:
             fields["former"] = [number for number, _ in former]
             name, keys = _MOVING + name, [*keys, *(key for _, key in former)]
         answer = await self.evaluate(name, keys, to_json(fields).decode(), durable=durable)
+        if not ticks:
+            await self._recheck()
+            if self.fence.epoch != fence.epoch:
+                raise Unavailable("redis: it went back in time meanwhile")
         try:
             decoded = from_json(answer)
             decoded["verdict"]
         except (TypeError, ValueError, KeyError):
             raise _no_answer_of_ours(name) from None
         return _Answer(decoded)
+
+    async def _recheck(self) -> None:
+        """Compare Redis with what is remembered, if a connection was opened since. Raises Unavailable."""
+        if self.recheck is not None and self.checked != self.connection.opened:
+            await self.recheck()
 
     async def evaluate(
         self, name: str, keys: Sequence[str], arg: str, *, durable: bool = False

@@ -117,6 +117,12 @@ TABLE: dict[type[OtpError], Row] = {
     errors.Overloaded: Row(
         503, "Too much at once", "Nothing was counted. Try again after retry_after seconds."
     ),
+    errors.StoreEmptied: Row(
+        503,
+        "The data of people's factors is lost",
+        "Redis came back empty, so nobody knows who has an authenticator. The operator must restore it or accept that. "
+        "Codes by SMS work.",
+    ),
     errors.ClockSkew: Row(
         503,
         "Codes of authenticators cannot be judged now",

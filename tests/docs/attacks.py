@@ -251,7 +251,7 @@ NOT_HERE = {
     "J11": "The service has no pages, and no answer may be kept (E15)",
 }
 # What befalls the parts: the lab's list, of which tests speak as they do of attacks. There is no table of them.
-FAULTS = frozenset(f"X{number:02}" for number in range(1, 41))
+FAULTS = frozenset(f"X{number:02}" for number in range(1, 43))
 
 _ID = re.compile(r"\b([A-K](?:0[1-9]|[12][0-9]|3[0-3]))\b")
 _FAULT = re.compile(r"\b(X[0-4][0-9])\b")

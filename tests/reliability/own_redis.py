@@ -29,6 +29,17 @@ async def service_on(
         yield service
 
 
+@asynccontextmanager
+async def without_memory(
+    url: str, sandbox: Sandbox, ring: str, **changes: str
+) -> AsyncIterator[Service]:
+    """As `service_on`, of a process that does not remember what Redis had, as if it had just been started."""
+    async with service_on(url, sandbox, ring, **changes) as service:
+        await service.rooms.history.stop()
+        service.rooms.scripts.recheck = None
+        yield service
+
+
 def are_unavailable(answers: list[httpx.Response]) -> None:
     for answer in answers:
         path = answer.request.url.path

@@ -105,6 +105,7 @@ async def take_turn(clock: Clock) -> bool:
 
 OUTGOING = [
     "otp:{outgoing}:due",
+    "otp:{outgoing}:failing",
     "otp:{outgoing}:waiting:e",
     "otp:{outgoing}:records:e",
     "otp:{outgoing}:dead:e",
@@ -156,6 +157,7 @@ OPENING = [
     "otp:{00}:queue",
     "otp:{00}:events",
     "otp:{00}:timeline:c",
+    "otp:{00}:shares",
 ]
 
 
@@ -165,8 +167,8 @@ async def open_challenge(clock: Clock, name: str = "c", binding: str = "") -> di
         "open_challenge", keys,
         id=name, channel="sms", caller="shop", purpose="login", binding=binding, about="", sealed="s",
         region="US", locale="en", digits=6, max_attempts=3, max_sends=3, ttl_ms=300_000, grace_ms=0,
-        min_life_ms=30_000, retention_ms=60_000, max_bindings=1, queue_limit=1000, budget=BUDGET,
-        limits=[], events=False, group="g", taker="",
+        min_life_ms=30_000, retention_ms=60_000, max_bindings=1, queue_limit=1000, caller_share=50, budget=BUDGET,
+        limits=[], events=False, group="g", taker="", behind=False,
     )  # fmt: skip
 
 

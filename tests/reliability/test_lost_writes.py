@@ -2,8 +2,9 @@
 Redis forgets what it had: its machine is lost, its file cut or spoilt, its disk full, or it kept no file at all.
 
 What `OTP_DURABILITY` promises is on the disk before it is acknowledged, so that no code is accepted twice; what it does
-not promise is seen to get lost, in controls. A machine's loss is made by ending the server and cutting its append-only
-file where the disk had got to.
+not promise is seen to get lost, in controls. Here the process has no memory of what Redis had, so that each loss shows;
+what that memory makes of it is in `test_history.py`. A machine's loss is made by ending the server and cutting its
+append-only file where the disk had got to.
 """
 
 import asyncio
@@ -19,7 +20,14 @@ from otp_service.cli.valkey import Valkey
 from otp_service.settings.environment import SettingsError
 from tests.conftest import TO, Sandbox, Service
 from tests.reliability.harness import command, count, eventually, gate_before, number, script
-from tests.reliability.own_redis import Own, are_unavailable, is_ready, on_disk, pair, service_on
+from tests.reliability.own_redis import (
+    Own,
+    are_unavailable,
+    is_ready,
+    on_disk,
+    pair,
+    without_memory,
+)
 
 
 def append_only_file(directory: Path) -> Path:
@@ -51,7 +59,7 @@ async def test_what_the_lost_second_held_is_gone_and_what_was_before_it_is_not(
 ) -> None:
     """X03, the window that the README tells of: a challenge of that second was never there, counts are older."""
     server = own_valkey()
-    async with service_on(server.url, sandbox, ring) as service:
+    async with without_memory(server.url, sandbox, ring) as service:
         spent, older = await service.request(to=number(1)), await service.request()
         used, code = service.code(number(1)), service.code()
         assert (await service.verify(spent, used)).status_code == 200
@@ -81,7 +89,7 @@ async def accepted_then_lost(
     was accepted.
     """
     server = own_valkey()
-    async with service_on(server.url, sandbox, ring, OTP_DURABILITY=durability) as service:
+    async with without_memory(server.url, sandbox, ring, OTP_DURABILITY=durability) as service:
         challenge = await service.request()
         code = service.code()
         before = written(server, directory)
@@ -120,7 +128,7 @@ async def test_with_durability_fsync_what_is_not_on_the_disk_is_not_acknowledged
     server, directory = own_valkey(), tmp_path / "primary"
     async with (
         gate_before(server.url) as (door, behind),
-        service_on(behind, sandbox, ring, OTP_DURABILITY="fsync") as service,
+        without_memory(behind, sandbox, ring, OTP_DURABILITY="fsync") as service,
     ):
         other = await service.request(to=number(1))  # so that Redis knows the script
         assert (await service.verify(other, service.code(number(1)))).status_code == 200
@@ -156,7 +164,7 @@ async def test_a_file_that_ends_in_half_a_command_is_read_up_to_there(
 ) -> None:
     """X04: cut anywhere, Redis is older by what was behind; what is in front of the cut is whole."""
     server, directory = own_valkey(), tmp_path / "primary"
-    async with service_on(server.url, sandbox, ring) as service:
+    async with without_memory(server.url, sandbox, ring) as service:
         spent, open_ = await service.request(to=number(1)), await service.request()
         used, code = service.code(number(1)), service.code()
         assert (await service.verify(spent, used)).status_code == 200
@@ -187,7 +195,7 @@ async def test_a_file_that_redis_refuses_is_a_503_until_it_is_mended(
 ) -> None:
     """X04: nothing is accepted meanwhile, and afterwards nothing twice."""
     server, directory = own_valkey("primary", *options), tmp_path / "primary"
-    async with service_on(server.url, sandbox, ring) as service:
+    async with without_memory(server.url, sandbox, ring) as service:
         spent, open_ = await service.request(to=number(1)), await service.request()
         used, code = service.code(number(1)), service.code()
         assert (await service.verify(spent, used)).status_code == 200
@@ -256,7 +264,7 @@ async def test_a_redis_whose_disk_is_full_counts_nothing_so_nothing_is_verified_
 ) -> None:
     """X05, MISCONF."""
     server, directory = own_valkey(), tmp_path / "primary"
-    async with service_on(server.url, sandbox, ring) as service:
+    async with without_memory(server.url, sandbox, ring) as service:
         challenge = await service.request()
         code = service.code()
         service.advance(31)
@@ -309,7 +317,7 @@ async def test_a_primary_that_keeps_no_file_is_refused_at_the_start(
         "OTP_REDIS_ALLOW_ADMIN": "true",  # so that it is refused for nothing else
     }
     with pytest.raises(SettingsError, match="keeps no append-only file"):
-        async with service_on(server.url, sandbox, ring, **production):
+        async with without_memory(server.url, sandbox, ring, **production):
             pass
 
 
@@ -318,7 +326,9 @@ async def test_where_it_is_allowed_all_old_ids_are_refused_once_it_came_back_emp
 ) -> None:
     """X12, forced: primary and replica have forgotten all, codes that were spent and codes that were not."""
     primary, replica = await pair(own_valkey, "--appendonly", "no")
-    async with service_on(primary.url, sandbox, ring, OTP_ALLOW_NO_PERSISTENCE="true") as service:
+    async with without_memory(
+        primary.url, sandbox, ring, OTP_ALLOW_NO_PERSISTENCE="true"
+    ) as service:
         spent, open_ = await service.request(to=number(1)), await service.request()
         codes = {number(1): service.code(number(1)), TO: service.code()}
         assert (await service.verify(spent, codes[number(1)])).status_code == 200

@@ -9,17 +9,19 @@
 -- out right any more, whatever else has come since. Until then it is alive, and no further try is counted.
 local COMPARED_MS = 10 * 1000  -- for how long a try may be compared: queue and hash take well under a second
 
-local function otherwise_over(challenge, live, id, now)
+local function otherwise_over(challenge, live, a, now)
   if challenge.status ~= 'pending' then return challenge.status, tonumber(challenge.ended_at) end
   if is_future(challenge.expires_at - challenge.ttl_ms, now) then return 'expired', now end
   if now >= tonumber(challenge.expires_at) then return 'expired', tonumber(challenge.expires_at) end
+  if is_fenced(challenge.epoch, a) then return 'expired', now end
   local newest, opened_at = string.match(live or '', '^([^|]*)|(%d+)|')
-  if newest ~= id then return 'replaced', tonumber(opened_at or now) end
+  if newest ~= a.id then return 'replaced', tonumber(opened_at or now) end
   return nil
 end
 
-local function ending(challenge, live, id, now)
-  local status, ended_at = otherwise_over(challenge, live, id, now)
+-- `a` is the script's argument: id, and what _fence.lua reads.
+local function ending(challenge, live, a, now)
+  local status, ended_at = otherwise_over(challenge, live, a, now)
   if challenge.status == 'pending' and tonumber(challenge.attempts) >= tonumber(challenge.max_attempts)
     and (status or now >= challenge.attempted_at + COMPARED_MS) then
     return 'exhausted', tonumber(challenge.attempted_at)

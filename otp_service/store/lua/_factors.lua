@@ -19,16 +19,19 @@ local function factors(key, now)
 end
 
 local STEP_MS, STEPS_AHEAD = 30 * 1000, 10
+local STEPS_AFTER = 1  -- a person's clock may be ahead by so many steps that are accepted
 
 -- Whether this step or a later one was accepted before. A last step far in the future is of a clock that ran ahead: it
--- locks nobody out until then, but all steps until now count as accepted, and so do those near it once they come.
-local function is_spent(key, id, factor, step, now)
+-- locks nobody out until then, but all steps until now count as accepted, and so do those near it once they come. After
+-- Redis went back in time all steps that may have been accepted before that count as accepted too (_fence.lua).
+local function is_spent(key, id, factor, step, a, now)
   local current = math.floor(now / STEP_MS)
   if factor.last_step > current + STEPS_AHEAD then
     factor.ahead_step, factor.last_step = math.max(factor.last_step, factor.ahead_step or 0), current
     redis.call('HSET', key, id, cjson.encode(factor))
   end
   local ahead = factor.ahead_step
+  if step <= math.floor((a.fenced_at or 0) / STEP_MS) + STEPS_AFTER then return true end
   return step <= factor.last_step or (ahead ~= nil and step <= ahead and step > ahead - STEPS_AHEAD)
 end
 

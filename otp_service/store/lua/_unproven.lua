@@ -1,10 +1,7 @@
 -- Whether a change of what a person gets in with lacks its proof: one was shown and is dead (spent, past its end), or none
 -- was although `asked` and the subject has a confirmed factor. That the one shown is the subject's own has been seen to.
-local function unproven(proof, asked, factors, now)
-  if proof then
-    local fields = redis.call('HMGET', proof, 'verified_at', 'expires_at')
-    return not (fields[2] and is_alive(fields[1], fields[2], now))
-  end
+local function unproven(proof, asked, factors, a, now)
+  if proof then return not is_active(proof, a, now) end
   if asked then
     for _, factor in pairs(factors) do
       if factor.status == 'confirmed' then return true end

@@ -19,6 +19,7 @@
 --   not_found     the factor is gone
 --- include: _attempt.lua
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _event.lua
 --- include: _factors.lua
 --- include: _proof.lua
@@ -32,10 +33,10 @@ local factor = found[a.id]
 if not factor or factor.caller ~= a.caller or (factor.status == 'pending') ~= a.confirm then
   return cjson.encode({verdict = 'not_found'})
 end
-if a.confirm and unproven(nil, a.proof_required and not factor.proven, found, now) then
+if a.confirm and unproven(nil, a.proof_required and not factor.proven, found, a, now) then
   return cjson.encode({verdict = 'unproven'})
 end
-if is_spent(KEYS[1], a.id, factor, a.step, now) then return cjson.encode({verdict = 'replayed'}) end
+if is_spent(KEYS[1], a.id, factor, a.step, a, now) then return cjson.encode({verdict = 'replayed'}) end
 factor.last_step = a.step
 if a.confirm then factor.status, factor.confirmed_at, factor.expires_at = 'confirmed', now, nil end
 redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))

@@ -13,6 +13,7 @@
 --   sending       the digest is stored; send now
 --   lost          another worker was first, the challenge ended, or too little of its life is left
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _ending.lua
 --- include: _trace.lua
 --- include: _timeline.lua
@@ -21,7 +22,7 @@ local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 local c = hash(KEYS[1])
 if c.delivery ~= 'queued' or tonumber(c.generation) ~= a.generation
-  or ending(c, redis.call('HGET', KEYS[3], pointer(c.purpose, c.binding)), a.id, now)
+  or ending(c, redis.call('HGET', KEYS[3], pointer(c.purpose, c.binding)), a, now)
   or tonumber(c.expires_at) - now < tonumber(c.min_life_ms)
   or redis.call('EXISTS', KEYS[2]) == 0 then
   return cjson.encode({verdict = 'lost'})

@@ -13,9 +13,11 @@
 --   unproven      see _unproven.lua
 --   not_found     no such factor of this caller
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _devices.lua
 --- include: _event.lua
 --- include: _factors.lua
+--- include: _proof.lua
 --- include: _unproven.lua
 --- include: _timeline.lua
 --- include: _forget.lua
@@ -28,7 +30,7 @@ if a.name then
   factor.name = a.name
   redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
 else
-  if unproven(KEYS[5], a.proof_required, {factor}, now) then return cjson.encode({verdict = 'unproven'}) end
+  if unproven(KEYS[5], a.proof_required, {factor}, a, now) then return cjson.encode({verdict = 'unproven'}) end
   if KEYS[5] then redis.call('DEL', KEYS[5]) end
   redis.call('HDEL', KEYS[1], a.id)
   keep(KEYS[1], now)

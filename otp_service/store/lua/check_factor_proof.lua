@@ -9,10 +9,12 @@
 --   proven        the change may go on
 --   unproven      see _unproven.lua
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _factors.lua
+--- include: _proof.lua
 --- include: _unproven.lua
 
 local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
-local missing = unproven(KEYS[2], a.proof_required, factors(KEYS[1], now), now)
+local missing = unproven(KEYS[2], a.proof_required, factors(KEYS[1], now), a, now)
 return cjson.encode({verdict = missing and 'unproven' or 'proven'})

@@ -18,6 +18,7 @@
 --   replayed      this step or a later one was accepted before, here or elsewhere
 --   no_factor     the authenticator is gone
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _ending.lua
 --- include: _event.lua
 --- include: _factors.lua
@@ -29,14 +30,14 @@ local now = now_ms(a.offset)
 local c = hash(KEYS[1])
 if not c.status then return cjson.encode({verdict = 'ended', status = 'expired', ended_at = now}) end
 local own = pointer(c.purpose, c.binding)
-local status, ended_at = ending(c, redis.call('HGET', KEYS[2], own), a.id, now)
+local status, ended_at = ending(c, redis.call('HGET', KEYS[2], own), a, now)
 if status then return cjson.encode({verdict = 'ended', status = status, ended_at = ended_at}) end
 
 local factor = factors(KEYS[3], now)[a.factor_id]
 if not factor or factor.caller ~= a.caller or factor.status ~= 'confirmed' then
   return cjson.encode({verdict = 'no_factor'})
 end
-if is_spent(KEYS[3], a.factor_id, factor, a.step, now) then return cjson.encode({verdict = 'replayed'}) end
+if is_spent(KEYS[3], a.factor_id, factor, a.step, a, now) then return cjson.encode({verdict = 'replayed'}) end
 factor.last_step = a.step
 redis.call('HSET', KEYS[3], a.factor_id, cjson.encode(factor))
 

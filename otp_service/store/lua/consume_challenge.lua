@@ -16,6 +16,7 @@
 --   ended         status, ended_at: somebody else was first, or time ran out while hashing
 --   not_sent      a resend came between: that generation is dead
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _ending.lua
 --- include: _event.lua
 --- include: _proof.lua
@@ -26,7 +27,7 @@ local now = now_ms(a.offset)
 local c = hash(KEYS[1])
 if not c.status then return cjson.encode({verdict = 'ended', status = 'expired', ended_at = now}) end
 local own = pointer(c.purpose, c.binding)
-local status, ended_at = ending(c, redis.call('HGET', KEYS[3], own), a.id, now)
+local status, ended_at = ending(c, redis.call('HGET', KEYS[3], own), a, now)
 if status then return cjson.encode({verdict = 'ended', status = status, ended_at = ended_at}) end
 
 if a.generation ~= tonumber(c.generation) then

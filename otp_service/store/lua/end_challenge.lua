@@ -10,6 +10,7 @@
 --   ended         status, ended_at: how it ended, by this call or before it
 --   not_found     no such challenge of this caller
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _ending.lua
 --- include: _timeline.lua
 
@@ -19,7 +20,7 @@ local c = hash(KEYS[1])
 if c.caller ~= a.caller then return cjson.encode({verdict = 'not_found'}) end
 local own = pointer(c.purpose, c.binding)
 local live = redis.call('HGET', KEYS[3], own)
-local status, ended_at = ending(c, live, a.id, now)
+local status, ended_at = ending(c, live, a, now)
 if not status then
   status, ended_at = a.status, now
   redis.call('HDEL', KEYS[3], own)

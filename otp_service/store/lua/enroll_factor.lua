@@ -12,7 +12,9 @@
 --   unproven      see _unproven.lua
 --   full          the subject has as many as it may
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _factors.lua
+--- include: _proof.lua
 --- include: _unproven.lua
 --- include: _timeline.lua
 
@@ -20,7 +22,7 @@ local a = cjson.decode(ARGV[1])
 local now = now_ms(a.offset)
 local found, count = factors(KEYS[1], now), 0
 if found[a.id] then return cjson.encode({verdict = 'exists'}) end
-if unproven(KEYS[3], a.proof_required, found, now) then return cjson.encode({verdict = 'unproven'}) end
+if unproven(KEYS[3], a.proof_required, found, a, now) then return cjson.encode({verdict = 'unproven'}) end
 for _ in pairs(found) do count = count + 1 end
 if count >= a.max_factors then return cjson.encode({verdict = 'full'}) end
 a.factor.attempts = 0

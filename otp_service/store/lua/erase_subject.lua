@@ -14,6 +14,7 @@
 --   erased        factors, recovery_codes, devices, challenges: how many there were
 --   kept, nothing (with `look`) whether there is anything to erase, counts of wrong codes included; nothing written
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _factors.lua
 --- include: _devices.lua
 

@@ -6,6 +6,7 @@
 -- Returns JSON {verdict, …}
 --   found         factors: id to fields
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _factors.lua
 
 local a = cjson.decode(ARGV[1])

@@ -24,6 +24,7 @@
 --   limited       limit, wait_ms, window_ms (of a window only)
 --   overloaded    why: see _queue.lua
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _ending.lua
 --- include: _event.lua
 --- include: _guard.lua
@@ -80,7 +81,7 @@ redis.call('HSET', KEYS[1],
   'locale', a.locale, 'digits', a.digits, 'status', 'pending', 'opened_at', now, 'expires_at', expires_at,
   'attempts', 0, 'max_attempts', a.max_attempts, 'sends', sends and 1 or 0, 'max_sends', a.max_sends, 'ttl_ms', a.ttl_ms,
   'grace_ms', a.grace_ms, 'min_life_ms', a.min_life_ms, 'retention_ms', a.retention_ms,
-  'generation', 1, 'delivery', sends and 'queued' or 'none', 'events', a.events and '1' or '0')
+  'generation', 1, 'epoch', a.epoch or 0, 'delivery', sends and 'queued' or 'none', 'events', a.events and '1' or '0')
 redis.call('PEXPIRE', KEYS[1], a.ttl_ms + a.retention_ms)
 if sends then
   redis.call('HSET', KEYS[2], 'sealed', a.sealed)

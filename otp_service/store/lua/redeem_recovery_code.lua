@@ -15,6 +15,7 @@
 --   gone          somebody else was first, or the set was replaced
 --- include: _attempt.lua
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _event.lua
 --- include: _proof.lua
 --- include: _timeline.lua

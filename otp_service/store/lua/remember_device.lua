@@ -12,6 +12,8 @@
 --   remembered    expires_at, purpose; also when this very device was remembered before and is unused (a retried call)
 --   inactive      the proof is spent or past its end
 --- include: _clock.lua
+--- include: _fence.lua
+--- include: _proof.lua
 --- include: _devices.lua
 --- include: _event.lua
 --- include: _timeline.lua
@@ -22,11 +24,11 @@ local now = now_ms(a.offset)
 local before = redis.call('HGET', KEYS[1], a.id)
 if before then
   before = cjson.decode(before)
-  if before.expires_at > now and before.generation == 0 and not before.reused_at then
+  if is_alive(before.created_at, before.expires_at, now) and before.generation == 0 and not before.reused_at then
     return cjson.encode({verdict = 'remembered', expires_at = before.expires_at, purpose = before.purpose})
   end
 end
-if before or now >= tonumber(redis.call('HGET', KEYS[4], 'expires_at') or 0) then
+if before or not is_active(KEYS[4], a, now) then
   return cjson.encode({verdict = 'inactive'})
 end
 a.device.generation, a.device.created_at, a.device.expires_at = 0, now, now + a.ttl_ms

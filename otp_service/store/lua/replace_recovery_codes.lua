@@ -11,14 +11,16 @@
 --   replaced      at
 --   unproven      see _unproven.lua
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _event.lua
 --- include: _factors.lua
 --- include: _timeline.lua
+--- include: _proof.lua
 --- include: _unproven.lua
 
 local a = cjson.decode(ARGV[1])
 local now, count = now_ms(a.offset), #a.codes / 2
-if unproven(KEYS[5], a.proof_required, factors(KEYS[4], now), now) then
+if unproven(KEYS[5], a.proof_required, factors(KEYS[4], now), a, now) then
   return cjson.encode({verdict = 'unproven'})
 end
 redis.call('DEL', KEYS[1], KEYS[5] or KEYS[1])

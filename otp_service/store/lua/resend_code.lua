@@ -9,6 +9,7 @@
 --   ended         status, ended_at
 --   blocked, limited, overloaded   as open_challenge.lua; `limited` by `challenge_sends` when its own sends are spent
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _ending.lua
 --- include: _guard.lua
 --- include: _limits.lua
@@ -20,7 +21,7 @@ local now = now_ms(a.offset)
 local c = hash(KEYS[1])
 if c.caller ~= a.caller then return cjson.encode({verdict = 'not_found'}) end
 local own = pointer(c.purpose, c.binding)
-local status, ended_at = ending(c, redis.call('HGET', KEYS[3], own), a.id, now)
+local status, ended_at = ending(c, redis.call('HGET', KEYS[3], own), a, now)
 if status then return cjson.encode({verdict = 'ended', status = status, ended_at = ended_at}) end
 
 local function limited(limit, wait_ms, window_ms)

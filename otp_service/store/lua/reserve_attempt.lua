@@ -22,6 +22,7 @@
 --   digits        the code has another length; nothing counted
 --   no_capacity   an attempt would have been counted, and nothing was
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _ending.lua
 --- include: _guard.lua
 --- include: _timeline.lua
@@ -33,7 +34,7 @@ if c.caller ~= a.caller then return cjson.encode({verdict = 'not_found'}) end
 if c.channel == 'totp' then return cjson.encode({verdict = 'app'}) end
 if c.purpose ~= a.purpose or c.binding ~= a.binding then return cjson.encode({verdict = 'mismatch'}) end
 
-local status, ended_at = ending(c, redis.call('HGET', KEYS[3], pointer(c.purpose, c.binding)), a.id, now)
+local status, ended_at = ending(c, redis.call('HGET', KEYS[3], pointer(c.purpose, c.binding)), a, now)
 if status == 'approved' and c.approved_by == a.attempt_id then
   return cjson.encode({verdict = 'approved', about = c.about, ended_at = ended_at, proof_kid = c.proof_kid})
 end

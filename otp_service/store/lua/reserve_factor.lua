@@ -17,6 +17,7 @@
 --   blocked       until_ms, now; nothing counted
 --- include: _attempt.lua
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _guard.lua
 --- include: _factors.lua
 --- include: _timeline.lua

@@ -15,6 +15,7 @@
 --   not_found, mismatch, ended, blocked, digits   as reserve_attempt.lua; nothing counted
 --   no_factor     the subject's last authenticator is gone; nothing counted
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _ending.lua
 --- include: _guard.lua
 --- include: _factors.lua
@@ -26,7 +27,7 @@ local c = hash(KEYS[1])
 if c.caller ~= a.caller then return cjson.encode({verdict = 'not_found'}) end
 if c.purpose ~= a.purpose or c.binding ~= a.binding then return cjson.encode({verdict = 'mismatch'}) end
 
-local status, ended_at = ending(c, redis.call('HGET', KEYS[2], pointer(c.purpose, c.binding)), a.id, now)
+local status, ended_at = ending(c, redis.call('HGET', KEYS[2], pointer(c.purpose, c.binding)), a, now)
 if status == 'approved' and c.approved_by == a.attempt_id then
   return cjson.encode({verdict = 'approved', about = c.about, ended_at = ended_at,
     proof_kid = c.proof_kid})

@@ -15,6 +15,7 @@
 --   mismatch      purpose or binding differ; nothing changed
 --   not_found     forgotten, expired, or of a generation that Redis has lost
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _devices.lua
 --- include: _event.lua
 --- include: _proof.lua

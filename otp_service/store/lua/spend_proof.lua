@@ -11,12 +11,15 @@
 --   misplaced     spent too: for another purpose or binding than asked for
 --   inactive      unknown, spent, past its end, or meant for another caller
 --- include: _clock.lua
+--- include: _fence.lua
+--- include: _proof.lua
 
 local a = cjson.decode(ARGV[1])
 local fields = hash(KEYS[1])
 if fields.audience ~= a.caller then return cjson.encode({verdict = 'inactive'}) end
+local active = is_active(KEYS[1], a, now_ms(a.offset))
 redis.call('DEL', KEYS[1])
-if not is_alive(fields.verified_at, fields.expires_at, now_ms(a.offset)) then
+if not active then
   return cjson.encode({verdict = 'inactive'})
 end
 if fields.binding ~= a.binding or (a.purpose and fields.purpose ~= a.purpose) then

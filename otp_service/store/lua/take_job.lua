@@ -16,6 +16,7 @@
 --                 sending: delivery becomes unknown, and nothing is ever sent again for this generation)
 --   sending       somebody is sending it, and its time is not over
 --- include: _clock.lua
+--- include: _fence.lua
 --- include: _ending.lua
 --- include: _event.lua
 --- include: _timeline.lua
@@ -45,7 +46,7 @@ if c.delivery == 'sending' then
   return drop('lost')
 end
 if c.delivery ~= 'queued' then return drop('settled') end
-if ending(c, redis.call('HGET', KEYS[3], pointer(c.purpose, c.binding)), a.id, now) then
+if ending(c, redis.call('HGET', KEYS[3], pointer(c.purpose, c.binding)), a, now) then
   settle('failed', 'ended_before_sending')
   return drop('ended')
 end

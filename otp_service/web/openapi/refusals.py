@@ -9,7 +9,7 @@ from otp_service.web import models, problems
 from otp_service.web.openapi.schemas import REF
 
 REPLAYED = "`true` when the answer was given before."
-FAULTS = (errors.Overloaded, errors.Unavailable)
+FAULTS = (errors.Overloaded, errors.Unavailable, errors.StoreEmptied)
 
 _EXAMPLES: dict[type[OtpError], OtpError] = {
     errors.InvalidRequest: errors.InvalidRequest(errors.FieldError("to", "is required")),
@@ -28,6 +28,7 @@ _EXAMPLES: dict[type[OtpError], OtpError] = {
     errors.QuotaExceeded: errors.QuotaExceeded("caller_budget", 3600),
     errors.IdempotencyInProgress: errors.IdempotencyInProgress(2),
     errors.Overloaded: errors.Overloaded("The hash capacity is in use."),
+    errors.StoreEmptied: errors.StoreEmptied("the store came back empty"),
     errors.ClockSkew: errors.ClockSkew("the clocks differ by 60 s"),
     errors.SiteMisconfigured: errors.SiteMisconfigured("the site verifies too"),
     errors.Unavailable: errors.Unavailable("redis is away"),
