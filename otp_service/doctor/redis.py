@@ -101,6 +101,8 @@ def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
             "accepts too; CONFIG SET min-replicas-to-write 1 on it and its replicas, and in their files"
         )
         found.append(Finding(strict, "redis", message))
+    if _on_a_cluster(settings):
+        found += _of_a_cluster(facts)
     if settings.durability is Durability.REPLICA and facts.replicas == 0:
         found.append(
             Finding(
@@ -109,13 +111,38 @@ def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
                 "replica, but no replica is connected: every call would be a 503",
             )
         )
-    elif facts.replicas == 0 and settings.environment == "production":
+    elif facts.replicas == 0 and settings.environment == "production" and not facts.lone_primaries:
         found.append(
             Finding(
                 "warn", "redis", "has no replica: while it is away nobody can log in with a code"
             )
         )
     return found
+
+
+def _of_a_cluster(facts: RedisFacts) -> list[Finding]:
+    """Return what a lost node would take with it."""
+    found = []
+    if facts.lone_primaries:
+        message = (
+            f"{facts.lone_primaries} primaries have no replica: of three primaries one that is lost fails a third of "
+            "all verifications and more than half of all sends; give each primary a replica"
+        )
+        found.append(Finding("warn", "redis", message))
+    if facts.full_coverage:
+        message = "cluster-require-full-coverage is yes: one lost slot stops every node; set it to no on all nodes"
+        found.append(Finding("warn", "redis", message))
+    elif facts.full_coverage is None:
+        message = (
+            "our user may not run CONFIG GET: see to it that cluster-require-full-coverage is no on all nodes, or one "
+            "lost slot stops every node"
+        )
+        found.append(Finding("note", "redis", message))
+    return found
+
+
+def _on_a_cluster(settings: Settings) -> bool:
+    return "+cluster:" in settings.redis_url.get_secret_value()
 
 
 def _behind_sentinel(settings: Settings) -> bool:

@@ -29,6 +29,8 @@ class RedisFacts:
         skew_seconds: Its clock minus ours, as far as it is certain: the time of the round trip counts as agreement.
         all_powerful: Whether our user may also flush and reconfigure it.
         writable: Whether it is a primary.
+        lone_primaries: Primaries of a Redis Cluster without a replica.
+        full_coverage: cluster-require-full-coverage of a Redis Cluster.
         missing_commands: Those that the service needs and our user may not run.
         lua_fixed: Whether it behaves as a server with the fixes of October 2025 to Lua, whatever its version says.
     """
@@ -42,6 +44,8 @@ class RedisFacts:
     skew_seconds: float
     all_powerful: bool
     writable: bool
+    lone_primaries: int = 0
+    full_coverage: bool | None = None
     missing_commands: tuple[str, ...] = ()
     lua_fixed: bool = False
 
@@ -55,9 +59,13 @@ async def ask(connection: Connection) -> RedisFacts:
     """
     client: Any = connection.client
     try:
+        lone_primaries, full_coverage = 0, None
         if connection.clustered:
             await client.initialize()
+            served_by = client.nodes_manager.slots_cache.values()
+            lone_primaries = len({nodes[0].name for nodes in served_by if len(nodes) == 1})
             client = client.get_primaries()[0]
+            full_coverage = await _full_coverage(client)
         began = time.time()
         seconds, micros = await client.execute_command("TIME")
         ended = time.time()
@@ -74,6 +82,8 @@ async def ask(connection: Connection) -> RedisFacts:
             skew_seconds=_skew(int(seconds) + int(micros) / 1e6, began, ended),
             all_powerful=allowed.all_powerful,
             writable=_text(info, "role") in (None, "master"),
+            lone_primaries=lone_primaries,
+            full_coverage=full_coverage,
             missing_commands=allowed.missing,
             lua_fixed=await _lua_fixed(client),
         )
@@ -103,6 +113,15 @@ async def _lua_fixed(client: Any) -> bool:  # noqa: ANN401
         return not await client.execute_command("EVAL", _WRITES_TO_STRINGS, 0)
     except ResponseError:
         return False
+
+
+async def _full_coverage(node: Any) -> bool | None:  # noqa: ANN401
+    name = "cluster-require-full-coverage"
+    try:
+        answer = await node.execute_command("CONFIG GET", name)
+    except (NoPermissionError, ResponseError):  # managed servers have no CONFIG
+        return None
+    return bool(answer.get(name) == "yes")
 
 
 def _skew(told: float, began: float, ended: float) -> float:

@@ -2,7 +2,8 @@
 Every key name, spelled here only.
 
 What belongs to one subject shares the hash tag `{<bucket>}`, so one script can touch all of it on Redis Cluster too.
-Limits over more than one subject have a slot of their own. Personal text is in keys only as a keyed fingerprint.
+Limits over more than one subject end in the hash tag of the number range or of the caller. Personal text is in keys
+only as a keyed fingerprint.
 
     otp:{b}:challenge:<id>        hash    a challenge; a tombstone after its end         until end + retention
     otp:{b}:secret:<id>           hash    sealed recipient, digest of the code           until its expiry or end
@@ -33,7 +34,7 @@ Limits over more than one subject have a slot of their own. Personal text is in 
     otp:opt-in-seen:<what>        string  what the site does that the mode does not fit  a day
     otp:opt-in-refused:<what>     string  the same: the site is not asked for opt-ins    15 minutes
     otp:outbox-seen:<what>        string  what the site's outbox does that no setting tells  a day
-    otp:limit:<name>:<digest>     zset    times of what was counted                      its longest window
+    otp:limit:<name>:<digest>…    zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
     otp:identity:<digest>         string  the caller that a token or certificate names   permanent
@@ -189,8 +190,9 @@ def attempt(bucket: int, handle: str) -> str:
     return f"{_tag(bucket)}attempt:{handle}"
 
 
-def limit(name: str, digest: str) -> str:
-    return f"{_P}limit:{name}:{digest}"
+def limit(name: str, digest: str, *, slot: str = "") -> str:
+    """Return the key of a limit; limits with the same `slot` share one on Redis Cluster."""
+    return f"{_P}limit:{name}:{digest}" + (f":{{{slot}}}" if slot else "")
 
 
 def idempotent(digest: str) -> str:

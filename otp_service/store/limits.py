@@ -88,12 +88,12 @@ class FarCharge:
 
     Attributes:
         member: The call's own id in each limit.
-        fresh: The limits that this run charged, and no earlier one of the same call.
+        fresh: The limits that this run charged, and no earlier one of the same call, by slot.
         state: How the limits that are shown stand, as their scripts tell; None without any.
     """
 
     member: str
-    fresh: Sequence[ChargedLimit]
+    fresh: Sequence[Sequence[ChargedLimit]]
     state: tuple[list[Any], int] | None
 
 
@@ -166,16 +166,19 @@ class Limits:
         Raises:
             RateLimited, QuotaExceeded, Unavailable.
         """
+        groups = self._by_slot(limits)
         answers = await asyncio.gather(
-            *(self._charge(limit, member) for limit in limits), return_exceptions=True
+            *(self._charge(group, member) for group in groups), return_exceptions=True
         )
         failed = [answer for answer in answers if isinstance(answer, BaseException)]
-        told = [(limit, a) for limit, a in zip(limits, answers, strict=True) if isinstance(a, dict)]
+        told = [(group, a) for group, a in zip(groups, answers, strict=True) if isinstance(a, dict)]
         refused = [a for _, a in told if a["verdict"] != "charged"]
         charge = FarCharge(
             member,
-            [limit for limit, a in told if a["verdict"] == "charged" and not a["again"]],
-            None if failed or refused else _merged([a for limit, a in told if limit.shown]),
+            [group for group, a in told if a["verdict"] == "charged" and not a["again"]],
+            None
+            if failed or refused
+            else _merged([a for group, a in told if any(limit.shown for limit in group)]),
         )
         if failed or refused:
             await self.release_far(charge)
@@ -198,12 +201,22 @@ class Limits:
 
     async def release_far(self, charge: FarCharge) -> None:
         """Take back what this run charged. Only for what certainly was not opened."""
-        for limit in charge.fresh:
-            await self._scripts.evaluate("release_limits", [limit.key], charge.member)
+        for group in charge.fresh:
+            found = [limit.key for limit in group]
+            await self._scripts.evaluate("release_limits", found, charge.member)
 
-    async def _charge(self, limit: ChargedLimit, member: str) -> dict[str, Any]:
+    def _by_slot(self, limits: Sequence[ChargedLimit]) -> list[list[ChargedLimit]]:
+        """Return the limits in groups that one script may touch."""
+        by_key = {limit.key: limit for limit in limits}
+        return [
+            [by_key[key] for key in group] for group in self._scripts.connection.by_slot(by_key)
+        ]
+
+    async def _charge(self, limits: Sequence[ChargedLimit], member: str) -> dict[str, Any]:
         return await self._scripts.run(
-            "charge_limits", [limit.key], {"member": member, "limits": [limit.spec(1)]}
+            "charge_limits",
+            [limit.key for limit in limits],
+            {"member": member, "limits": [limit.spec(i) for i, limit in enumerate(limits, 1)]},
         )
 
 

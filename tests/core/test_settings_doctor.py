@@ -220,6 +220,28 @@ def test_sentinel_needs_min_replicas_to_write(
     assert told == ([] if level is None else [level])
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"lone_primaries": 2, "full_coverage": False}, [("warn", "2 primaries")]),
+        ({"full_coverage": True}, [("warn", "cluster-require-full-coverage is yes")]),
+        ({"full_coverage": None}, [("note", "CONFIG GET")]),
+        ({"full_coverage": False}, []),
+    ],
+)
+def test_cluster_needs_replicas_and_serves_what_is_left(
+    change: dict[str, Any], told: list[tuple[str, str]], ring: str
+) -> None:
+    """X15."""
+    url = "redis+cluster://:x@127.0.0.1:1"
+    settings = load(base_environment(url, "http://127.0.0.1:1", ring))
+    unusual = [f for f in judge(replace(FACTS, **change), settings) if f.level != "ok"]
+
+    assert [f.level for f in unusual] == [level for level, _ in told]
+    for finding, (_, words) in zip(unusual, told, strict=True):
+        assert words in finding.message
+
+
 async def test_min_replicas_to_write_is_read_from_info(
     own_server: valkey.Valkey, ring: str
 ) -> None:

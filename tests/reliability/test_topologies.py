@@ -18,6 +18,9 @@ import redis
 from otp_service.cli import valkey
 from otp_service.cli.valkey import Valkey
 from otp_service.core.keyring import generate
+from otp_service.outside import open_redis
+from otp_service.settings.environment import load
+from otp_service.store.facts import ask
 from tests.conftest import Sandbox, Service, base_environment, running_service
 from tests.devices.conftest import People
 from tests.reliability.harness import count, eventually, generations, number
@@ -175,6 +178,18 @@ async def test_keys_are_rotated_on_a_cluster(
         for who in people:
             found = await after.http.get("/factors", params={"subject": who})
             assert found.json()["recovery_codes_remaining"] == 10
+
+
+async def test_doctor_asks_a_cluster_for_replicas_and_partial_service(
+    cluster: Cluster, sandbox: Sandbox, ring: str
+) -> None:
+    """X15: primaries without a replica, and nodes that would all stop when one slot is lost."""
+    connection = open_redis(load(base_environment(cluster.url, sandbox.url, ring)))
+    try:
+        facts = await ask(connection)
+    finally:
+        await connection.aclose()
+    assert (facts.lone_primaries, facts.full_coverage) == (3, True)
 
 
 async def test_the_whole_flow_works_on_a_cluster(

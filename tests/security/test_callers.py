@@ -8,23 +8,25 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis as SyncRedis
 from typer.testing import CliRunner, Result
 
-from otp_service.cli import app
+from otp_service.cli import app, valkey
 from otp_service.core import credentials
 from otp_service.core.credentials import SCOPES
 from otp_service.core.keyring import Kind
 from otp_service.core.policy import Policy
-from otp_service.errors import Unauthorized
+from otp_service.errors import Unauthorized, Unavailable
 from otp_service.flows.authentication import Authentication
 from otp_service.flows.known_callers import MEMORY_SECONDS, KnownCallers
 from otp_service.outside import open_redis
 from otp_service.settings.environment import load
 from otp_service.store.callers import CallerRecord, Callers
+from otp_service.store.connection import Timeouts, connect
 from otp_service.web.models import EXAMPLE_ID
 from otp_service.web.routes import OPERATIONS
 from tests.conftest import Service
@@ -277,6 +279,33 @@ async def test_unknown_names_do_not_fill_the_memory_or_hide_a_new_caller(
     clock.pass_(1)
 
     assert not await refused(authentication, text)
+
+
+async def test_known_caller_outlives_an_outage_for_a_minute(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """X15: not longer, and an unknown credential is no 401 while nobody can look it up."""
+    server = valkey.start(tmp_path)
+    ring, clock = load(environment).ring(), Clocks()
+    connection = connect(server.url, name="outage", connections=4, timeouts=Timeouts(command=1))
+    callers = Callers(connection)
+    authentication = Authentication(
+        KnownCallers(callers, Policy(), steady=clock), lambda: ring, clock=clock
+    )
+    known, stored = credentials.issue(ring, "shop", now=0, expires_in=None)
+    unknown, _ = credentials.issue(ring, "shop", now=0, expires_in=None)
+    await callers.replace(CallerRecord("shop", frozenset(SCOPES), 0, (stored,)))
+    assert not await refused(authentication, known)
+    server.kill()
+    for seconds in (6, 30, 23):
+        clock.pass_(seconds)
+        assert not await refused(authentication, known)
+        with pytest.raises(Unavailable):
+            await authentication.authenticate(unknown)
+    clock.pass_(1)
+    with pytest.raises(Unavailable):
+        await authentication.authenticate(known)
+    await connection.aclose()
 
 
 # The command line
