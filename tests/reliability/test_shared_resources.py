@@ -142,6 +142,9 @@ RESOURCES = {
         "one for each number, with an end",
         "optin/test_opt_in_load.py::test_sign_ups_beyond_the_bound_are_503_at_once",
         "opt-in",
+        "opt-in-guesses",
+        "opt-in-refused",
+        "opt-in-seen",
         "activations",
     ),
     "timeline": resource(
@@ -169,23 +172,24 @@ SENDING = {
     "timeline",
     "webhook messages",
 }
+VERIFYING = {
+    "verification hash",
+    "challenges",
+    "failure counts",
+    "kept answers",
+    "proofs",
+    "timeline",
+    "webhook messages",
+}
 # What each operation takes beside that.
 ROWS: dict[str, set[str]] = {
     "requestCode": SENDING,
-    "verifyCode": {
-        "verification hash",
-        "challenges",
-        "failure counts",
-        "kept answers",
-        "proofs",
-        "timeline",
-        "webhook messages",
-    },
+    "verifyCode": VERIFYING,
     "resendCode": SENDING,
     "cancelChallenge": {"challenges", "timeline"},
     "getChallenge": {"challenges"},
-    "requestOptIn": {"site connection", "send limits", "opt-ins", "kept answers"},
-    "verifyOptIn": {"site connection", "opt-ins", "kept answers"},
+    "requestOptIn": {*SENDING, "site connection", "opt-ins"},
+    "verifyOptIn": {*VERIFYING, "site connection", "opt-ins"},
     "unsubscribe": {"site connection", "opt-ins"},
     "enrollTotp": {"QR code", "authenticators", "kept answers", "timeline"},
     "verifyTotp": {

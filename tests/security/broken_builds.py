@@ -635,7 +635,6 @@ BUILDS: tuple[Build, ...] = (
           f"{LIMITS}a_sign_up_puts_no_cooldown_on_the_login"),
     build("opt_in_pending_without_a_send", "",
           (f"{LUA}/open_opt_in.lua", "o.handle == a.handle and o.asked == '1' then", "o.handle == a.handle then"),
-          "optin/test_opt_in_repeats.py::test_a_request_that_the_site_never_took_is_made_again",
           "optin/test_opt_in_repeats.py::test_a_request_with_a_lost_answer_waits_and_is_made_again"),
     build("opt_in_answers_are_lost", "",
           (f"{LUA}/reserve_opt_in.lua", "o.status == 'approved' and o.attempt == a.attempt", "false"),
