@@ -230,10 +230,8 @@ async def test_limits_in_other_slots_are_charged_once_and_given_back_when_one_re
         for i in range(2):
             await service.request(to=number(i), client_ip="192.0.2.1")
         before = cluster.charges()
-        assert sorted(before.values()) == [1] * 6 + [
-            2,
-            2,
-        ]  # two recipients; one caller, one address
+        # Five for each recipient and its range; one caller, one address.
+        assert sorted(before.values()) == [1] * 10 + [2, 2]
 
         refused = await service.post(
             "/otp/request", to=number(2), purpose="login", client_ip="192.0.2.1"
