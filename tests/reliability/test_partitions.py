@@ -130,12 +130,15 @@ async def test_primary_cut_off_with_us_accepts_no_code_again(
         await eventually(lambda: not serves_us(found.primary), "no connection to the old primary")
         await eventually(lambda: is_ready(service), "ready again")
         first = [await service.verify(c, code) for c, code in zip(challenges, codes, strict=True)]
-        assert [answer.status_code for answer in first] == [200] * 6
+        # 410: the promoted replica lacks the last writes, so challenges from before the failover may be fenced.
+        assert {answer.status_code for answer in first} <= {200, 410}
         outdated = found.stack.enter_context(sentinel_of(tmp_path / "old", found.primary.port))
         async with service_on(found.url(outdated), sandbox, ring) as other:
             again = [await other.verify(c, code) for c, code in zip(challenges, codes, strict=True)]
-            assert count(again) == {"challenge_used": 6}
+            assert {answer.status_code for answer in again} == {410}, count(again)
             assert not serves_us(found.primary)
+            challenge = await service.request(to=number(7))
+            assert (await other.verify(challenge, service.code(number(7)))).status_code == 200
 
 
 async def test_primary_held_for_down_by_sentinel_accepts_nothing(
