@@ -51,7 +51,7 @@ No HTTP here: `otp_service.web.problems` gives each leaf its status, and a test 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class OtpError(Exception):
@@ -172,12 +172,26 @@ class InsufficientScope(Refusal):
 
 
 class InvalidCode(Refusal):
+    """
+    A wrong code.
+
+    Attributes:
+        hint: Why a code of an authenticator is refused that looks right: `clock_off` (right at another time) or
+            `already_used` (right, and accepted before: no try was spent); None otherwise.
+    """
+
     code = "invalid_code"
 
-    def __init__(self, attempts_remaining: int, *, clock_off: bool = False) -> None:
-        super().__init__("wrong code")
+    def __init__(
+        self,
+        attempts_remaining: int,
+        *,
+        hint: Literal["clock_off", "already_used"] | None = None,
+    ) -> None:
+        used = hint == "already_used"
+        super().__init__("Already used: wait for the next code." if used else "wrong code")
         self.attempts_remaining = attempts_remaining
-        self.clock_off = clock_off
+        self.hint = hint
 
 
 class FactorNotFound(Refusal):

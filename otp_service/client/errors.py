@@ -101,11 +101,13 @@ class InvalidCode(Refused):
     Attributes:
         attempts_remaining: At least 1 for a challenge.
         clock_off: The code would be right at another time: the person's clock is off.
+        already_used: The code is right and was accepted before: no try was spent, the next code works.
     """
 
     def _read(self, data: Mapping[str, Any]) -> None:
         self.attempts_remaining = int(data["attempts_remaining"])
         self.clock_off = data.get("hint") == "clock_off"
+        self.already_used = data.get("hint") == "already_used"
 
 
 class ChallengeEnded(Refused):

@@ -36,7 +36,8 @@ def language_tag(text: str) -> str | None:
 
     None where it names no language: empty, ``C``, ``POSIX``. The tag may still be malformed: ask `is_locale_tag`.
     """
-    tag = re.split("[.@]", text.strip(), maxsplit=1)[0]
+    text = text.strip()
+    tag = re.split("[.@]", text, maxsplit=1)[0] or text
     return None if tag.upper() in ("", "C", "POSIX") else tag
 
 

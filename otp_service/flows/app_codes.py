@@ -87,7 +87,7 @@ class AppCodes:
 
         Raises:
             FactorNotFound, SubjectBlocked, InvalidRequest, ClockSkew: no try was spent.
-            InvalidCode: a try was spent; also for a code that was accepted before.
+            InvalidCode: a try was spent, unless the code was accepted before.
             Unavailable.
         """
         self._clock.require()
@@ -115,7 +115,7 @@ class AppCodes:
         if matched is None:
             off = diagnose and clock_is_off(keyring, address, tried.factors, code, tried.now)
             await self._wrong(caller, subject, address, tried, proof_id, purpose)
-            raise InvalidCode(tried.attempts_left, clock_off=off)
+            raise InvalidCode(tried.attempts_left, hint="clock_off" if off else None)
         factor, step = matched
         proving = keyring.active(Kind.PROOF).kid
         proof = self._proofs.begin(success, wish, kid=proving)
@@ -129,8 +129,8 @@ class AppCodes:
             proof=proof.record,
         )
         if accepted is None:
-            await self._wrong(caller, subject, address, tried, proof_id, purpose)
-            raise InvalidCode(tried.attempts_left)
+            CHALLENGES.labels(purpose, "wrong_code").inc()
+            raise InvalidCode(tried.attempts_left + 1, hint="already_used")
         CHALLENGES.labels(purpose, "approved").inc()
         log.info("factor.verified", caller=caller, factor_id=factor.factor_id)
         return FactorVerified.of(accepted, proof)

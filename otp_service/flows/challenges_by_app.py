@@ -177,15 +177,15 @@ class ChallengesByApp:
                 CHALLENGES.labels(attempt.purpose, "approved").inc()
                 log.info("challenge.approved", caller=caller, challenge_id=address.challenge_id)
                 return Verified.of(success, proof, at)
-        return await self._wrong(attempt, reserved, matched is None)
+            CHALLENGES.labels(attempt.purpose, "wrong_code").inc()
+            raise InvalidCode(reserved.attempts_left + 1, hint="already_used")
+        return await self._wrong(attempt, reserved)
 
     async def _issued(self, caller: str, address: ChallengeAddress) -> Issued:
         view = await self._challenges.view(address, caller=caller)
         return Issued.of_view(address, view, to=None)
 
-    async def _wrong(
-        self, attempt: AppAttempt, reserved: ReservedStep, unmatched: bool
-    ) -> Verified:
+    async def _wrong(self, attempt: AppAttempt, reserved: ReservedStep) -> Verified:
         keyring, caller, address = self._keyring(), attempt.caller, attempt.address
         CHALLENGES.labels(attempt.purpose, "wrong_code").inc()
         log.info("challenge.wrong_code", caller=caller, challenge_id=address.challenge_id)
@@ -193,14 +193,10 @@ class ChallengesByApp:
             log.info("challenge.blocked", caller=caller, challenge_id=address.challenge_id)
             await self._attempts.tell_blocked(address, factor=METHOD)
         if reserved.attempts_left > 0:
-            off = (
-                attempt.diagnose
-                and unmatched
-                and clock_is_off(
-                    keyring, address.subject, reserved.factors, attempt.code, reserved.now
-                )
+            off = attempt.diagnose and clock_is_off(
+                keyring, address.subject, reserved.factors, attempt.code, reserved.now
             )
-            raise InvalidCode(reserved.attempts_left, clock_off=off)
+            raise InvalidCode(reserved.attempts_left, hint="clock_off" if off else None)
         _, ended_at = await self._challenges.end(address, caller=caller, status=Status.EXHAUSTED)
         CHALLENGES.labels(attempt.purpose, "exhausted").inc()
         raise ChallengeExhausted(ended_at)

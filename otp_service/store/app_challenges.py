@@ -100,7 +100,7 @@ class AppChallenges:
         """
         Accept the step, spend the challenge and write the proof, in one; return when, in Unix milliseconds.
 
-        None if this step or a later one was accepted before. One winner.
+        None if this step or a later one was accepted before: the try is given back. One winner.
 
         Raises:
             ChallengeEnded: somebody else was first, or time ran out.
@@ -122,6 +122,7 @@ class AppChallenges:
                 "step": step,
                 "attempt_id": attempt_id,
                 "proof_kid": proof_kid,
+                "budget": self._budget,
                 **proof_args(proof),
             },
             durable=True,

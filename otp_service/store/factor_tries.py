@@ -139,6 +139,8 @@ class FactorTries:
         """
         Accept a step and write the proof; return None if this step or a later one was accepted before.
 
+        The try is given back then.
+
         Raises:
             FactorNotFound, Unavailable.
         """
@@ -151,6 +153,7 @@ class FactorTries:
                 "step": step,
                 "confirm": False,
                 "proof_kid": proof_kid,
+                "budget": self._budget,
                 **proof_args(proof),
             },
             durable=True,

@@ -181,8 +181,10 @@ def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
             )
         case errors.InvalidCode():
             members["attempts_remaining"] = error.attempts_remaining
-            if error.clock_off:
-                members["hint"] = "clock_off"
+            if error.hint:
+                members["hint"] = error.hint
+            if error.hint == "already_used":
+                members["detail"] = str(error)
         case errors.AlreadyIssued():
             members["factor_id"] = error.factor_id
             if error.device_id is not None:

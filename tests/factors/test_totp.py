@@ -183,6 +183,81 @@ async def test_factors_are_listed_renamed_and_removed_without_secrets(service: S
     assert (await verify(service, app.at(await now(service)))).status_code == 404
 
 
+async def test_a_used_code_says_so_and_costs_no_try(service: Service) -> None:
+    """B23: the code that confirmed an authenticator, typed again at the next login."""
+    enrolled, app = await enroll(service)
+    code = app.at(await now(service))
+    path = f"/factors/totp/{enrolled['factor_id']}/confirm"
+    assert (await service.post(path, code=code)).status_code == 200
+
+    for _ in range(12):
+        again = await verify(service, code)
+        assert (again.status_code, again.json()["code"]) == (400, "invalid_code")
+        assert again.json()["hint"] == "already_used"
+        assert again.json()["detail"] == "Already used: wait for the next code."
+        assert again.json()["attempts_remaining"] == 10
+    wrong = await verify(service, app.at(await now(service) + 3600))
+    assert (wrong.json()["attempts_remaining"], "hint" in wrong.json()) == (9, False)
+    service.advance(30)
+    assert (await verify(service, app.at(await now(service)))).status_code == 200
+
+
+async def test_a_used_code_ends_no_challenge(service: Service) -> None:
+    _, app = await confirmed(service)
+    code = app.at(await now(service))
+    assert (await verify(service, code)).status_code == 200
+    asked = await service.post("/otp/request", purpose="login", channel="auto", subject=USER)
+    challenge = asked.json()
+
+    for _ in range(6):
+        again = await service.verify(challenge, code)
+        assert (again.json()["hint"], again.json()["attempts_remaining"]) == ("already_used", 5)
+    service.advance(30)
+    assert (await service.verify(challenge, app.at(await now(service)))).status_code == 200
+
+
+async def test_a_used_code_on_the_last_try_lifts_its_own_block_only(service: Service) -> None:
+    _, app = await confirmed(service)
+    code = app.at(await now(service))
+    assert (await verify(service, code)).status_code == 200
+    for left in range(9, 0, -1):
+        wrong = await verify(service, app.at(await now(service) + 3600))
+        assert wrong.json()["attempts_remaining"] == left
+    assert (await verify(service, code)).json()["attempts_remaining"] == 1
+    assert (await verify(service, app.at(await now(service) + 3600))).status_code == 400
+    assert (await verify(service, code)).json()["code"] == "subject_blocked"
+
+
+async def test_the_same_key_gives_a_used_code_the_same_answer(service: Service) -> None:
+    _, app = await confirmed(service)
+    code = app.at(await now(service))
+    assert (await verify(service, code)).status_code == 200
+    body = {"subject": USER, "code": code, "purpose": "login"}
+    answers = [
+        await service.post("/factors/totp/verify", headers={"Idempotency-Key": "k"}, **body)
+        for _ in range(3)
+    ]
+    assert {answer.json()["attempts_remaining"] for answer in answers} == {10}
+
+
+async def test_a_new_enrolment_replaces_the_oldest_pending_one(service: Service) -> None:
+    """Ten that nobody confirmed keep no person from enrolling."""
+    first, _ = await enroll(service)
+    second, _ = await enroll(service)
+    for _ in range(8):
+        service.advance(1)
+        await enroll(service)
+    service.advance(1)
+    newest, app = await enroll(service)
+
+    listed = (await service.http.get("/factors", params={"subject": USER})).json()["factors"]
+    ids = {factor["factor_id"] for factor in listed}
+    assert len(ids) == 10
+    assert len({first["factor_id"], second["factor_id"]} & ids) == 1
+    path = f"/factors/totp/{newest['factor_id']}/confirm"
+    assert (await service.post(path, code=app.at(await now(service)))).status_code == 200
+
+
 @pytest.mark.parametrize("spelling", ["{0}", " {0} ", "{1} {2}", "{1}-{2}"])
 async def test_a_replay_in_another_spelling_is_a_replay(service: Service, spelling: str) -> None:
     """B23: Vault CVE-2025-6014."""

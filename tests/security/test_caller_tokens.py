@@ -306,7 +306,7 @@ class In(int):
         {"exp": "9999999999"},
         {"exp": True},
         {"exp": float("inf")},
-        {"exp": In(3700)},
+        {"exp": In(4300)},
         {"exp": In(10**9)},
         {"iat": None},
         {"iat": In(600), "exp": In(700)},

@@ -58,3 +58,20 @@ local function count_failure(key, all, budget, now)
   local own = count_in(key, budget, now)
   return math.min(own, count_in(all, budget.all, now)), own
 end
+
+local function take_back_in(key, budget, now)
+  local failures = failures_of(key, now)
+  local last = table.remove(failures)
+  if not last then return end
+  redis.call('HSET', key, 'failures', cjson.encode(failures))
+  if budget.in_a_row then redis.call('HINCRBY', key, 'streak', -1) end
+  if tonumber(redis.call('HGET', key, 'blocked_at') or -1) == last then
+    redis.call('HDEL', key, 'blocked_until', 'blocked_at')
+  end
+end
+
+-- Take back the newest failure, and the block that it led to: what was typed was no guess.
+local function take_back_failure(key, all, budget, now)
+  take_back_in(key, budget, now)
+  take_back_in(all, budget.all, now)
+end

@@ -10,18 +10,19 @@
 -- KEYS[7]    all         guard of all factors, cleared by success
 -- KEYS[8]    proof       hash, born here with its own end; absent when the proof is not recorded
 -- ARGV[1]    JSON: offset, id, caller, factor_id, step, attempt_id, proof_kid, proof (flat list of fields),
---            proof_ttl_ms
+--            proof_ttl_ms, budget
 --
 -- Returns JSON {verdict, …}
 --   approved      ended_at
 --   ended         status, ended_at: somebody else was first, or time ran out
---   replayed      this step or a later one was accepted before, here or elsewhere
+--   replayed      this step or a later one was accepted before, here or elsewhere; the try is given back
 --   no_factor     the authenticator is gone
 --- include: _clock.lua
 --- include: _fence.lua
 --- include: _ending.lua
 --- include: _event.lua
 --- include: _factors.lua
+--- include: _guard.lua
 --- include: _proof.lua
 --- include: _timeline.lua
 
@@ -37,7 +38,11 @@ local factor = factors(KEYS[3], now)[a.factor_id]
 if not factor or factor.caller ~= a.caller or factor.status ~= 'confirmed' then
   return cjson.encode({verdict = 'no_factor'})
 end
-if is_spent(KEYS[3], a.factor_id, factor, a.step, a, now) then return cjson.encode({verdict = 'replayed'}) end
+if is_spent(KEYS[3], a.factor_id, factor, a.step, a, now) then
+  take_back_failure(KEYS[4], KEYS[7], a.budget, now)
+  redis.call('HINCRBY', KEYS[1], 'attempts', -1)
+  return cjson.encode({verdict = 'replayed'})
+end
 factor.last_step = a.step
 redis.call('HSET', KEYS[3], a.factor_id, cjson.encode(factor))
 

@@ -1,4 +1,5 @@
 -- Write a pending factor, which counts for nothing until one code has confirmed it; or one that was confirmed elsewhere.
+-- If the subject has as many as it may, a new one replaces the oldest pending one.
 --
 -- KEYS[1]    factors     see _factors.lua
 -- KEYS[2]    timeline    see _timeline.lua
@@ -10,7 +11,7 @@
 --   enrolled      expires_at (of a pending one)
 --   exists        the id is there already: a retried call
 --   unproven      see _unproven.lua
---   full          the subject has as many as it may
+--   full          the subject has as many confirmed ones as it may
 --- include: _clock.lua
 --- include: _fence.lua
 --- include: _factors.lua
@@ -23,8 +24,15 @@ local now = now_ms(a.offset)
 local found, count = factors(KEYS[1], now), 0
 if found[a.id] then return cjson.encode({verdict = 'exists'}) end
 if unproven(KEYS[3], a.proof_required, found, a, now) then return cjson.encode({verdict = 'unproven'}) end
-for _ in pairs(found) do count = count + 1 end
-if count >= a.max_factors then return cjson.encode({verdict = 'full'}) end
+local oldest
+for id, factor in pairs(found) do
+  count = count + 1
+  if factor.status == 'pending' and (not oldest or factor.created_at < found[oldest].created_at) then oldest = id end
+end
+if count >= a.max_factors then
+  if not oldest then return cjson.encode({verdict = 'full'}) end
+  redis.call('HDEL', KEYS[1], oldest)
+end
 a.factor.attempts = 0
 if a.step_ms then
   a.factor.status, a.factor.confirmed_at, a.factor.last_step = 'confirmed', now, math.floor(now / a.step_ms)

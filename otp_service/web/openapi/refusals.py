@@ -60,9 +60,10 @@ PROBLEM = {
         "limit": {"type": "string", "description": "Of rate_limited and its kin: which."},
         "attempts_remaining": {"type": "integer", "minimum": 0},
         "hint": {
-            "enum": ["clock_off"],
-            "description": "Of invalid_code, for callers with the scope factors:diagnose: the code is right at another "
-            "time, so the person's clock is off.",
+            "enum": ["clock_off", "already_used"],
+            "description": "Of invalid_code. already_used: the authenticator's code is right and was accepted before; "
+            "no try was spent, the next code works. clock_off, for callers with the scope factors:diagnose: the code "
+            "is right at another time, so the person's clock is off.",
         },
         "factor_id": {"type": ["string", "null"], "description": "Of already_issued."},
         "device_id": {"type": "string", "description": "Of device_reused, and of already_issued."},
