@@ -132,6 +132,8 @@ async def test_primary_cut_off_with_us_accepts_no_code_again(
         first = [await service.verify(c, code) for c, code in zip(challenges, codes, strict=True)]
         # 410: the promoted replica lacks the last writes, so challenges from before the failover may be fenced.
         assert {answer.status_code for answer in first} <= {200, 410}
+        fresh = await service.request(to=number(7))
+        assert (await service.verify(fresh, service.code(number(7)))).status_code == 200
         outdated = found.stack.enter_context(sentinel_of(tmp_path / "old", found.primary.port))
         async with service_on(found.url(outdated), sandbox, ring) as other:
             again = [await other.verify(c, code) for c, code in zip(challenges, codes, strict=True)]
