@@ -46,8 +46,8 @@ async def test_tries_that_are_not_counted(service: Service) -> None:
     without(
         service,
         "reserve_factor",
-        "local left = count_failure(KEYS[2], a.budget, now)",
-        "local left = 9",
+        "local left, own = count_failure(KEYS[2], KEYS[5], a.budget, now)",
+        "local left, own = 9, 9",
     )
     _, app = await confirmed(service)
     wrong = f"{(int(app.at(await now(service))) + 1) % 1_000_000:06d}"
