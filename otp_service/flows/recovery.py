@@ -136,6 +136,9 @@ class Recovery:
         """
         Accept a code, once.
 
+        Only the comparison needs hash capacity, but a code that no candidate fits is refused without capacity too:
+        otherwise the answer would tell which codes exist.
+
         Args:
             caller: Whose subject it is.
             subject: The caller's id of the person.
@@ -166,8 +169,10 @@ class Recovery:
             binding=binding,
             subject=subject,
         )
-        async with self._hashes.verifying(caller) as hashing:
-            tried = await self._codes.reserve(address, index, attempt_id=handle)
+        async with self._hashes.try_verifying(caller) as hashing:
+            tried = await self._codes.reserve(
+                address, index, attempt_id=handle, overloaded=hashing.refusal
+            )
             if isinstance(tried, AcceptedCode):
                 before = self._proofs.begin(success, wish, kid=tried.proof_kid)
                 return Redeemed.of(tried, before)

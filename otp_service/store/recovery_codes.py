@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.limits import FailureBudget
-from otp_service.errors import FactorNotFound, Unavailable
+from otp_service.errors import FactorNotFound, Overloaded, Unavailable
 from otp_service.store import keys
 from otp_service.store.guards import ALL, budget_fields, tell_blocked
 from otp_service.store.proofs import (
@@ -121,12 +121,20 @@ class RecoveryCodes:
         return int(answer["remaining"])
 
     async def reserve(
-        self, subject: SubjectAddress, index: str, *, attempt_id: str
+        self,
+        subject: SubjectAddress,
+        index: str,
+        *,
+        attempt_id: str,
+        overloaded: Overloaded | None = None,
     ) -> TriedCode | AcceptedCode:
         """
         Spend a try and return the one candidate, or say that this attempt has succeeded before.
 
         The same attempt again spends no other try.
+
+        Args:
+            overloaded: Why no digest can be compared now; raised where the answer depends on the code.
 
         Raises:
             FactorNotFound, SubjectBlocked: and nothing was counted.
@@ -141,9 +149,16 @@ class RecoveryCodes:
                 keys.attempt(subject.bucket, attempt_id),
                 keys.guard(subject, ALL),
             ],
-            {"index": index, "budget": self._budget, "life_ms": self._history_ms},
+            {
+                "index": index,
+                "budget": self._budget,
+                "life_ms": self._history_ms,
+                "capacity": overloaded is None,
+            },
             durable=True,
         )
+        if overloaded is not None and answer["verdict"] == "no_capacity":
+            raise overloaded
         match answer["verdict"]:
             case "reserved":
                 return TriedCode(

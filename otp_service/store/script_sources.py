@@ -12,6 +12,7 @@ HARMLESS = frozenset(
     {
         "begin_idempotent",
         "challenges_of_subject",
+        "check_factor_proof",
         "count_recovery_codes",
         "finish_idempotent",
         "list_devices",

@@ -1,8 +1,6 @@
 """`channel: auto`: one flow for the login page, by whichever way the person has."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -10,7 +8,7 @@ import httpx
 from otp_service.core.proofs import ProofWish
 from otp_service.store import script_sources
 from tests.conftest import TO, Service, Starter
-from tests.factors.test_recovery_codes import issue
+from tests.factors.test_recovery_codes import issue, no_hash_capacity
 from tests.factors.test_totp import USER, confirmed, enroll, now, verify
 
 
@@ -285,21 +283,6 @@ async def test_without_its_guard_a_code_is_accepted_again(service: Service) -> N
     assert (await verify(service, code)).status_code == 200
 
     assert (await service.verify(await challenged(service), code)).status_code == 200
-
-
-@contextmanager
-def no_hash_capacity(service: Service) -> Iterator[None]:
-    """Every slot for verifications is in use."""
-    share = service.rooms.service.recovery._hashes._verifying
-    taken = 0
-    try:
-        while share.refusal("shop") is None:
-            share.take("shop")
-            taken += 1
-        yield
-    finally:
-        for _ in range(taken):
-            share.release("shop")
 
 
 async def test_an_app_code_needs_no_hash_capacity(service: Service) -> None:

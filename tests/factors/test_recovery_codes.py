@@ -1,7 +1,9 @@
 """The story of recovery codes: shown once, each opens once."""
 
 import asyncio
-from contextlib import AsyncExitStack
+import secrets
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 import httpx
@@ -10,6 +12,10 @@ import redis
 from prometheus_client import REGISTRY
 
 from otp_service.core import recovery_codes
+from otp_service.core.challenge import person_address
+from otp_service.core.keyring import Kind
+from otp_service.core.proofs import ProofWish
+from otp_service.errors import Overloaded
 from otp_service.flows.hashing import ISSUING_CAPACITY
 from tests.conftest import Service, Starter
 from tests.factors.test_totp import confirmed, now, verify
@@ -117,6 +123,21 @@ async def test_a_subject_without_codes_has_nothing_to_try(service: Service) -> N
     assert (await redeem(service, recovery_codes.draw())).json()["code"] == "factor_not_found"
 
 
+@contextmanager
+def no_hash_capacity(service: Service) -> Iterator[None]:
+    """Every slot for verifications is in use."""
+    share = service.rooms.service.recovery._hashes._verifying
+    taken = 0
+    try:
+        while share.refusal("shop") is None:
+            share.take("shop")
+            taken += 1
+        yield
+    finally:
+        for _ in range(taken):
+            share.release("shop")
+
+
 def issuing_hashes() -> float:
     """How many hashes this process has computed to issue recovery codes."""
     return REGISTRY.get_sample_value("otp_hashes_total", {"use": "issue"}) or 0
@@ -168,3 +189,67 @@ async def test_a_set_refused_for_capacity_keeps_proof_and_limit(start_service: S
     assert issuing_hashes() == before
 
     assert (await service.post("/recovery-codes", subject=USER, proof=proof)).status_code == 201
+
+
+async def test_repeated_success_needs_no_hash_capacity(service: Service) -> None:
+    """I01: the code was accepted, the answer was lost, and the hash pool is full when the call comes again."""
+    code = (await issue(service))[0].replace("-", "")
+    recovery, handle = service.rooms.service.recovery, secrets.token_hex(16)
+
+    async def call() -> Any:
+        return await recovery.redeem(
+            "shop", USER, code, purpose="recovery", binding="", handle=handle, wish=ProofWish()
+        )
+
+    first = await call()
+    with no_hash_capacity(service):
+        repeated = await call()
+
+    assert repeated == first
+
+
+async def test_full_hash_pool_still_answers_who_has_no_try(service: Service) -> None:
+    """I01: a blocked subject and a subject without codes; neither answer needs a hash."""
+    codes = await issue(service)
+    for _ in range(10):
+        await redeem(service, recovery_codes.draw())
+
+    with no_hash_capacity(service):
+        blocked = await redeem(service, codes[0])
+        nobody = await redeem(service, codes[0], subject="user-2")
+
+    assert (blocked.status_code, blocked.json()["code"]) == (429, "subject_blocked")
+    assert (nobody.status_code, nobody.json()["code"]) == (404, "factor_not_found")
+
+
+async def test_full_hash_pool_refuses_every_recovery_code_alike(service: Service) -> None:
+    """I01: also a wrong code, which needs no hash: else 503 would tell that the other code exists."""
+    codes = await issue(service)
+    with no_hash_capacity(service):
+        shed = [await redeem(service, code) for code in (codes[0], recovery_codes.draw())]
+
+    assert [(s.status_code, s.json()["code"]) for s in shed] == [(503, "overloaded")] * 2
+    assert shed[0].json()["detail"] == shed[1].json()["detail"]
+    wrong = await redeem(service, recovery_codes.draw())
+    assert wrong.json()["attempts_remaining"] == 9
+    assert (await redeem(service, codes[0])).status_code == 200
+
+
+async def test_repeated_try_without_hash_capacity_tells_no_code(service: Service) -> None:
+    """I01: the try is counted already; whether there is a candidate still does not show."""
+    codes = await issue(service)
+    recovery, handles = service.rooms.service.recovery, ["11" * 16, "22" * 16]
+    keyring = service.settings.ring()
+    address = person_address(keyring, "shop", USER)
+    name = keyring.active(Kind.NAME)
+    found = []
+    for handle, code in zip(handles, (codes[0], recovery_codes.draw()), strict=True):
+        plain = code.replace("-", "")
+        index = recovery_codes.index(name, pseudonym=address.pseudonym, code=plain)
+        await recovery._codes.reserve(address, index, attempt_id=handle)
+        with pytest.raises(Overloaded) as refused:
+            await recovery._codes.reserve(
+                address, index, attempt_id=handle, overloaded=Overloaded("full")
+            )
+        found.append(refused.value.detail)
+    assert found == ["full", "full"]
