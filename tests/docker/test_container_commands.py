@@ -116,6 +116,7 @@ def stack(
         "OTP_REGIONS": "US",
         "OTP_PORT": str(ports[1]),
         "OTP_ADMIN_PORT": str(ports[2]),
+        "OTP_STATE_DIR": str(tmp_path / "state"),
     }
     found = Stack(root, secrets, environment)
     try:

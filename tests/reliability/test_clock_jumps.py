@@ -18,19 +18,45 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from otp_service.core import keyring as keyrings
+from otp_service.core.challenge import (
+    ChallengeAddress,
+    challenge_id_for,
+    new_handle,
+    subject_address,
+)
+from otp_service.core.keyring import Keyring
+from otp_service.core.limits import FailureBudget, Window
+from otp_service.errors import RateLimited, SubjectBlocked
 from otp_service.flows.webhooks import RETRY_SECONDS
+from otp_service.store import keys
+from otp_service.store.challenges import Challenges
 from otp_service.store.connection import Timeouts, connect
+from otp_service.store.deliveries import Deliveries, InProgress, Job
+from otp_service.store.factor_records import NewFactor
+from otp_service.store.factor_tries import FactorTries
+from otp_service.store.factors import Factors
+from otp_service.store.limits import ChargedLimit
+from otp_service.store.openings import NewChallenge, Openings
 from otp_service.store.outgoing import LATEST_TURN_MS, LONGEST_RETRY_MS
+from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.store.scripts import Scripts
 from tests.conftest import Service
 
 SCRIPTS = Path(__file__).parents[2] / "otp_service" / "store" / "lua"
 DAY = 86_400
 JUMPS = (-2 * DAY, -3600, -1000, -60, 60, 1000, 3600, 2 * DAY)  # seconds
-BUDGET = {
-    "short_count": 1, "short_ms": 60_000, "block_ms": 60_000, "long_count": 100, "long_ms": DAY * 1000,
-    "in_a_row": 1000, "memory_ms": DAY * 1000,
-}  # fmt: skip
+BUDGET = FailureBudget(Window(1, 60), 60, Window(100, DAY), 1000)
+RING = Keyring.from_json(keyrings.generate(created_at="2026-11-23T00:00:00Z"))
+ANN = subject_address(RING, "shop", "ann")
+
+
+def an_address() -> ChallengeAddress:
+    return ChallengeAddress(challenge_id_for(RING, ANN, new_handle(RING)), ANN)
+
+
+CHALLENGE, FACTOR = an_address(), an_address()
+JOB = Job(keys.queue(ANN.bucket), "1-1", CHALLENGE.challenge_id, 1)
 
 
 @dataclass
@@ -39,8 +65,8 @@ class Clock:
 
     scripts: Scripts
 
-    async def run(self, name: str, keys: list[str], **args: Any) -> dict[str, Any]:
-        return await self.scripts.run(name, keys, args)
+    async def run(self, name: str, names: list[str], **args: Any) -> dict[str, Any]:
+        return await self.scripts.run(name, names, args)
 
 
 Step = Callable[[Clock], Awaitable[Any]]
@@ -80,14 +106,19 @@ def limit(**spec: Any) -> Wait:
 
 
 async def fail(clock: Clock) -> bool:
-    await clock.scripts.connection.client.hset("otp:{00}:recovery:r", "AB", "phc")  # type: ignore[misc]
-    answer = await clock.run(
-        "reserve_recovery_code",
-        ["otp:{00}:recovery:r", "otp:{00}:guard:r", "otp:{00}:timeline:r",
-         f"otp:{{00}}:attempt:{clock.scripts.offset_ms}"],
-        index="AB", budget=BUDGET, life_ms=DAY * 1000,
-    )  # fmt: skip
-    return bool(answer["verdict"] == "blocked")
+    client: Any = clock.scripts.connection.client
+    await client.hset(keys.recovery(ANN), "AB", "phc")
+    await client.expire(keys.recovery(ANN), DAY)
+    codes = RecoveryCodes(clock.scripts, budget=BUDGET, history_ms=DAY * 1000)
+    return await is_refused(codes.reserve(ANN, "AB", attempt_id=new_handle(RING)))
+
+
+async def is_refused(work: Awaitable[Any]) -> bool:
+    try:
+        await work
+    except (SubjectBlocked, RateLimited):
+        return True
+    return False
 
 
 async def begin_call(clock: Clock) -> bool:
@@ -150,46 +181,34 @@ async def no_message(clock: Clock) -> bool:
     return not answer["messages"]
 
 
-CHALLENGE = ["otp:{00}:challenge:c", "otp:{00}:secret:c", "otp:{00}:subject:c"]
-OPENING = [
-    *CHALLENGE,
-    "otp:{00}:guard:c",
-    "otp:{00}:queue",
-    "otp:{00}:events",
-    "otp:{00}:timeline:c",
-    "otp:{00}:shares",
-]
-
-
-async def open_challenge(clock: Clock, name: str = "c", binding: str = "") -> dict[str, Any]:
-    keys = [f"otp:{{00}}:challenge:{name}", f"otp:{{00}}:secret:{name}", *OPENING[2:]]
-    return await clock.run(
-        "open_challenge", keys,
-        id=name, channel="sms", caller="shop", purpose="login", binding=binding, about="", sealed="s",
+async def open_challenge(
+    clock: Clock, address: ChallengeAddress | None = None, binding: str = ""
+) -> None:
+    new = NewChallenge(
+        address=address or CHALLENGE, caller="shop", purpose="login", binding=binding, about="", sealed="s",
         region="US", locale="en", digits=6, max_attempts=3, max_sends=3, ttl_ms=300_000, grace_ms=0,
-        min_life_ms=30_000, retention_ms=60_000, max_bindings=1, queue_limit=1000, caller_share=50, budget=BUDGET,
-        limits=[], events=False, group="g", taker="", behind=False,
+        min_life_ms=30_000, retention_ms=60_000,
     )  # fmt: skip
+    challenges = Challenges(clock.scripts)
+    openings = Openings(
+        clock.scripts, challenges=challenges, budget=BUDGET, max_bindings=1, queue_limit=1000
+    )
+    await openings.open(new, [ChargedLimit(key="otp:limit:c:d", windows=[("c", Window(1000, 60))])])
 
 
 async def open_another(clock: Clock) -> bool:
-    answer = await open_challenge(clock, "d", "tab-2")
-    return bool(answer.get("limit") == "live_challenges")
+    return await is_refused(open_challenge(clock, an_address(), "tab-2"))
 
 
 async def send(clock: Clock) -> None:
     await open_challenge(clock)
-    keys = [*CHALLENGE, "otp:{00}:trace:c:1", "otp:{00}:traces", "otp:{00}:timeline:c"]
-    answer = await clock.run(
-        "begin_send", keys, id="c", generation=1, digest="d", kid="k", sending_ms=30_000, trace_ms=0, number="",
-    )  # fmt: skip
-    assert answer["verdict"] == "sending"
+    deliveries = Deliveries(clock.scripts, clock.scripts.connection, consumer="jumps")
+    assert await deliveries.begin(JOB, CHALLENGE, digest="d", kid="k", sending_ms=30_000)
 
 
 async def is_sending(clock: Clock) -> bool:
-    keys = [*CHALLENGE, "otp:{00}:queue", "otp:{00}:events", "otp:{00}:timeline:c"]
-    answer = await clock.run("take_job", keys, id="c", generation=1, group="g", message_id="1-1")
-    return bool(answer["verdict"] == "sending")
+    deliveries = Deliveries(clock.scripts, clock.scripts.connection, consumer="jumps")
+    return isinstance(await deliveries.take(JOB, CHALLENGE), InProgress)
 
 
 async def tell_of_credit(clock: Clock) -> bool:
@@ -201,20 +220,18 @@ async def tell_of_credit(clock: Clock) -> bool:
 
 
 async def import_factor(clock: Clock) -> None:
-    await clock.run(
-        "enroll_factor", ["otp:{00}:factors:f", "otp:{00}:timeline:f"],
-        id="f", factor={"type": "totp", "caller": "shop", "digits": 6}, max_factors=10, life_ms=DAY * 1000,
-        proof_required=False, step_ms=30_000,
-    )  # fmt: skip
+    new = NewFactor(caller="shop", name="", about="", seed="s", algorithm="SHA1", digits=6)
+    await Factors(clock.scripts, history_ms=DAY * 1000).bring(FACTOR, new, step_ms=30_000)
 
 
 async def is_spent(clock: Clock) -> bool:
-    answer = await clock.run(
-        "accept_step",
-        ["otp:{00}:factors:f", "otp:{00}:guard:f", "otp:{00}:timeline:f", "otp:{00}:events", "otp:{00}:attempt:f"],
-        id="f", caller="shop", step=await now_ms(clock) // 30_000, confirm=False,
+    tries = FactorTries(clock.scripts, budget=BUDGET, history_ms=DAY * 1000)
+    (factor,) = await Factors(clock.scripts, history_ms=DAY * 1000).all(FACTOR.subject)
+    accepted = await tries.accept(
+        FACTOR.subject, factor, caller="shop", step=await now_ms(clock) // 30_000,
+        attempt_id=new_handle(RING), proof_kid="k", proof=None,
     )  # fmt: skip
-    return bool(answer["verdict"] == "replayed")
+    return accepted is None
 
 
 async def now_ms(clock: Clock) -> int:
