@@ -40,10 +40,7 @@ def create_app(
         async with rooms(settings, stands_at=stands_at) as built:
             app.state.rooms = built
             await check(settings)
-            await built.history.start()
-            await built.checks.start()
-            if settings.deliver:
-                await built.start()
+            await built.start(deliver=settings.deliver)
             if freeze:
                 gc.collect()
                 gc.freeze()

@@ -60,6 +60,7 @@ from otp_service.flows.tracing import Tracing
 from otp_service.flows.ways import Ways
 from otp_service.flows.webhooks import WebhookWorker
 from otp_service.outside import load_catalogue, open_redis, site_client, state_directory
+from otp_service.settings.environment import SettingsError
 from otp_service.settings.table import Settings
 from otp_service.store import keys
 from otp_service.store.activations import ActivationTraces
@@ -75,6 +76,7 @@ from otp_service.store.erasing import Erasing
 from otp_service.store.factor_tries import FactorTries
 from otp_service.store.factors import Factors
 from otp_service.store.guards import Guards
+from otp_service.store.history import OtherInstallation
 from otp_service.store.idempotency import Idempotency
 from otp_service.store.limits import Limits
 from otp_service.store.openings import Openings
@@ -109,12 +111,23 @@ class Rooms:
     checks: RunningChecks
     history: History
 
-    async def start(self) -> None:
-        """Begin to deliver, and to watch what becomes of it."""
-        await self.worker.start()
-        await self.reconciliation.start()
-        await self.credit.start()
-        await self.relay.start()
+    async def start(self, *, deliver: bool) -> None:
+        """
+        Begin what every process does: compare Redis with what is remembered of it, and check; then deliver if asked to.
+
+        Raises:
+            SettingsError: OTP_STATE_DIR is that of another installation.
+        """
+        try:
+            await self.history.start()
+        except OtherInstallation as error:
+            raise SettingsError(str(error)) from None
+        await self.checks.start()
+        if deliver:
+            await self.worker.start()
+            await self.reconciliation.start()
+            await self.credit.start()
+            await self.relay.start()
 
     async def stop(self) -> None:
         """Finish what is in flight."""

@@ -54,7 +54,10 @@ def worker() -> None:
         from otp_service.telemetry import configure_logging
 
         configure_logging(settings.log_level)
-        asyncio.run(_deliver(settings))
+        try:
+            asyncio.run(_deliver(settings))
+        except SettingsError as error:
+            refuse(error.lines)
 
 
 def healthcheck(
@@ -181,7 +184,6 @@ async def _deliver(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with rooms(settings) as built:
-        await built.checks.start()
-        await built.start()
+        await built.start(deliver=True)
         await stop.wait()
         await built.stop()

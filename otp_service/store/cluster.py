@@ -10,6 +10,7 @@ are asked for once a second without any call depending on the answer, and where 
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -46,6 +47,15 @@ class Cluster(RedisCluster):
                     raise
                 self.nodes_manager.move_node_to_end_of_cached_nodes(asked.name)
         return await super().initialize(**hints)
+
+    def on_open(self, open_connection: Callable[[Any], Awaitable[None]]) -> None:
+        """Open every connection with this function. Call it before the first command."""
+        nodes = self.nodes_manager
+        for options in (
+            nodes.connection_kwargs,
+            *(node.connection_kwargs for node in nodes.startup_nodes.values()),
+        ):
+            options["redis_connect_func"] = open_connection
 
     async def lost(self, node: ClusterNode) -> None:
         """Use none of the node's connections again, and look where its slots are now."""

@@ -9,6 +9,7 @@ The connections to Redis or Valkey: one node, Sentinel or Cluster, from one URL.
 Nothing is ever retried here: a script whose answer was late has run, and running it again would count twice.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -88,18 +89,22 @@ class Connection:
         *,
         clustered: bool,
         sentinels: Sequence[Redis] = (),
-        credentials: "_Credentials | None" = None,
+        opened: Counter[str] | None = None,
     ) -> None:
         self.client = client
         self.timeouts = timeouts
         self.clustered = clustered
         self._sentinels = sentinels
-        self._credentials = credentials
+        self._opened = Counter[str]() if opened is None else opened
 
-    @property
-    def opened(self) -> int:
-        """How many connections were opened so far: what went back in time closed them before."""
-        return self._credentials.asked if self._credentials else 0
+    def opened(self, server: str) -> int:
+        """
+        Return how many connections to a server were opened so far: a server that goes back in time closes them first.
+
+        Args:
+            server: On Cluster the name of its node, else "".
+        """
+        return self._opened[server]
 
     def same_slot(self, a: str, b: str) -> bool:
         """Whether one script may touch both keys."""
@@ -131,10 +136,8 @@ class _Credentials(CredentialProvider):
 
     def __init__(self, url_now: Callable[[], str]) -> None:
         self._url_now = url_now
-        self.asked = 0
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        self.asked += 1
         try:
             parts = urlsplit(self._url_now())
         except ValueError as error:
@@ -175,6 +178,14 @@ def connect(
     if parts.scheme not in SCHEMES:
         raise ValueError(f"the scheme must be one of {', '.join(SCHEMES)}")
     credentials = _Credentials(url_now or (lambda: url))
+    clustered = parts.scheme.endswith("+cluster")
+    opened = Counter[str]()
+
+    async def open_connection(connection: Any) -> None:  # noqa: ANN401
+        """What redis-py does by default; only a server that answered to it counts."""
+        await connection.on_connect()
+        opened[f"{connection.host}:{connection.port}" if clustered else ""] += 1
+
     common: dict[str, Any] = {
         "socket_timeout": timeouts.command + block_seconds,
         "socket_connect_timeout": timeouts.connect,
@@ -183,10 +194,12 @@ def connect(
         "decode_responses": True,
         "protocol": 3,
         "credential_provider": credentials,
+        "redis_connect_func": open_connection,
         # With these redis-py (8.1.0) takes a connection for good that the server has closed: a call for each is lost.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
-    if parts.scheme.endswith("+cluster"):
+    if clustered:
+        del common["redis_connect_func"]  # redis-py's cluster client does not take it
         hosts = [ClusterNode(host, port) for host, port in _hosts(parts.netloc, 6379)]
         cluster = Cluster(
             startup_nodes=hosts,
@@ -195,13 +208,14 @@ def connect(
             **common,
         )
         cluster.split_seconds = timeouts.command
-        return Connection(cluster, timeouts, clustered=True, credentials=credentials)
+        cluster.on_open(open_connection)
+        return Connection(cluster, timeouts, clustered=True, opened=opened)
     if parts.scheme == "redis+sentinel":
         service, _, db = parts.path.strip("/").partition("/")
         if not service:
             raise ValueError("redis+sentinel:// needs /service behind the hosts")
         asking = {**common, "socket_timeout": timeouts.command}
-        del asking["credential_provider"]
+        del asking["credential_provider"], asking["redis_connect_func"]
         sentinels = Sentinels(_hosts(parts.netloc, 26379), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
         options = {**common, "socket_timeout": None, "db": int(db or 0)}
         primary = SentinelPool(service, sentinels, max_connections=connections, **options)
@@ -211,7 +225,7 @@ def connect(
             timeouts,
             clustered=False,
             sentinels=sentinels.sentinels,
-            credentials=credentials,
+            opened=opened,
         )
     user_info, at, _ = parts.netloc.rpartition("@")
     pool = Pool.from_url(
@@ -220,7 +234,7 @@ def connect(
         **{**common, "socket_timeout": None},
     )
     node = Node(pool, seconds=timeouts.command + block_seconds)
-    return Connection(node, timeouts, clustered=False, credentials=credentials)
+    return Connection(node, timeouts, clustered=False, opened=opened)
 
 
 def trouble_of(error: BaseException) -> str:

@@ -29,14 +29,18 @@ class Memory:
 
     Attributes:
         id: Of the installation.
+        former: Of the installation before it came back empty; "" if it never did.
         epoch: The highest seen.
+        fenced_at: When it rose.
         seen_at: The newest tick that was seen.
         confirmed: The number of this process's newest tick that Redis acknowledged; -1 before the first.
         now: What Redis' clock read then; 0 before.
     """
 
     id: str
+    former: str = ""
     epoch: int = 0
+    fenced_at: int = 0
     seen_at: int = 0
     confirmed: int = -1
     now: int = 0
@@ -48,7 +52,7 @@ class Tick:
     What Redis answered to a tick.
 
     Attributes:
-        why: "" while all is well; "emptied": another installation or none; "lost": an acknowledged tick is gone;
+        why: "" while all is well; "emptied": no installation, or one begun since; "lost": an acknowledged tick is gone;
             "clock": Redis' clock was set back.
         raised: Whether this tick raised the epoch.
         fenced_at: When the epoch rose last; 0 before.
@@ -95,6 +99,10 @@ class StepBack:
         return cls(**{**fields, "acts": list(fields["acts"] or ())})
 
 
+class OtherInstallation(Exception):
+    """Redis holds an installation that is older than what is remembered, and another one. Nothing was written."""
+
+
 class HistoryStore:
     """The ticks of one process."""
 
@@ -103,11 +111,11 @@ class HistoryStore:
         self._process = secrets.token_hex(8)
         self._number = 0
 
-    async def places(self) -> list[int]:
-        """Return the buckets in which ticks are written. Raises Unavailable."""
+    async def places(self) -> dict[str, int]:
+        """Return the bucket of the ticks, for each server; see `Connection.opened`. Raises Unavailable."""
         client = self._scripts.connection.client
         if not isinstance(client, Cluster):
-            return [0]
+            return {"": 0}
         first: dict[str, int] = {}
         try:
             await client.initialize()
@@ -116,16 +124,20 @@ class HistoryStore:
                     first.setdefault(node.name, bucket)
         except FAULTS as error:
             raise Unavailable(f"redis: slots: {type(error).__name__}") from error
-        return sorted(first.values())
+        return first
 
     async def tick(self, bucket: int, memory: Memory, *, known: bool) -> Tick:
         """
-        Write a tick, compare, and remember what is there now. Raises Unavailable.
+        Write a tick, compare, and remember what is there now.
 
         Args:
             bucket: Where.
             memory: Of this place; brought up to date.
             known: Whether its id was read there before, by this process or an earlier one.
+
+        Raises:
+            Unavailable.
+            OtherInstallation.
         """
         self._number += 1
         number = self._number
@@ -134,17 +146,19 @@ class HistoryStore:
             [keys.history(bucket), keys.tick(bucket, self._process)],
             {
                 "id": memory.id,
+                "former_id": memory.former,
                 "known": known,
                 "tick": number,
                 "confirmed": memory.confirmed,
                 "last_now": memory.now,
-                # Later it is this process's own tick that tells.
-                "seen_at": memory.seen_at if memory.confirmed < 0 else 0,
+                "seen_at": memory.seen_at,
                 "epoch": memory.epoch,
                 "keep_ms": TICK_KEPT_MS,
             },
             durable=True,
         )
+        if answer["verdict"] == "other":
+            raise OtherInstallation
         tick = Tick(
             id=answer["id"],
             now=int(answer["now"]),
@@ -156,19 +170,22 @@ class HistoryStore:
             newest_at=int(answer["newest_at"]),
             steps_back=bool(answer["steps_back"]),
         )
-        memory.id, memory.epoch, memory.confirmed = tick.id, tick.epoch, number
-        memory.seen_at = memory.now = tick.now
+        if tick.id != memory.id:
+            memory.id, memory.former = tick.id, memory.id if known else ""
+        memory.former = answer.get("former") or memory.former
+        memory.epoch, memory.fenced_at, memory.confirmed = tick.epoch, tick.fenced_at, number
+        memory.seen_at, memory.now = int(answer["at"]), tick.now
         return tick
 
     async def note(self, bucket: int, step: StepBack) -> None:
         """Keep a step back for the operator. Raises Unavailable."""
         fields = {"step": asdict(step), "most": STEPS_KEPT}
-        await self._scripts.run("note_step_back", [keys.history(bucket)], fields)
+        await self._scripts.run("note_step_back", [keys.history(bucket)], fields, durable=True)
 
     async def steps_back(self) -> list[StepBack]:
         """Return those that no operator has dealt with, the oldest first. Raises Unavailable."""
         found = []
-        for bucket in await self.places():
+        for bucket in (await self.places()).values():
             text = await self._scripts.field(keys.history(bucket), "steps_back")
             found += [StepBack.of(fields) for fields in json.loads(text or "[]")]
         return sorted(found, key=lambda step: step.noticed_at)
@@ -180,7 +197,8 @@ class HistoryStore:
     async def is_emptied(self) -> bool:
         """Whether a store came back empty, and nobody has accepted that. Raises Unavailable."""
         fields = [
-            await self._scripts.field(keys.history(b), "emptied_at") for b in await self.places()
+            await self._scripts.field(keys.history(bucket), "emptied_at")
+            for bucket in (await self.places()).values()
         ]
         return any(fields)
 
@@ -191,7 +209,7 @@ class HistoryStore:
     async def _forget(self, field: str) -> None:
         client: Any = self._scripts.connection.client
         try:
-            for bucket in await self.places():
+            for bucket in (await self.places()).values():
                 await client.hdel(keys.history(bucket), field)
         except FAULTS as error:
             raise Unavailable(f"redis: history: {type(error).__name__}") from error

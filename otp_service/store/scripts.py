@@ -10,7 +10,7 @@ that was answered 503 never takes effect later.
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -39,6 +39,7 @@ log = structlog.get_logger()
 _PROBE = "redis.call('SET', KEYS[1], 1, 'PX', 1000) return 1"
 _REDIRECTIONS = 3
 _MOVING = "moving "  # before a script's name: with _moving.lua before the script
+SET_BACK_MS = 5_000  # as in lua/_clock.lua
 _TRIES = 3  # a script that was refused by a clock of which too little was known is sent again
 
 
@@ -119,6 +120,11 @@ class Fence:
     epoch: int = 0
     at: int = 0
 
+    def with_place(self, epoch: int, at: int, *, now: int) -> "Fence":
+        """Return the fence that also holds at a place of this epoch. A time in the future was of a clock set back."""
+        kept = self.at if self.at <= now + SET_BACK_MS else 0
+        return Fence(max(self.epoch, epoch), max(kept, at))
+
 
 class _Answer(dict[str, Any]):
     """What a script told; a field that it should have told and did not is a fault."""
@@ -137,7 +143,9 @@ class Scripts:
         clocks: The clock of each server, by its name.
         fence: As `flows.history` knows it.
         emptied: Whether the store came back empty: what depends on people's factors is refused.
-        recheck: Compares Redis with what is remembered; called when `checked` is not what `connection.opened` says.
+        recheck: Compares a server with what is remembered of it. Called with its name (see `Connection.opened`) when a
+            connection was opened to it since `checked`. Raises Unavailable.
+        checked: How many connections were open to each server before it was compared the last time.
     """
 
     def __init__(
@@ -153,8 +161,8 @@ class Scripts:
         self.stands_at = stands_at
         self.fence = Fence()
         self.emptied = False
-        self.recheck: Callable[[], Awaitable[None]] | None = None
-        self.checked = 0
+        self.recheck: Callable[[str], Awaitable[None]] | None = None
+        self.checked: Counter[str] = Counter()
         self._sources = {name: source(name) for name in names()}
         self._sources |= {_MOVING + name: source(name, moving=True) for name in names()}
         self._shas = {
@@ -181,8 +189,9 @@ class Scripts:
             StoreEmptied: The store came back empty, and the script is one on factors.
         """
         ticks = name == "tick"
+        give_up = time.monotonic() + self.connection.timeouts.command
         if not ticks:
-            await self._recheck()
+            await self._recheck(keys[0], give_up)
             if self.emptied and name in _ON_FACTORS:
                 raise StoreEmptied("redis: the store came back empty")
         fence = self.fence
@@ -199,9 +208,11 @@ class Scripts:
         if former:
             fields["former"] = [number for number, _ in former]
             name, keys = _MOVING + name, [*keys, *(key for _, key in former)]
-        answer = await self.evaluate(name, keys, to_json(fields).decode(), durable=durable)
+        answer = await self.evaluate(
+            name, keys, to_json(fields).decode(), durable=durable, give_up=give_up
+        )
         if not ticks:
-            await self._recheck()
+            await self._recheck(keys[0], give_up)
             if self.fence.epoch != fence.epoch:
                 raise Unavailable("redis: it went back in time meanwhile")
         try:
@@ -211,20 +222,42 @@ class Scripts:
             raise _no_answer_of_ours(name) from None
         return _Answer(decoded)
 
-    async def _recheck(self) -> None:
-        """Compare Redis with what is remembered, if a connection was opened since. Raises Unavailable."""
-        if self.recheck is not None and self.checked != self.connection.opened:
-            await self.recheck()
+    async def _recheck(self, key: str, give_up: float) -> None:
+        """Compare a key's server, if a connection to it was opened since the last time. Raises Unavailable."""
+        if self.recheck is None:
+            return
+        server = await self._server(key)
+        name = "" if server is None else server.name
+        opened = self.connection.opened(name)  # a check that began before this one does not count
+        try:
+            async with asyncio.timeout(max(0, give_up - time.monotonic())):
+                for _ in range(2):  # the first may have been under way already
+                    if self.checked[name] < opened:
+                        await self.recheck(name)
+        except TimeoutError:
+            raise Unavailable("redis: what it has was not compared in time") from None
 
     async def evaluate(
-        self, name: str, keys: Sequence[str], arg: str, *, durable: bool = False
+        self,
+        name: str,
+        keys: Sequence[str],
+        arg: str,
+        *,
+        durable: bool = False,
+        give_up: float | None = None,
     ) -> Any:  # noqa: ANN401
-        """As `run`, with ARGV[1] and the answer as they are, and no key of a subject."""
+        """
+        As `run`, with ARGV[1] and the answer as they are, and no key of a subject.
+
+        Args:
+            give_up: When the caller gives up, on `time.monotonic()`; None: after the timeout of a command.
+        """
         wait = self._wait() if durable else None
         if wait is not None:
             # Otherwise retries of a right code use up the tries while no answer can be given.
             await self._require_durable(keys[0])
-        give_up = time.monotonic() + self.connection.timeouts.command
+        if give_up is None:
+            give_up = time.monotonic() + self.connection.timeouts.command
         for _ in range(_TRIES):
             server = await self._server(keys[0])
             window = await self._window(server, give_up)

@@ -7,9 +7,10 @@ The controls are the same losses without the memory of the process, in `test_los
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,16 @@ import redis
 
 from otp_service.cli.valkey import Valkey
 from otp_service.core.audit import Act
+from otp_service.errors import Unavailable
+from otp_service.flows.history import History
+from otp_service.flows.loops import end
+from otp_service.settings.environment import SettingsError
+from otp_service.store import keys
 from otp_service.store.audit import Audit
+from otp_service.store.scripts import Scripts
 from tests.conftest import Sandbox, Service, Starter, base_environment
 from tests.factors.test_totp import confirmed, now, verify
+from tests.reliability.conftest import Spawn
 from tests.reliability.harness import eventually, number
 from tests.reliability.own_redis import Own, is_ready, pair, service_on
 from tests.reliability.test_lost_writes import loses_its_machine, written
@@ -308,3 +316,199 @@ async def test_first_start_needs_no_ceremony(start_service: Starter) -> None:
     service = await start_service()
     assert (await service.http.get("/factors", params={"subject": "ann"})).status_code == 200
     assert await warnings(service) == {}
+
+
+# --- Redis hangs -----------------------------------------------------------------------------------------------------
+
+
+async def test_hanging_redis_fails_all_calls_with_one_check(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """Twelve calls cost one tick, not one each, and none of them runs once Redis goes on."""
+    server = own_valkey()
+    async with service_on(server.url, sandbox, ring, OTP_REDIS_TIMEOUT="1") as service:
+        rooms = service.rooms
+        await rooms.history.stop()  # the loop: only calls tick now
+        ticks = counted_ticks(service)
+        await opened_anew(service)
+        server.process.send_signal(signal.SIGSTOP)
+        calls = [
+            rooms.scripts.run("take_turn", [keys.turn(f"t{i}")], {"every_ms": 60_000})
+            for i in range(12)
+        ]
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(end) for end in ends} == {Unavailable}
+        assert ticks() <= 2  # one check that all await
+        server.process.send_signal(signal.SIGCONT)
+        with redis.Redis.from_url(server.url) as client:
+            client.ping()
+            assert client.keys("*turn*t?*") == []
+
+
+async def test_call_takes_the_check_off_its_own_deadline(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """A check that takes longer than the call may ends the call, and its script is not sent."""
+    server = own_valkey()
+    async with service_on(server.url, sandbox, ring, OTP_REDIS_TIMEOUT="1") as service:
+        scripts = service.rooms.scripts
+        await service.rooms.history.stop()
+        await opened_anew(service)
+        over = asyncio.Event()
+
+        async def slow(_: str) -> None:
+            await over.wait()
+
+        scripts.recheck = slow
+        async with asyncio.timeout(60):
+            with pytest.raises(Unavailable):
+                await scripts.run("take_turn", [keys.turn("late")], {"every_ms": 60_000})
+        with redis.Redis.from_url(server.url) as client:
+            assert client.exists(keys.turn("late")) == 0
+
+
+def counted_ticks(service: Service) -> Callable[[], int]:
+    """How many ticks the process has sent since."""
+    store = service.rooms.history._store
+    before = store._number
+    return lambda: store._number - before
+
+
+async def opened_anew(service: Service) -> None:
+    """Have the process open a connection that was not compared yet."""
+    pool = service.rooms.scripts.connection.client.connection_pool  # type: ignore[union-attr]
+    for connection in pool._available_connections:
+        await connection.disconnect()
+    await service.rooms.scripts.connection.client.ping()  # type: ignore[union-attr]
+
+
+# --- Each process remembers ------------------------------------------------------------------------------------------
+
+
+async def test_worker_sends_no_code_of_a_restored_queue(
+    own_valkey: Own, sandbox: Sandbox, ring: str, tmp_path: Path, spawn_worker: Spawn
+) -> None:
+    """A job that was sent and is back in the queue is not sent again by `otp-service worker` either."""
+    async with forgetting(own_valkey, sandbox, ring, tmp_path, OTP_DELIVER="false") as (
+        service,
+        loss,
+    ):
+        environment = base_environment(loss.server.url, sandbox.url, ring)
+        first = await service.post("/otp/request", to=number(1), purpose="login")
+        assert first.status_code == 202
+        loss.begins()
+        spawn_worker(environment)
+        await eventually(lambda: sandbox.messages(number(1)), "the SMS", seconds=60)
+        with redis.Redis.from_url(loss.server.url, decode_responses=True) as client:
+            await eventually(lambda: len(client.keys("*:tick:*")) >= 2, "the worker's tick")
+        await loss.happens()
+        with redis.Redis.from_url(loss.server.url, decode_responses=True) as client:
+            await eventually(
+                lambda: len(client.keys("*:tick:*")) >= 2, "the worker ticks again", seconds=60
+            )
+        later = await service.post("/otp/request", to=number(2), purpose="login")
+        assert later.status_code == 202
+        await eventually(lambda: sandbox.messages(number(2)), "the next SMS", seconds=60)
+        assert len(sandbox.messages(number(1))) == 1
+
+
+async def test_state_dir_of_another_installation_refuses_the_start(
+    own_valkey: Own, sandbox: Sandbox, ring: str, tmp_path: Path
+) -> None:
+    """It takes no factors down: nothing is written, and the other processes go on."""
+    mine, others = own_valkey("mine"), own_valkey("others")
+    state = {"OTP_STATE_DIR": str(tmp_path / "state")}
+    async with service_on(mine.url, sandbox, ring) as service:
+        async with service_on(others.url, sandbox, ring, **state) as other:
+            await other.rooms.history.tick()
+            other.rooms.history._save()
+        with pytest.raises(SettingsError, match="OTP_STATE_DIR"):
+            async with service_on(mine.url, sandbox, ring, **state):
+                pass
+        await service.rooms.history.tick()
+        factors = await service.http.get("/factors", params={"subject": "ann"})
+        assert factors.status_code == 200
+        assert await warnings(service) == {}
+
+
+# --- No false alarm, and none that lasts -----------------------------------------------------------------------------
+
+
+def history_of(server: Valkey, **fields: int) -> dict[str, str]:
+    """What Redis holds of it, after some fields were set."""
+    with redis.Redis.from_url(server.url, decode_responses=True) as client:
+        if fields:
+            client.hset(keys.history(0), mapping=fields)
+        return client.hgetall(keys.history(0))
+
+
+async def test_fence_in_the_future_locks_no_authenticator_out(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """The clock was two days ahead when the epoch rose, and the process that knew has ended."""
+    server = own_valkey()
+    async with service_on(server.url, sandbox, ring) as service:
+        _, app = await confirmed(service)
+    ahead = int(history_of(server)["at"]) + 2 * 86_400_000
+    history_of(server, at=ahead, epoch=3, fenced_at=ahead)
+    async with service_on(server.url, sandbox, ring) as service:
+        found = history_of(server)
+        assert int(found["epoch"]) == 4
+        assert int(found["fenced_at"]) < ahead - 86_400_000
+        assert int(found["at"]) < ahead - 86_400_000
+        service.advance(90)
+        assert (await verify(service, app.at(await now(service)))).status_code == 200
+
+
+async def test_outage_longer_than_a_tick_lives_raises_no_fence(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """Redis was down for over an hour, and is back with all that it had but the expired ticks."""
+    server = own_valkey()
+    async with service_on(server.url, sandbox, ring) as service:
+        await end(service.rooms.history._loops)
+        await service.rooms.history.tick()
+        with redis.Redis.from_url(server.url) as client:
+            client.delete(*client.keys("*:tick:*"))
+        service.advance(3700)
+        await service.rooms.history.tick()
+        assert service.rooms.scripts.fence.epoch == 0
+
+
+async def test_small_step_of_the_clock_and_a_restart_raise_no_fence(
+    own_valkey: Own, sandbox: Sandbox, ring: str, tmp_path: Path
+) -> None:
+    server = own_valkey()
+    state = {"OTP_STATE_DIR": str(tmp_path / "state")}
+    async with service_on(server.url, sandbox, ring, **state) as service:
+        await end(service.rooms.history._loops)
+        service.advance(4)
+        await service.rooms.history.tick()
+        service.rooms.history._save()
+        service.advance(-4)
+        async with service_on(
+            server.url, sandbox, ring
+        ) as other:  # writes a tick of an earlier time
+            await other.rooms.history.tick()
+    async with service_on(server.url, sandbox, ring, **state) as after:
+        assert after.rooms.scripts.fence.epoch == 0
+
+
+async def test_fence_keeps_its_time_over_a_restart(
+    own_valkey: Own, sandbox: Sandbox, ring: str, tmp_path: Path
+) -> None:
+    """Also where the place that holds it does not answer yet."""
+    server = own_valkey()
+    state = {"OTP_STATE_DIR": str(tmp_path / "state")}
+    async with service_on(server.url, sandbox, ring, **state) as service:
+        await service.rooms.history.tick()
+        service.advance(-1000)
+        await service.rooms.history.tick()
+        fence = service.rooms.scripts.fence
+        assert fence.epoch == 1
+    memory = History(
+        Scripts(service.rooms.scripts.connection), service.rooms.history._audit,
+        directory=tmp_path / "state",
+    )  # fmt: skip
+    memory._load()
+    assert memory._scripts.fence == fence

@@ -31,7 +31,9 @@ local function is_spent(key, id, factor, step, a, now)
     redis.call('HSET', key, id, cjson.encode(factor))
   end
   local ahead = factor.ahead_step
-  if step <= math.floor((a.fenced_at or 0) / STEP_MS) + STEPS_AFTER then return true end
+  -- A time in the future was read from a clock that was set back since; the next tick writes it anew.
+  local fenced_at = is_future(a.fenced_at or 0, now) and 0 or a.fenced_at or 0
+  if step <= math.floor(fenced_at / STEP_MS) + STEPS_AFTER then return true end
   return step <= factor.last_step or (ahead ~= nil and step <= ahead and step > ahead - STEPS_AHEAD)
 end
 
