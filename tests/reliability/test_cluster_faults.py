@@ -5,6 +5,7 @@ Each test forms a cluster of its own, since it does not survive.
 """
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from redis.crc import key_slot
 from otp_service.core.challenge import person_address
 from otp_service.core.keyring import Kind
 from otp_service.core.recipients import parse_recipient
+from otp_service.errors import Unavailable
 from otp_service.flows.send_limits import send_limits
 from otp_service.store import keys
 from tests.conftest import Sandbox, Service
@@ -101,6 +103,35 @@ async def test_lost_node_refuses_only_what_it_must_count(
         traces = service.rooms.reconciliation._traces
         async for _ in traces.claim(service.settings.ring(), lease_ms=1000):
             pass  # what other nodes hold is looked after; it raises nothing
+
+
+async def test_hanging_node_fails_no_call_to_the_others(
+    cluster: Cluster, sandbox: Sandbox, ring: str
+) -> None:
+    """The comparison with what is remembered is one of each server: theirs do not wait for its."""
+    async with on(cluster.url, sandbox, ring, OTP_REDIS_TIMEOUT="2") as service:
+        scripts = service.rooms.scripts
+        turns = [keys.turn(f"t{i}") for i in range(12)]
+        hanging = owner_of(cluster, turns[0])
+        away = [key for key in turns if owner_of(cluster, key) == hanging]
+        there = [key for key in turns if owner_of(cluster, key) != hanging]
+        assert away
+        assert there
+        cluster.nodes[hanging].process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(3):  # each makes the process open connections anew
+                ends = await asyncio.gather(
+                    *(
+                        scripts.run("take_turn", [key], {"every_ms": 60_000})
+                        for key in (*away, *there)
+                    ),
+                    return_exceptions=True,
+                )
+                assert {type(end) for end in ends[: len(away)]} == {Unavailable}
+                for end in ends[len(away) :]:
+                    assert not isinstance(end, BaseException)
+        finally:
+            cluster.nodes[hanging].process.send_signal(signal.SIGCONT)
 
 
 def caller_whose_record_is_lost(service: Service, cluster: Cluster) -> tuple[str, int]:
