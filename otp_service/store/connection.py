@@ -216,7 +216,9 @@ def connect(
             raise ValueError("redis+sentinel:// needs /service behind the hosts")
         asking = {**common, "socket_timeout": timeouts.command}
         del asking["credential_provider"], asking["redis_connect_func"]
-        sentinels = Sentinels(_hosts(parts.netloc, 26379), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+        sentinels = Sentinels(
+            _hosts(parts.netloc, 26379), seconds=timeouts.command, sentinel_kwargs=asking
+        )
         options = {**common, "socket_timeout": None, "db": int(db or 0)}
         primary = SentinelPool(service, sentinels, max_connections=connections, **options)
         node = Node(primary, seconds=timeouts.command + block_seconds)

@@ -7,6 +7,7 @@ every Sentinel has replaced: both accept the same code. Here the pool asks every
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,7 +28,12 @@ log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
 
+# Part of a look in which every Sentinel may still answer. A command waits one second for a connection by default, and a
+# Sentinel on a host that just died answers never.
+_SHARE_FOR_ALL = 0.3
+
 Address = tuple[str, int]
+_State = dict[str, Any]
 
 
 class NoSentinelAnswers(MasterNotFoundError):
@@ -36,6 +42,15 @@ class NoSentinelAnswers(MasterNotFoundError):
 
 class Sentinels(Sentinel):
     """redis-py's Sentinel client, but it asks all of them instead of believing the first that answers."""
+
+    def __init__(
+        self, hosts: Sequence[Address], *, seconds: float, sentinel_kwargs: dict[str, Any]
+    ) -> None:
+        """`seconds` bounds how long one look waits for answers."""
+        super().__init__(hosts, sentinel_kwargs=sentinel_kwargs)  # type: ignore[no-untyped-call]
+        self.seconds = seconds
+        self._asking: dict[Any, asyncio.Task[None]] = {}
+        self._answers: dict[Any, tuple[float, _State]] = {}
 
     async def discover_master(self, service_name: str) -> Address:
         """
@@ -46,21 +61,54 @@ class Sentinels(Sentinel):
 
         Raises:
             NoSentinelAnswers.
-            MasterNotFoundError: most Sentinels that name it hold it for down. They are about to promote another one.
+            MasterNotFoundError: Sentinel holds it for down and is about to promote another one. The view of one
+                Sentinel is not enough: it may be the one that is cut off.
         """
-        answers = await asyncio.gather(
-            *(_state(sentinel, service_name) for sentinel in self.sentinels),
-            return_exceptions=True,
-        )
-        states = [answer for answer in answers if isinstance(answer, dict)]
+        await self._ask_all(service_name)
+        states = self._answered_since(time.monotonic() - 2 * LOOK_SECONDS)
         if not states:
             raise NoSentinelAnswers(f"no Sentinel answers for {service_name}")
         newest = _address(max(states, key=lambda state: int(state["config-epoch"])))
         naming = [state for state in states if _address(state) == newest]
-        down = [state for state in naming if state["is_sdown"] or state["is_odown"]]
-        if len(down) > len(naming) / 2:
+        if _is_down(naming):
             raise MasterNotFoundError(f"Sentinel holds the primary of {service_name} for down")
         return newest
+
+    async def stop_asking(self) -> None:
+        """Cancel what still waits for an answer."""
+        asks = list(self._asking.values())
+        for ask in asks:
+            ask.cancel()
+        await asyncio.gather(*asks, return_exceptions=True)
+
+    async def _ask_all(self, service_name: str) -> None:
+        """
+        Ask every Sentinel, and wait a moment for all of them, then only for a majority.
+
+        A late Sentinel is not asked again and its connection stays: its answer counts in the next look.
+        """
+        for sentinel in self.sentinels:
+            if sentinel not in self._asking:
+                self._asking[sentinel] = asyncio.create_task(self._ask(sentinel, service_name))
+        start = time.monotonic()
+        moment = _SHARE_FOR_ALL * min(self.seconds, LOOK_SECONDS)
+        _, late = await asyncio.wait(self._asking.values(), timeout=moment)
+        while late and len(self._answered_since(start)) <= len(self.sentinels) / 2:
+            left = start + self.seconds - time.monotonic()
+            if left <= 0:
+                break
+            _, late = await asyncio.wait(late, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _ask(self, sentinel: Any, service_name: str) -> None:  # noqa: ANN401
+        try:
+            with suppress(RedisError, OSError):
+                state = await sentinel.execute_command("SENTINEL MASTER", service_name)
+                self._answers[sentinel] = time.monotonic(), state
+        finally:
+            del self._asking[sentinel]
+
+    def _answered_since(self, start: float) -> list[_State]:
+        return [state for at, state in self._answers.values() if at >= start]
 
 
 class _SentinelConnection(SentinelManagedConnection):
@@ -97,9 +145,10 @@ class SentinelPool(Pool, SentinelConnectionPool):
 
     async def get_master_address(self) -> Address:
         """Return the primary's address; ask Sentinel unless that was done a moment ago. Raises MasterNotFoundError."""
-        async with self._looking:
-            if time.monotonic() - self._looked_at > 2 * LOOK_SECONDS:
-                await self._look()
+        if not self._is_fresh():
+            async with self._looking:
+                if not self._is_fresh():
+                    await self._look()
         if self.master_address is None:
             raise MasterNotFoundError(f"no primary of {self.service_name} is known")
         return self.master_address
@@ -112,7 +161,13 @@ class SentinelPool(Pool, SentinelConnectionPool):
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
+        await self.sentinel_manager.stop_asking()
         await super().aclose()
+
+    def _is_fresh(self) -> bool:
+        """Whether the last look is as recent as `_watch` makes it, also if the next one takes all its time."""
+        look_seconds: float = self.sentinel_manager.seconds
+        return time.monotonic() - self._looked_at <= 2 * LOOK_SECONDS + look_seconds
 
     async def _watch(self) -> None:
         while True:
@@ -150,9 +205,13 @@ class SentinelPool(Pool, SentinelConnectionPool):
                 await connection.disconnect(nowait=True)
 
 
-async def _state(sentinel: Any, service_name: str) -> Any:  # noqa: ANN401
-    return await sentinel.execute_command("SENTINEL MASTER", service_name)
+def _is_down(naming: list[_State]) -> bool:
+    """Whether a quorum holds the primary for down, or a majority of all Sentinels, those that are silent included."""
+    known: int = max(len(naming), *(state["num-other-sentinels"] + 1 for state in naming))
+    down: int = sum(state["is_sdown"] for state in naming)
+    by_quorum = any(state["is_odown"] for state in naming)
+    return by_quorum or down > known / 2
 
 
-def _address(state: dict[str, Any]) -> Address:
+def _address(state: _State) -> Address:
     return str(state["ip"]), int(state["port"])

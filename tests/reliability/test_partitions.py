@@ -5,6 +5,8 @@ The primary stands behind a link that tells the service from the others by the a
 """
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ import redis
 
 from otp_service.cli import valkey
 from otp_service.cli.valkey import Valkey
+from otp_service.store.connection import Client, Timeouts, connect
 from tests.conftest import Sandbox
 from tests.reliability.harness import count, eventually, number
 from tests.reliability.links import Link, by_way_of, link_to
@@ -29,7 +32,10 @@ from tests.reliability.test_topologies import (
 )
 
 SENTINELS = 3
-OTHERS = "127.0.0.2"  # the replica and the Sentinels connect from here
+SENTINEL_SECONDS = 60  # so waiting for a stopped one shows
+OTHERS = "127.0.0.2"  # the replica and the Sentinels connect from here,
+LAST_SENTINEL = "127.0.0.3"  # but for one of them
+ESTABLISHED = "01"  # in /proc/net/tcp; of a closed one the end counts as unread
 
 
 @dataclass(frozen=True)
@@ -44,14 +50,19 @@ class Watched:
     directory: Path
 
     def url(self, *first: int) -> str:
-        hosts = ",".join(f"127.0.0.1:{port}" for port in (*first, *self.sentinels))
-        return f"redis+sentinel://:{PASSWORD}@{hosts}/otp"
+        return url_of(*first, *self.sentinels)
 
     def partition(self) -> None:
         """Cut the primary off from all but the service."""
         for port in self.sentinels:
             down_after(port, ms=500)
         self.link.partition(OTHERS)
+        self.link.partition(LAST_SENTINEL)
+
+    def partition_last_sentinel(self) -> None:
+        """Cut one Sentinel off from the primary, and from nothing else."""
+        down_after(self.sentinels[-1], ms=500)
+        self.link.partition(LAST_SENTINEL)
 
     def promoted(self) -> bool:
         """Whether most Sentinels name the former replica."""
@@ -59,11 +70,7 @@ class Watched:
         return named.count(self.replica.port) > SENTINELS / 2
 
     def held_for_down(self) -> bool:
-        states = []
-        for port in self.sentinels:
-            with redis.Redis(port=port) as client:
-                states.append(str(client.execute_command("SENTINEL", "MASTERS")))
-        return sum("s_down" in state for state in states) > SENTINELS / 2
+        return sum(map(holds_for_down, self.sentinels)) > SENTINELS / 2
 
     def _named(self, port: int) -> int:
         with redis.Redis(port=port, decode_responses=True) as client:
@@ -89,9 +96,9 @@ async def watched(directory: Path, *, replica_priority: int = 100) -> AsyncItera
             await eventually(partial(asyncio.to_thread, in_step, primary), "a replica in step")
             sentinels = [
                 stack.enter_context(
-                    sentinel_of(directory / f"s{i}", link.port, quorum=2, source_address=OTHERS)
+                    sentinel_of(directory / f"s{i}", link.port, quorum=2, source_address=source)
                 )
-                for i in range(SENTINELS)
+                for i, source in enumerate([OTHERS, OTHERS, LAST_SENTINEL])
             ]
             await eventually(lambda: all(map(_knows_all, sentinels)), "sentinels know each other")
             yield Watched(primary, replica, link, sentinels, stack, directory)
@@ -103,6 +110,44 @@ def _knows_all(port: int) -> bool:
         return len(peers) == SENTINELS - 1 and bool(
             client.execute_command("SENTINEL", "REPLICAS", "otp")
         )
+
+
+def url_of(*sentinels: int) -> str:
+    hosts = ",".join(f"127.0.0.1:{port}" for port in sentinels)
+    return f"redis+sentinel://:{PASSWORD}@{hosts}/otp"
+
+
+def holds_for_down(sentinel: int) -> bool:
+    with redis.Redis(port=sentinel) as client:
+        return "s_down" in str(client.execute_command("SENTINEL", "MASTERS"))
+
+
+def stop(sentinel: int) -> None:
+    """Halt its process: Linux still accepts connections for it, and nothing is answered."""
+    with redis.Redis(port=sentinel) as client:
+        process = int(client.info("server")["process_id"])
+    os.kill(process, signal.SIGSTOP)
+
+
+def leaves_us_waiting(sentinel: int) -> bool:
+    """Whether it has not read what a client at 127.0.0.1 sent, where no other Sentinel connects from."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, state, queues, *_ = line.split()
+        from_us = local.endswith(f":{sentinel:04X}") and remote.startswith("0100007F:")
+        if from_us and state == ESTABLISHED and int(queues.partition(":")[2], 16):
+            return True
+    return False
+
+
+@asynccontextmanager
+async def patient_client(url: str) -> AsyncIterator[Client]:
+    """A client of the service's own kind that gives up a silent server or Sentinel after SENTINEL_SECONDS."""
+    timeouts = Timeouts(command=SENTINEL_SECONDS)
+    connection = connect(url, name="otp_service-test", connections=2, timeouts=timeouts)
+    try:
+        yield connection.client
+    finally:
+        await connection.aclose()
 
 
 def serves_us(server: Valkey) -> bool:
@@ -185,6 +230,44 @@ async def test_logins_go_on_while_no_sentinel_answers(
                 return answer.status_code == 200
 
             await eventually(accepted, "a right code accepted")
+
+
+async def test_stopped_sentinel_delays_no_first_connection(tmp_path: Path) -> None:
+    """X11: the answers of the other two are enough, long before the third one's time is over."""
+    async with watched(tmp_path) as found:
+        stop(found.sentinels[-1])
+        async with patient_client(found.url()) as client, asyncio.timeout(SENTINEL_SECONDS / 2):
+            assert await client.ping()
+
+
+async def test_connections_open_while_sentinels_are_awaited(tmp_path: Path) -> None:
+    """X11: a look that lasts does not hold up a call, as the primary of the look before is known."""
+    async with watched(tmp_path) as found, patient_client(found.url()) as client:
+        assert await client.ping()
+        for port in found.sentinels:
+            stop(port)
+        await eventually(lambda: all(map(leaves_us_waiting, found.sentinels)), "a look under way")
+
+        await found.link.cut()
+        async with asyncio.timeout(SENTINEL_SECONDS / 2):
+            assert await client.ping()
+
+
+async def test_sentinel_alone_in_holding_a_primary_for_down_closes_nothing(
+    tmp_path: Path, sandbox: Sandbox, ring: str
+) -> None:
+    """X11: it is the one that is cut off, and the only one that the service can ask."""
+    async with watched(tmp_path) as found:
+        last = found.sentinels[-1]
+        async with service_on(url_of(last), sandbox, ring) as running:
+            challenge = await running.request()
+            code = running.code()
+            found.partition_last_sentinel()
+            await eventually(lambda: holds_for_down(last), "it holds the primary for down")
+
+            async with service_on(url_of(last), sandbox, ring) as new:
+                assert (await new.verify(challenge, new.wrong_code())).status_code == 400
+            assert (await running.verify(challenge, code)).status_code == 200
 
 
 @pytest.mark.parametrize("demotion", ["READONLY", "NOREPLICAS"])
