@@ -348,7 +348,7 @@ async def test_hanging_redis_fails_all_calls_with_one_check(
 async def test_call_takes_the_check_off_its_own_deadline(
     own_valkey: Own, sandbox: Sandbox, ring: str
 ) -> None:
-    """A check that takes longer than the call may ends the call, and its script is not sent."""
+    """X08: a check that takes longer than the call may ends the call, and its script is not sent."""
     server = own_valkey()
     async with service_on(server.url, sandbox, ring, OTP_REDIS_TIMEOUT="1") as service:
         scripts = service.rooms.scripts
@@ -388,7 +388,7 @@ async def opened_anew(service: Service) -> None:
 async def test_worker_sends_no_code_of_a_restored_queue(
     own_valkey: Own, sandbox: Sandbox, ring: str, tmp_path: Path, spawn_worker: Spawn
 ) -> None:
-    """A job that was sent and is back in the queue is not sent again by `otp-service worker` either."""
+    """G05, X41: a job that was sent and is back in the queue is not sent again by `otp-service worker` either."""
     async with forgetting(own_valkey, sandbox, ring, tmp_path, OTP_DELIVER="false") as (
         service,
         loss,
@@ -415,7 +415,7 @@ async def test_worker_sends_no_code_of_a_restored_queue(
 async def test_state_dir_of_another_installation_refuses_the_start(
     own_valkey: Own, sandbox: Sandbox, ring: str, tmp_path: Path
 ) -> None:
-    """It takes no factors down: nothing is written, and the other processes go on."""
+    """X42: it takes no factors down. Nothing is written, and the other processes go on."""
     mine, others = own_valkey("mine"), own_valkey("others")
     state = {"OTP_STATE_DIR": str(tmp_path / "state")}
     async with service_on(mine.url, sandbox, ring) as service:
@@ -445,7 +445,7 @@ def history_of(server: Valkey, **fields: int) -> dict[str, str]:
 async def test_fence_in_the_future_locks_no_authenticator_out(
     own_valkey: Own, sandbox: Sandbox, ring: str
 ) -> None:
-    """The clock was two days ahead when the epoch rose, and the process that knew has ended."""
+    """X22: the clock was two days ahead when the epoch rose, and the process that knew has ended."""
     server = own_valkey()
     async with service_on(server.url, sandbox, ring) as service:
         _, app = await confirmed(service)

@@ -539,7 +539,7 @@ BUILDS: tuple[Build, ...] = (
           (f"{LUA}/reserve_attempt.lua", "if not next(s) then", "if false then"),
           "reliability/test_redis_faults.py::test_code_whose_secret_expired_early_is_410"),
     build("eviction_looked_at_once", "H03",
-          ("otp_service/app.py", "            await built.checks.start()\n", ""),
+          ("otp_service/rooms.py", "        await self.checks.start()\n", ""),
           "reliability/test_running_checks.py::test_running_service_looks_by_itself"),
     build("clock_skew_ignored", "B27",
           ("otp_service/flows/clock_skew.py", "if abs(self._seconds) > MAX_SKEW_SECONDS:", "if False:"),
