@@ -70,6 +70,7 @@ def confirm_totp(
         InvalidCode: wrong; `attempts_remaining` tries are left.
         FactorNotFound: no such factor, or gone.
         FactorProofRequired: it was enrolled without a proof, and the subject has confirmed another since.
+        SubjectBlocked: too many wrong codes of this subject.
         ClockSkew: the service can judge no code of an authenticator now.
     """
     return Call(
@@ -184,6 +185,7 @@ def issue_recovery_codes(
     Raises:
         FactorProofRequired: the subject has a confirmed authenticator, and nobody has shown it.
         AlreadyIssued: the first answer got lost, and codes are shown once: issue anew.
+        RateLimited: too many sets of this subject within an hour.
     """
     return Call(
         method="POST",

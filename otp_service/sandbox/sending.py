@@ -123,7 +123,10 @@ def _to_send(site: "Site", given: list[str], *, bulk: bool) -> list[str]:
     local = site.settings.send_only_local_numbers
     if local:
         numbers = [number for number in numbers if number.startswith(tuple(local))]
-    return numbers if bulk else numbers[:1]
+    if bulk:
+        return numbers
+    # A class for one number takes the element 0, which is gone where the first one was blank [078].
+    return [""] if given[0] in ("", "0") and not (prefix or local) else numbers[:1]
 
 
 def _with_country(number: str, prefix: str) -> str:

@@ -171,6 +171,7 @@ class Attempts:
                 "generation": generation,
                 "attempt_id": attempt_id,
                 "proof_kid": proof_kid,
+                "budget": self._budget,
                 **proof_args(proof),
             },
             durable=True,

@@ -119,6 +119,7 @@ class FactorTries:
                 "confirm": True,
                 "proof_required": proof_required,
                 "proof_kid": "",
+                "budget": self._budget,
                 "events": events,
             },
             durable=True,

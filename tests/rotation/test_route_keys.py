@@ -5,7 +5,9 @@ Two services on one Redis stand for two processes of which one has read the chan
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pyotp
@@ -13,7 +15,7 @@ import pytest
 
 from otp_service.core.challenge import subject_address
 from otp_service.core.keyring import Kind
-from otp_service.store import keys
+from otp_service.store import keys, script_sources
 from otp_service.store.challenges import FACTOR
 from otp_service.store.scripts import Scripts
 from tests.conftest import TO, Service, Starter
@@ -251,3 +253,40 @@ async def test_without_moving_the_attack_works(pair: Pair) -> None:
     assert refused.json()["code"] == "subject_blocked"
     allowed = await ahead.post("/otp/request", to=TO, purpose="login", subject=USER)
     assert allowed.status_code == 202
+
+
+MOVED = {
+    "subject": "hash", "guard": "hash", "timeline": "list", "factors": "hash", "recovery": "hash",
+    "devices": "hash", "opt-in": "hash", "opt-in-guesses": "zset",
+}  # fmt: skip
+
+
+def test_every_kind_of_key_of_a_subject_is_listed() -> None:
+    source = Path(keys.__file__).read_text()
+    assert set(re.findall(r'_of_subject\([a-z.]+, f?"([a-z-]+)', source)) == set(MOVED)
+
+
+@pytest.mark.parametrize("kind", MOVED)
+async def test_two_values_of_a_key_become_one(pair: Pair, kind: str) -> None:
+    """A17: what two processes wrote under two names of one key is merged, whatever its type."""
+    _, ahead = await pair()
+    client = hands.redis(ahead)
+    new, old = (f"otp:{{00}}:{kind}:{tag}" for tag in ("new", "old"))
+    for name, field, at in ((old, "a", 1), (new, "b", 2)):
+        match MOVED[kind]:
+            case "hash":
+                await client.hset(name, mapping={field: "1"})
+            case "list":
+                await client.rpush(name, f"{at} tried - n={field}")
+            case "zset":
+                await client.zadd(name, {field: at})
+        await client.expire(name, 1000)
+    script = script_sources._fragment("_moving") + "\nreturn redis.call('EXISTS', KEYS[1])"
+
+    assert await client.eval(script, 2, new, old, '{"former": [1]}') == 1
+
+    assert await client.exists(old) == 0
+    assert await client.type(new) == MOVED[kind]
+    assert 0 < await client.ttl(new) <= 1000
+    if kind == "opt-in-guesses":
+        assert await client.zrange(new, 0, -1) == ["a", "b"]

@@ -8,7 +8,7 @@ import pyotp
 from tests.conftest import Service, Starter
 from tests.factors.test_auto_channel import wrong
 from tests.factors.test_totp import confirmed, now
-from tests.security.test_doors import WIDE
+from tests.security.test_doors import RIGHT, WIDE
 from tests.security.test_limits import MINUTE, WRONG, evaluated, opened, told
 
 USER = "user-1"
@@ -78,6 +78,34 @@ async def test_blocked_sms_leaves_tries_for_an_authenticator(start_service: Star
     assert set(await blocks(service)) == {"sms"}
     # Success has cleared the ceiling, and the authenticator's own count.
     assert all(map(evaluated, await guess_app(service, app, 10)))
+
+
+async def test_a_code_to_ones_own_number_keeps_the_ceiling(start_service: Starter) -> None:
+    """A04, A08: the caller names the number, so a right SMS code says nothing about older guesses."""
+    service = await start_service(**WIDE)
+    _, app = await confirmed(service, USER)
+    await guess_app(service, app, 9)
+    for _ in range(6):
+        service.advance(2)
+        assert (await service.verify(await opened(service, subject=USER), RIGHT)).status_code == 200
+
+    answers = await guess_sms(service, 10)
+
+    assert sum(map(evaluated, answers)) == 6
+
+
+async def test_enrolling_an_authenticator_keeps_the_counts(start_service: Starter) -> None:
+    """A04, A08: an enrolment without proof shows nothing about the person."""
+    service = await start_service(**WIDE)
+    _, app = await confirmed(service, USER)
+    await guess_app(service, app, 9)
+    await confirmed(service, USER)
+
+    assert [evaluated(answer) for answer in await guess_app(service, app, 3)] == [
+        True,
+        False,
+        False,
+    ]
 
 
 async def test_a_day_over_all_factors_has_thirty_guesses(start_service: Starter) -> None:

@@ -177,7 +177,7 @@ async def test_a_name_in_an_app_brings_no_secret_and_no_markup(service: Service,
     assert set(asked) <= {"secret", "issuer", "algorithm", "digits", "period"}
     assert unquote(uri.path) == f"/{name}:{name}"
     picture = ET.fromstring(enrolled["qr_svg"])  # noqa: S314 - our own
-    assert {node.tag.partition("}")[2] for node in picture.iter()} <= {"svg", "g", "path"}
+    assert {node.tag.partition("}")[2] for node in picture.iter()} <= {"svg", "title", "g", "path"}
     assert "alert" not in enrolled["qr_svg"]
 
 

@@ -773,7 +773,7 @@ async def test_a_full_queue_sheds_and_counts_nothing(start_service: Starter) -> 
 
     assert [answer.status_code for answer in answers] == [202] * 10 + [503] * 2
     assert told(answers[10]) == (503, "overloaded")
-    charged = await redis(service).keys("otp:limit:recipient:*")
+    charged = await redis(service).keys("otp:limit:recipient:*}")
     assert len(charged) == 10
 
 

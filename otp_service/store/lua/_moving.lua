@@ -19,6 +19,12 @@ local KEYS = (function(all)
       return redis.call('DEL', from)
     end
     local old, ttl = {}, redis.call('PTTL', to)
+    if kind == 'opt-in-guesses' then  -- a zset of what was counted, by time
+      local counted = redis.call('ZRANGE', from, 0, -1, 'WITHSCORES')
+      for i = 1, #counted, 2 do redis.call('ZADD', to, counted[i + 1], counted[i]) end
+      redis.call('PEXPIRE', to, math.max(ttl, redis.call('PTTL', from)))
+      return redis.call('DEL', from)
+    end
     local flat = redis.call('HGETALL', from)
     for i = 1, #flat, 2 do old[flat[i]] = flat[i + 1] end
     if kind == 'guard' then  -- add up what both have counted

@@ -1,11 +1,11 @@
 -- The right code of a step was given: accept the step if it is later than every one before. One winner.
 --
 -- KEYS[1]    factors     see _factors.lua
--- KEYS[2]    guard       cleared by success; see _guard.lua
+-- KEYS[2]    guard       cleared by success, but not at confirming; see _guard.lua
 -- KEYS[3]    timeline    see _timeline.lua
 -- KEYS[4]    events      stream, see _event.lua
 -- KEYS[5]    attempt     see _attempt.lua
--- KEYS[6]    all         guard of all factors, cleared by success
+-- KEYS[6]    all         guard of all factors, likewise
 -- KEYS[7]    proof       hash, born here with its own end; absent when a factor is confirmed or the
 --                        proof is not recorded
 -- ARGV[1]    JSON: offset, id, caller, step, confirm (true for a pending factor), proof_required (at confirming), events
@@ -48,7 +48,11 @@ factor.last_step = a.step
 if a.confirm then factor.status, factor.confirmed_at, factor.expires_at = 'confirmed', now, nil end
 redis.call('HSET', KEYS[1], a.id, cjson.encode(factor))
 keep(KEYS[1], now)
-redis.call('DEL', KEYS[2], KEYS[6])
+if a.confirm then
+  take_back_in(KEYS[6], a.budget.all, now)  -- enrolling shows nothing about the person, so older failures stay
+else
+  redis.call('DEL', KEYS[2], KEYS[6])
+end
 go_on(KEYS[3], now, a.confirm and 'confirmed' or 'approved', a.id, 'factor=' .. factor.type)
 if a.confirm then tell_of_factor(KEYS[4], a.events, factor, a.id, 'factor.confirmed', now) end
 write_proof(KEYS[7], a, now)

@@ -6,10 +6,11 @@
 -- KEYS[4]    guard
 -- KEYS[5]    events      stream, see _event.lua
 -- KEYS[6]    timeline    see _timeline.lua
--- KEYS[7]    all         guard of all factors, cleared by success
+-- KEYS[7]    all         guard of all factors: this try is taken back. Older failures stay, since the caller names the
+--                        number, and a code sent to one's own number must not bring new guesses at other factors
 -- KEYS[8]    proof       hash, born here with its own end; absent for a proof that is not recorded
 -- ARGV[1]    JSON: offset, id, generation (of the digest that matched), attempt_id, proof_kid (the proof key's), proof
---            (flat list of fields), proof_ttl_ms
+--            (flat list of fields), proof_ttl_ms, budget
 --
 -- Returns JSON {verdict, …}
 --   approved      ended_at
@@ -19,6 +20,7 @@
 --- include: _fence.lua
 --- include: _ending.lua
 --- include: _event.lua
+--- include: _guard.lua
 --- include: _proof.lua
 --- include: _timeline.lua
 
@@ -39,7 +41,8 @@ end
 
 redis.call('HSET', KEYS[1], 'status', 'approved', 'ended_at', now, 'approved_by', a.attempt_id,
   'proof_kid', a.proof_kid)
-redis.call('DEL', KEYS[2], KEYS[4], KEYS[7])
+redis.call('DEL', KEYS[2], KEYS[4])
+take_back_in(KEYS[7], a.budget.all, now)
 if a.generation == tonumber(c.generation) and (c.delivery == 'unknown' or c.delivery == 'failed') then
   -- Who has the code got the message, whatever the provider said of it.
   redis.call('HSET', KEYS[1], 'delivery', 'accepted', 'delivery_reason', '')
