@@ -427,10 +427,12 @@ class Unavailable(Fault):
     Attributes:
         nothing_done: Whether the whole call certainly counted, spent, sent and changed nothing. The operation knows
             (`core.call_effects`); until it has said so, the call may have been carried out.
+        script_ran: False where the one script that failed certainly did nothing.
     """
 
     code = "unavailable"
     nothing_done = False
+    script_ran = True
 
 
 class StoreEmptied(Fault):

@@ -11,10 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import structlog
+
 from otp_service.core.limits import Window
 from otp_service.errors import Unavailable
 from otp_service.store.refusals import limited, refusal
 from otp_service.store.scripts import Scripts
+
+log = structlog.get_logger()
 
 # What every limit over all callers is called, whatever it counts: which one it is would tell a caller about the others.
 # Its waits are rounded up in _limits.lua.
@@ -144,10 +148,10 @@ class Limits:
                 await self.release_far(charge)
             elif answer["verdict"] not in passed:
                 raise refusal(answer)
-        except Unavailable:
-            raise  # it may have been done all the same: then it must stay charged
-        except Exception:
-            await self.release_far(charge)
+        except Exception as error:
+            # After Unavailable it may have been done all the same: then it must stay charged.
+            if not isinstance(error, Unavailable) or not error.script_ran:
+                await self.release_far(charge)
             raise
         if charge.state is not None:
             answer["windows"], answer["next_ms"] = charge.state
@@ -200,10 +204,23 @@ class Limits:
         return near, far
 
     async def release_far(self, charge: FarCharge) -> None:
-        """Take back what this run charged. Only for what certainly was not opened."""
-        for group in charge.fresh:
-            found = [limit.key for limit in group]
-            await self._scripts.evaluate("release_limits", found, charge.member)
+        """
+        Take back what this run charged. Only for what certainly was not opened.
+
+        A release that fails is logged: it leaves a charge too much, and must not hide why the call is refused.
+        """
+        released = await asyncio.gather(
+            *(
+                self._scripts.evaluate(
+                    "release_limits", [limit.key for limit in group], charge.member
+                )
+                for group in charge.fresh
+            ),
+            return_exceptions=True,
+        )
+        for error in released:
+            if isinstance(error, BaseException):
+                log.warning("limits.release_failed", error=str(error))
 
     def _by_slot(self, limits: Sequence[ChargedLimit]) -> list[list[ChargedLimit]]:
         """Return the limits in groups that one script may touch."""

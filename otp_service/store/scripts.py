@@ -269,7 +269,9 @@ class Scripts:
             if time.monotonic() >= give_up:
                 break
         log.warning("redis.too_late", script=name)
-        raise Unavailable(f"redis: {name} came too late and did nothing")
+        too_late = Unavailable(f"redis: {name} came too late and did nothing")
+        too_late.script_ran = False
+        raise too_late
 
     async def _run_within(
         self,

@@ -258,6 +258,31 @@ async def test_limits_in_other_slots_are_given_back_when_the_challenge_is_refuse
         assert {key: n for key, n in cluster.charges().items() if n} == before
 
 
+async def test_failing_release_of_a_limit_keeps_the_refusal(
+    cluster: Cluster, sandbox: Sandbox, ring: str
+) -> None:
+    """H08: one node refuses to release; the caller still gets its 429, and the other nodes release."""
+    async with on(cluster.url, sandbox, ring, OTP_LIMIT_CLIENT_IP="1/10m") as service:
+        await service.request(to=number(0), client_ip="192.0.2.1")
+        before = cluster.charges()
+        kept = 0
+        for node in list(cluster.each()):
+            node.execute_command("ACL", "SETUSER", "default", "-zrem")
+            try:
+                refused = await service.post(
+                    "/otp/request", to=number(1), purpose="login", client_ip="192.0.2.1"
+                )
+            finally:
+                node.execute_command("ACL", "SETUSER", "default", "+zrem")
+            assert (refused.status_code, refused.json()["limit"]) == (429, "client_ip")
+            mine = set(map(str, node.scan_iter("otp:limit:*", count=1000)))
+            left = {key for key, n in cluster.charges().items() if n > before.get(key, 0)}
+            assert left <= mine
+            kept += len(left)
+            node.delete(*left) if left else None
+        assert kept > 0
+
+
 async def test_a_paused_region_lets_a_trickle_through_on_a_cluster_too(
     cluster: Cluster, sandbox: Sandbox, ring: str
 ) -> None:
