@@ -16,6 +16,7 @@ nothing early.
 
 import asyncio
 import os
+import threading
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ from typing import Any, TypeVar
 from otp_service.core import codes
 from otp_service.core.codes import HashCost
 from otp_service.core.fair_share import FairShare
-from otp_service.errors import Overloaded
+from otp_service.errors import Overloaded, Unavailable
 from otp_service.telemetry import HASHES, HASHES_WAITING
 
 T = TypeVar("T")
@@ -88,11 +89,14 @@ class HashPool:
         threads: As many as this process has cores; more only cost.
         queue: How many verifications may wait for a thread before further ones are refused.
         caller_share: Percent of the slots that one caller may hold while others hold some.
+
+    Raises:
+        RuntimeError: the process may not start so many threads.
     """
 
     def __init__(self, cost: HashCost, *, threads: int, queue: int, caller_share: int = 50) -> None:
         self._cost = cost
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+        self._executor = _started(threads)
         self._lanes: OrderedDict[str, deque[_Job]] = OrderedDict()
         self._submitted = 0
         # One more than runs for each thread, so that no thread waits for the event loop between two hashes.
@@ -204,8 +208,8 @@ class HashPool:
                 self._lanes[name] = lane
             try:
                 running = asyncio.wrap_future(self._executor.submit(work))
-            except RuntimeError as error:  # no thread can be started
-                done.set_exception(error)
+            except RuntimeError:  # the pool is closed
+                done.set_exception(Unavailable("no thread for a hash"))
                 continue
             self._submitted += 1
             running.add_done_callback(partial(self._finished, done))
@@ -219,6 +223,26 @@ class HashPool:
             done.set_exception(error)
         else:
             done.set_result(running.result())
+
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    """
+    Return an executor whose threads all run, so that no hash needs a new thread after its try was counted.
+
+    Raises:
+        RuntimeError: they can't be started.
+    """
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
+    all_run = threading.Barrier(threads + 1)
+    try:
+        for _ in range(threads):  # each waits for the others, so each needs a thread of its own
+            executor.submit(all_run.wait)
+    except RuntimeError as error:
+        all_run.abort()
+        executor.shutdown()
+        raise RuntimeError(f"can't start the {threads} threads that hash: {error}") from error
+    all_run.wait()
+    return executor
 
 
 def _refusal(share: FairShare, caller: str, what: str) -> Overloaded | None:

@@ -4,9 +4,15 @@ import ast
 import asyncio
 import os
 import re
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +23,7 @@ from prometheus_client import REGISTRY
 
 import otp_service
 from otp_service.core.codes import HashCost
-from otp_service.errors import Overloaded
+from otp_service.errors import Overloaded, Unavailable
 from otp_service.flows.hashing import ISSUING_CAPACITY, HashPool, Slot, default_threads
 from otp_service.log_sampling import SampledLines
 from otp_service.store import keys
@@ -81,6 +87,42 @@ def test_a_pool_is_as_wide_as_the_cores_of_its_process() -> None:
     assert default_threads(1) == cores
     assert default_threads(cores) == 1
     assert default_threads(1000) == 1  # and never none
+
+
+@contextmanager
+def no_room_for_threads() -> Iterator[None]:
+    """A new thread would need more memory for its stack than a process can address."""
+    before = threading.stack_size(1 << 47)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+def test_hash_pool_is_not_made_without_its_threads() -> None:
+    """I04: a process that has no room for them does not start."""
+    with no_room_for_threads(), pytest.raises(RuntimeError, match="can't start the 2 threads"):
+        HashPool(CHEAP, threads=2, queue=0)
+
+
+async def test_hashes_need_no_new_thread() -> None:
+    """I04: the try is counted by then, so a hash must not fail for a thread."""
+    pool = HashPool(CHEAP, threads=2, queue=0)
+    try:
+        with no_room_for_threads():
+            found = await asyncio.gather(
+                *(hashed_in(pool.verifying(caller)) for caller in ("first", "second"))
+            )
+    finally:
+        pool.close()
+    assert all(phc.startswith("$argon2id$") for phc in found)
+
+
+async def test_closed_hash_pool_answers_unavailable() -> None:
+    pool = HashPool(CHEAP, threads=1, queue=0)
+    pool.close()
+    with pytest.raises(Unavailable, match="no thread for a hash"):
+        await hashed_in(pool.verifying("shop"))
 
 
 async def test_a_full_hash_pool_refuses_at_once() -> None:
