@@ -135,7 +135,6 @@ class Openings:
             limits,
             member=f"{address.challenge_id}:1",
             factor=new.channel,
-            queue_limit=self._queue_limit_for(new.purpose),
             args={
                 "id": address.challenge_id,
                 "channel": new.channel,
@@ -155,7 +154,6 @@ class Openings:
                 "retention_ms": new.retention_ms,
                 "max_bindings": self._max_bindings,
                 "events": new.events,
-                "behind": new.purpose == OPT_IN,
                 "group": GROUP,
                 "taker": taker,
             },
@@ -199,14 +197,10 @@ class Openings:
             limits,
             member=resend_id,
             factor=FACTOR,
-            queue_limit=self._queue_limit,
             args={"id": address.challenge_id, "caller": caller, "resend_id": resend_id},
         )
         attempts_left = int(answer["attempts_left"])
         return Opened.of(answer, address, purpose=answer["purpose"], attempts_left=attempts_left)
-
-    def _queue_limit_for(self, purpose: str) -> int:
-        return min(self._queue_limit, _OPT_IN_QUEUE) if purpose == OPT_IN else self._queue_limit
 
     async def _charged(
         self,
@@ -216,7 +210,6 @@ class Openings:
         *,
         member: str,
         factor: str,
-        queue_limit: int,
         args: Mapping[str, Any],
     ) -> dict[str, Any]:
         return await self._limits.run_charged(
@@ -233,8 +226,10 @@ class Openings:
             {
                 **args,
                 "budget": self._budget,
-                "queue_limit": queue_limit,
+                "queue_limit": self._queue_limit,
                 "caller_share": self._caller_share,
+                "opt_in_purpose": OPT_IN,
+                "opt_in_limit": min(self._queue_limit, _OPT_IN_QUEUE),
             },
             limits,
             member=member,

@@ -34,13 +34,13 @@ class Caller:
             if person_address(ring, name, f"user-{n}").bucket == BUCKET:
                 yield f"user-{n}"
 
-    async def ask(self) -> httpx.Response:
+    async def ask(self, purpose: str = "login") -> httpx.Response:
         to = f"+1415{next(self.numbers)}0123"
         return await self._service.post(
             "/otp/request",
             headers=self._headers,
             to=to,
-            purpose="login",
+            purpose=purpose,
             subject=next(self._subjects),
         )
 
@@ -108,6 +108,39 @@ async def test_a_resend_needs_a_share_of_the_queue_too(
     assert detail(refused).startswith(OWN_SHARE)
     look = await service.http.get(f"/otp/{challenge['challenge_id']}", headers=first._headers)
     assert look.json()["sends_remaining"] == challenge["sends_remaining"]
+
+
+async def test_a_resent_opt_in_code_needs_a_short_queue_too(
+    service: Service, first: Caller
+) -> None:
+    """I05: the codes of a flood of sign-ups do not fill the queues by being resent."""
+    challenge = (await first.ask("opt_in")).json()
+    await first.queue(1)
+    assert detail(await first.ask("opt_in")).startswith("The delivery queue is full.")
+    service.advance(60)
+    body = {"challenge_id": challenge["challenge_id"]}
+
+    refused = await service.post("/otp/resend", headers=first._headers, **body)
+
+    assert detail(refused).startswith("The delivery queue is full.")
+    await first.queue(1)
+
+
+async def test_login_codes_go_before_a_resent_opt_in_code(service: Service, first: Caller) -> None:
+    challenge = (await first.ask("opt_in")).json()
+    service.advance(60)
+    body = {"challenge_id": challenge["challenge_id"]}
+
+    resent = await service.post("/otp/resend", headers=first._headers, **body)
+    await first.queue(1)
+
+    assert resent.status_code == 202
+    jobs = [fields for _, fields in await redis(service).xrange(QUEUE)]
+    assert [(job["generation"], job.get("behind")) for job in jobs] == [
+        ("1", "1"),
+        ("2", "1"),
+        ("1", None),
+    ]
 
 
 async def test_a_share_is_free_again_when_its_jobs_are_gone(

@@ -21,9 +21,12 @@ local function count_queue(queue, shares, now)
   for caller, count in pairs(counts) do redis.call('HSET', shares, caller, count) end
 end
 
--- Why the queue takes no more jobs of this caller: `full`, `share` if only the caller's own share is in use, or nil.
-local function queue_refuses(queue, shares, caller, limit, percent, now)
-  local total, largest = redis.call('XLEN', queue), math.max(1, math.floor(limit * percent / 100))
+-- Why the queue takes no code for this purpose from the caller: `full`, `share` if only the caller's own share is in
+-- use, or nil. A code of an opt-in is taken only while the queue is short, whoever asks.
+local function queue_refuses(queue, shares, a, purpose, now)
+  local caller, limit, total = a.caller, a.queue_limit, redis.call('XLEN', queue)
+  if purpose == a.opt_in_purpose then return total >= a.opt_in_limit and 'full' or nil end
+  local largest = math.max(1, math.floor(limit * a.caller_share / 100))
   if total < limit and total < largest then return nil end  -- nobody can have used up a share
   count_queue(queue, shares, now)
   local own = tonumber(redis.call('HGET', shares, caller))
@@ -35,10 +38,10 @@ local function queue_refuses(queue, shares, caller, limit, percent, now)
   return 'share'
 end
 
--- Queue the newest code of a challenge; `behind`: login codes go first.
-local function enqueue(queue, shares, caller, id, generation, behind)
-  local entry = {'id', id, 'generation', generation, 'caller', caller}
-  if behind then entry[7], entry[8] = 'behind', 1 end
+-- Queue the newest code of a challenge. The code of an opt-in is marked `behind`: login codes go first.
+local function enqueue(queue, shares, a, purpose, generation)
+  local entry = {'id', a.id, 'generation', generation, 'caller', a.caller}
+  if purpose == a.opt_in_purpose then entry[7], entry[8] = 'behind', 1 end
   redis.call('XADD', queue, '*', unpack(entry))
-  if redis.call('EXISTS', shares) == 1 then redis.call('HINCRBY', shares, caller, 1) end
+  if redis.call('EXISTS', shares) == 1 then redis.call('HINCRBY', shares, a.caller, 1) end
 end

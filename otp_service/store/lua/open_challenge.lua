@@ -12,9 +12,10 @@
 -- KEYS[9]    all         guard of all factors
 -- KEYS[10..] limits      see _limits.lua
 -- ARGV[1]    JSON: offset, id, channel, caller, purpose, binding, about, sealed, region, locale, digits, max_attempts,
---            max_sends, ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, caller_share, budget,
---            limits, events (whether the caller has a webhook endpoint), group and taker (the consumer that takes the queue's
---            next job along, which is this one unless older ones wait; '': nobody), behind (whether login codes go first)
+--            max_sends, ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, caller_share,
+--            opt_in_purpose and opt_in_limit (see _queue.lua), budget, limits, events (whether the caller has a webhook
+--            endpoint), group and taker (the consumer that takes the queue's next job along, which is this one unless
+--            older ones wait; '': nobody)
 --
 -- Returns JSON {verdict, …}
 --   opened        expires_at, sends_left, windows, next_ms, replaced (id of the challenge that this one replaces),
@@ -66,12 +67,7 @@ if side_by_side >= a.max_bindings then return limited('live_challenges', earlies
 local limit, wait, window = refusing(a.limits, now)
 if limit then return limited(limit, wait, window) end
 local sends = a.sealed ~= ''
-local full
-if sends and a.behind then
-  full = redis.call('XLEN', KEYS[5]) >= a.queue_limit and 'full'
-elseif sends then
-  full = queue_refuses(KEYS[5], KEYS[8], a.caller, a.queue_limit, a.caller_share, now)
-end
+local full = sends and queue_refuses(KEYS[5], KEYS[8], a, a.purpose, now)
 if full then return cjson.encode({verdict = 'overloaded', why = full}) end
 
 charge(a.limits, now, a.id .. ':1')
@@ -86,7 +82,7 @@ redis.call('PEXPIRE', KEYS[1], a.ttl_ms + a.retention_ms)
 if sends then
   redis.call('HSET', KEYS[2], 'sealed', a.sealed)
   redis.call('PEXPIRE', KEYS[2], a.ttl_ms)
-  enqueue(KEYS[5], KEYS[8], a.caller, a.id, 1, a.behind)
+  enqueue(KEYS[5], KEYS[8], a, a.purpose, 1)
 end
 local job
 if sends and a.taker ~= '' then

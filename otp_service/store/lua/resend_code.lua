@@ -1,7 +1,7 @@
 -- Queue a new code for a challenge; the old code is dead at once, or after the purpose's grace.
 --
 -- KEYS       as open_challenge.lua
--- ARGV[1]    JSON: offset, id, caller, resend_id, budget, queue_limit, caller_share, limits
+-- ARGV[1]    JSON: offset, id, caller, resend_id, budget, queue_limit, caller_share, opt_in_purpose, opt_in_limit, limits
 --
 -- Returns JSON {verdict, …}
 --   resent        purpose, expires_at, sends_left, attempts_left, windows, next_ms, sealed
@@ -48,7 +48,7 @@ if not again then
   end
   local limit, wait, window = refusing(a.limits, now)
   if limit then return limited(limit, wait, window) end
-  local full = queue_refuses(KEYS[5], KEYS[8], a.caller, a.queue_limit, a.caller_share, now)
+  local full = queue_refuses(KEYS[5], KEYS[8], a, c.purpose, now)
   if full then return cjson.encode({verdict = 'overloaded', why = full}) end
 
   local generation = c.generation + 1
@@ -69,7 +69,7 @@ if not again then
   redis.call('PEXPIRE', KEYS[2], c.ttl_ms)
   redis.call('HSET', KEYS[3], own, a.id .. '|' .. now .. '|' .. c.expires_at)
   redis.call('PEXPIRE', KEYS[3], c.ttl_ms + c.retention_ms)
-  enqueue(KEYS[5], KEYS[8], a.caller, a.id, generation)
+  enqueue(KEYS[5], KEYS[8], a, c.purpose, generation)
   begin(KEYS[7], now, c.ttl_ms + c.retention_ms,
     line(now, 'resent', a.id, 'until=' .. c.expires_at, 'generation=' .. generation))
 end
