@@ -16,7 +16,7 @@ from otp_service.errors import Unavailable
 from otp_service.store import keys
 from otp_service.store.cluster import Cluster
 from otp_service.store.connection import FAULTS
-from otp_service.store.scripts import Scripts
+from otp_service.store.scripts import Durability, Scripts
 
 TICK_KEPT_MS = 3_600_000  # a process that was stopped for longer takes its tick for lost
 STEPS_KEPT = 20
@@ -141,8 +141,7 @@ class HistoryStore:
         """
         self._number += 1
         number = self._number
-        answer = await self._scripts.run(
-            "tick",
+        durable, answer = await self._write(
             [keys.history(bucket), keys.tick(bucket, self._process)],
             {
                 "id": memory.id,
@@ -155,7 +154,6 @@ class HistoryStore:
                 "epoch": memory.epoch,
                 "keep_ms": TICK_KEPT_MS,
             },
-            durable=True,
         )
         if answer["verdict"] == "other":
             raise OtherInstallation
@@ -173,9 +171,23 @@ class HistoryStore:
         if tick.id != memory.id:
             memory.id, memory.former = tick.id, memory.id if known else ""
         memory.former = answer.get("former") or memory.former
-        memory.epoch, memory.fenced_at, memory.confirmed = tick.epoch, tick.fenced_at, number
-        memory.seen_at, memory.now = int(answer["at"]), tick.now
+        memory.epoch, memory.fenced_at, memory.now = tick.epoch, tick.fenced_at, tick.now
+        if durable:
+            memory.confirmed, memory.seen_at = number, int(answer["at"])
         return tick
+
+    async def _write(
+        self, names: list[str], fields: Mapping[str, Any]
+    ) -> tuple[bool, dict[str, Any]]:
+        """Write a tick; return whether it may be relied on, and the answer. Raises Unavailable."""
+        try:
+            return True, await self._scripts.run("tick", names, fields, durable=True)
+        except Unavailable:
+            if self._scripts.durability is Durability.NONE:
+                raise
+        # Without its replica Redis may lose this tick, so it proves nothing later. The comparison is as good as ever,
+        # and calls that read must not depend on the replica.
+        return False, await self._scripts.run("tick", names, fields)
 
     async def note(self, bucket: int, step: StepBack) -> None:
         """Keep a step back for the operator. Raises Unavailable."""

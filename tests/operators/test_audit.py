@@ -290,6 +290,7 @@ async def test_retention_takes_old_entries_and_the_rest_is_still_found_whole(
     ring = service.settings.ring()
     log = Audit(service.rooms.scripts, lambda: ring, days=400)
     service.advance(-500 * 86_400)
+    await service.rooms.history.tick()
     await log.record(Act.CALLER_CREATED, by="operator:a@b", caller="old")
     service.advance(500 * 86_400)
 

@@ -303,6 +303,7 @@ async def test_proof_is_inactive_once_the_clock_is_set_back(service: Service) ->
     challenge = await service.request()
     proof = (await service.verify(challenge, service.code())).json()["proof"]
     service.advance(-1000)
+    await service.rooms.history.tick()
     assert (await service.post("/proofs/introspect", proof=proof)).json() == {"active": False}
     service.advance(1000)
     assert (await service.post("/proofs/introspect", proof=proof)).json() == {"active": False}
@@ -323,6 +324,7 @@ async def test_resent_code_expires_once_the_clock_is_set_back(service: Service) 
     answer = await service.post("/otp/resend", challenge_id=challenge["challenge_id"])
     assert answer.status_code == 202
     service.advance(-100)
+    await service.rooms.history.tick()
     assert (await service.look(challenge))["status"] == "expired"
 
 
@@ -332,6 +334,7 @@ async def test_device_is_unknown_once_the_clock_is_set_back(service: Service) ->
     device = await service.post("/devices", subject="ann", proof=answer.json()["proof"])
     shown = {"subject": "ann", "token": device.json()["token"], "purpose": "login"}
     service.advance(-1000)
+    await service.rooms.history.tick()
     assert (await service.post("/devices/verify", **shown)).json()["code"] == "invalid_device"
 
 
@@ -343,14 +346,17 @@ async def test_device_reuse_grace_ends_when_the_clock_is_set_right(service: Serv
     shown = {"subject": "ann", "token": device.json()["token"], "purpose": "login"}
     service.advance(2 * DAY)
     assert (await service.post("/devices/verify", **shown)).status_code == 200
+    await service.rooms.history.tick()
     service.advance(-2 * DAY)
     service.advance(3600)
+    await service.rooms.history.tick()
     assert (await service.post("/devices/verify", **shown)).json()["code"] == "device_reused"
 
 
 async def test_pending_factor_ends_once_the_clock_is_set_back(service: Service) -> None:
     enrolled = await service.post("/factors/totp", subject="ann", account_name="ann")
     service.advance(-1000)
+    await service.rooms.history.tick()
     code = pyotp.TOTP(enrolled.json()["secret"]).at(await service.now())
     path = f"/factors/totp/{enrolled.json()['factor_id']}/confirm"
     assert (await service.post(path, code=code)).status_code == 404
