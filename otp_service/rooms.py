@@ -338,7 +338,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                 keyring=keyring,
                 opt_ins=opt_ins,
                 subscribers=subscribers,
-                capacity=NewsletterCapacity(settings.optin_concurrency),
+                capacity=NewsletterCapacity(settings.optin_concurrency, settings.caller_share),
                 ceiling=ceiling,
                 codes=OptInCodes(keyring=keyring, sending=sending, verification=verification)
                 if settings.optin_mode == "service"

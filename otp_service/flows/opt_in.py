@@ -135,12 +135,12 @@ class OptIn:
         address = self._address(caller, recipient.e164, wish.group_id)
         await self._subscribers.require_fit(site_verifies=self._codes is None)
         if self._codes is not None:
-            with self._capacity.acquire():
+            with self._capacity.asking(caller):
                 await self._subscribers.check_group(wish.name, wish.group_id)
             return await self._request_own(
                 self._codes, caller, wish, recipient, address, policy, handle
             )
-        with self._capacity.acquire(), self._ceiling.one_send():
+        with self._capacity.asking(caller), self._ceiling.one_send():
             return await self._request_site(caller, wish, recipient, address, policy, handle)
 
     async def _request_site(
@@ -242,7 +242,7 @@ class OptIn:
         if self._codes is None and len(activation) != 4:
             raise InvalidRequest(FieldError("activation", "must have 4 digits"))
         await self._subscribers.require_fit(site_verifies=self._codes is None)
-        with self._capacity.acquire():
+        with self._capacity.answering(caller):
             tried = await self._opt_ins.reserve(
                 address, attempt=handle, counted=self._codes is None
             )
@@ -325,7 +325,7 @@ class OptIn:
             spellings = listed_spellings(mobile, default_region=self._policy.default_region)
         except RecipientRefused as error:
             raise DestinationRefused(error.reason.value, str(error)) from None
-        with self._capacity.acquire():
+        with self._capacity.answering(caller):
             await self._subscribers.remove_all(name, spellings, group_id)
         address = self._address(caller, spellings[0], group_id)
         await self._opt_ins.settle(address, Status.CANCELED, handle="")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from otp_service.core.fair_share import FairShare
 from otp_service.core.limits import Ceiling, Window
 from otp_service.errors import Overloaded, QuotaExceeded, Refusal
 
@@ -34,26 +35,47 @@ class SendCeiling:
 
 class NewsletterCapacity:
     """
-    At most `places` opt-in calls that ask the site at once.
+    Opt-in calls that ask the site at once, shared by callers.
 
-    The client of those calls has as many connections, so none waits for one.
+    One place is kept for verifications and unsubscriptions, so that sign-ups leave room for them. A caller that comes
+    late gets its part though all places are taken: its calls then wait for one of the client's `places` connections.
+
+    Args:
+        places: How many calls at once.
+        caller_share: Percent of the places that one caller may hold while others hold some.
     """
 
-    def __init__(self, places: int) -> None:
-        self._free = places
+    def __init__(self, places: int, caller_share: int) -> None:
+        self._shared = FairShare(max(1, places - 1), caller_share)
+        self._kept = FairShare(1, caller_share)
 
     @contextmanager
-    def acquire(self) -> Iterator[None]:
+    def asking(self, caller: str) -> Iterator[None]:
         """
-        Hold one place while the block runs.
+        Hold a place for a sign-up while the block runs.
 
         Raises:
-            Overloaded: none is free; nothing was counted.
+            Overloaded: none is free for this caller; nothing was counted.
         """
-        if self._free == 0:
-            raise Overloaded("every opt-in call that this process makes at once is under way")
-        self._free -= 1
-        try:
+        with _one_of((self._shared,), caller):
             yield
-        finally:
-            self._free += 1
+
+    @contextmanager
+    def answering(self, caller: str) -> Iterator[None]:
+        """Hold a place for a verification or an unsubscription, the kept one if need be. Raises as `asking`."""
+        with _one_of((self._shared, self._kept), caller):
+            yield
+
+
+@contextmanager
+def _one_of(shares: tuple[FairShare, ...], caller: str) -> Iterator[None]:
+    free = next((share for share in shares if share.refusal(caller) is None), None)
+    if free is None:
+        raise Overloaded(
+            "all opt-in calls that this process makes at once for the caller are under way"
+        )
+    free.take(caller)
+    try:
+        yield
+    finally:
+        free.release(caller)

@@ -218,7 +218,8 @@ class Settings(BaseModel):
         4,
         ge=1,
         le=64,
-        description="Opt-in calls that one process makes to the site at once; further ones get 503 `overloaded`.",
+        description="Opt-in calls that one process makes to the site at once; further ones get 503 `overloaded`. "
+        "Callers share them by `OTP_CALLER_SHARE`, and from 2 on one is kept for verifying and unsubscribing.",
     )
     issuer: str = Field(
         "otp_service",

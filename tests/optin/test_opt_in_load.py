@@ -23,24 +23,52 @@ async def sign_up(service: Service, mobile: str) -> httpx.Response:
     return await service.post("/optin/request", name="Ann Lee", mobile=mobile)
 
 
+async def unsubscribe(service: Service, mobile: str) -> httpx.Response:
+    return await service.post("/optin/unsubscribe", name="Ann Lee", mobile=mobile)
+
+
+async def test_sign_ups_of_one_caller_leave_room_for_another(
+    start_service: Starter, site_gate: SiteGate
+) -> None:
+    site = {"OTP_WSMS_URL": site_gate.url, "OTP_OPTIN_MODE": "wsms"}
+    service = await start_service(**site, OTP_OPTIN_CONCURRENCY="3")
+    service.sandbox.settings(newsletter_form_verify=True)
+    flood = [asyncio.create_task(sign_up(service, number)) for number in NUMBERS[:2]]
+    await eventually(lambda: site_gate.arrived == 2, "a caller's sign-ups asking the site")
+    other = await service.caller("other")
+
+    wish = {"name": "Ann Lee", "mobile": NUMBERS[2]}
+    newcomer = asyncio.create_task(service.post("/optin/request", headers=other, **wish))
+    await eventually(
+        lambda: site_gate.arrived == 3 or newcomer.done(), "the other caller's sign-up"
+    )
+    site_gate.open.set()
+
+    assert (await newcomer).status_code == 202
+    assert [(await each).status_code for each in flood] == [202] * 2
+
+
 async def test_sign_ups_beyond_the_bound_are_503_at_once(
     start_service: Starter, site_gate: SiteGate
 ) -> None:
     site = {"OTP_WSMS_URL": site_gate.url, "OTP_OPTIN_MODE": "wsms"}
-    service = await start_service(**site, OTP_OPTIN_CONCURRENCY="2")
+    service = await start_service(**site, OTP_OPTIN_CONCURRENCY="3")
     service.sandbox.settings(newsletter_form_verify=True)
     first = [asyncio.create_task(sign_up(service, number)) for number in NUMBERS[:2]]
     await eventually(lambda: site_gate.arrived == 2, "both sign-ups asking the site")
 
     shed = await sign_up(service, NUMBERS[2])
+    leaving = asyncio.create_task(unsubscribe(service, NUMBERS[3]))
+    await eventually(lambda: site_gate.arrived == 3, "an unsubscription in the kept place")
     shed_verify = await service.post(
         "/optin/verify", name="Ann Lee", mobile=NUMBERS[2], activation="1234"
     )
-    shed_unsubscribe = await service.post("/optin/unsubscribe", name="Ann Lee", mobile=NUMBERS[2])
+    shed_unsubscribe = await unsubscribe(service, NUMBERS[2])
     site_gate.open.set()
     answers = await asyncio.gather(*first)
     again = await sign_up(service, NUMBERS[2])
 
+    assert (await leaving).status_code < 300
     for answer in (shed, shed_verify, shed_unsubscribe):
         assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
     assert [answer.status_code for answer in (*answers, again)] == [202] * 3

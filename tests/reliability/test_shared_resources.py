@@ -85,7 +85,7 @@ RESOURCES = {
         "factors/test_qr_capacity.py::test_full_capacity_refuses_the_next_code",
     ),
     "site connection": resource(
-        "NewsletterCapacity; codes have connections of their own",
+        "NewsletterCapacity and OTP_CALLER_SHARE; codes have connections of their own",
         "optin/test_opt_in_load.py::test_sign_ups_beyond_the_bound_are_503_at_once",
     ),
     "delivery queue": resource(
