@@ -356,8 +356,8 @@ CALLS: dict[str, Prepare] = {
 def kinds(command: Command) -> Iterator[str]:
     """The kinds of the keys that a command names; of those with a tag of their own, that tag."""
     for argument in command[1:]:
-        # Each process reads the newest entries by itself; operations append, by scripts.
-        if argument == b"otp-audit" and command[0].upper().startswith(b"EVAL"):
+        # Each process reads the newest entry by itself; operations append one.
+        if argument == b"otp-audit" and any(b'"keep_ms"' in other for other in command):
             yield "audit"
         found = re.match(rb"otp:(?:\{([a-z]+)\}|\{[0-9a-f]{2}\}:([a-z-]+)|([a-z-]+))", argument)
         if found is not None:
