@@ -350,7 +350,7 @@ async def test_the_log_names_devices_and_no_token(
         {"binding": ""},
         {"token": "otpd_mine"},
         {"proof": "’"},
-        {"subject": "two words"},
+        {"subject": "two\nwords"},
     ],
 )
 async def test_what_can_not_be_meant_is_refused_before_the_proof_is_spent(
