@@ -16,6 +16,9 @@ from tests.reliability.harness import Command, Gate, eventually, number
 STANDS_AT = 1_790_000_010_000  # the time of the scripts, in the middle of an authenticator's step
 # What runs by itself beside calls, in every process.
 BACKGROUND = {
+    "tick",
+    "append_audit",
+    "note_step_back",
     "claim_due",
     "credit_told",
     "see_credit",

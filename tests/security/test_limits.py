@@ -726,8 +726,8 @@ async def test_a_limit_that_was_spent_before_a_restart_is_spent_after_it(
 
 @pytest.fixture
 async def sign_up_form(start_service: Starter) -> Service:
-    """A public form signs people up; nothing is delivered."""
-    return await start_service(OTP_DELIVER="false")
+    """A public form signs people up."""
+    return await start_service()
 
 
 async def sign_up_until_refused(service: Service, form: str, *, to: str = TO) -> httpx.Response:
