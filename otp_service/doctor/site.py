@@ -14,7 +14,7 @@ from otp_service.wsms.site import SiteReport
 
 _SITE_VERIFIES = (
     "cannot be read over the API. It is told of here for a day once it was seen; look at WordPress > SMS > Settings > "
-    "Newsletter, or `wp option pluck wpsms_settings newsletter_form_verify`"
+    "Newsletter, or set it as docs/wordpress.md says"
 )
 
 
