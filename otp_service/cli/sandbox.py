@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from otp_service.sandbox import server
-from otp_service.sandbox.settings import SiteSettings
+from otp_service.sandbox.settings import NEWEST_VERSION, SiteSettings, WsmsVersion
 from otp_service.sandbox.site import Site
 from otp_service.sandbox.users import default_user, generate_application_password
 
@@ -35,6 +35,9 @@ def sandbox(
     double_opt_in: Annotated[
         bool, typer.Option(help="Have new subscribers confirm by a code, as WSMS can be set to.")
     ] = False,
+    wsms_version: Annotated[
+        WsmsVersion, typer.Option(help="The release of the plugin to imitate.")
+    ] = NEWEST_VERSION,
     allow_private_webhooks: Annotated[
         bool,
         typer.Option(help="Call webhooks on loopback and over http, which a real site refuses."),
@@ -53,7 +56,9 @@ def sandbox(
         raise typer.Exit(1) from None
     password = application_password or generate_application_password()
     settings = SiteSettings(
-        newsletter_form_verify=double_opt_in, allow_private_webhooks=allow_private_webhooks
+        wsms_version=wsms_version,
+        newsletter_form_verify=double_opt_in,
+        allow_private_webhooks=allow_private_webhooks,
     )
     site = Site(settings, users=[default_user(username, password)])
     typer.echo(f"WSMS sandbox: {server.url_of(listening)} (no real site, no SMS leaves it)")

@@ -53,7 +53,10 @@ def read_call(scope: Scope, body: bytes) -> Call:
     else:
         route = text(parse_form(query).get("rest_route", ""))
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return Call(scope["method"], "/" + route.strip("/"), headers, query, body)
+    client = scope.get("client") or ("", 0)
+    return Call(
+        scope["method"], "/" + route.strip("/"), headers, query, body, remote_addr=client[0]
+    )
 
 
 def _numbers(call: Call) -> Iterable[str]:

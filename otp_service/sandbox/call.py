@@ -21,6 +21,8 @@ class Call:
     """Names in lower case."""
     query: str
     body: bytes
+    remote_addr: str = ""
+    """The address that the call comes from: PHP's `REMOTE_ADDR`."""
     user: User | None = None
     url: Mapping[str, str] = field(default_factory=dict)
     """What the route's pattern caught, e.g. `id`."""

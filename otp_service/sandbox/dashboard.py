@@ -1,5 +1,6 @@
 """/groups and /subscribers: the newer dashboard's view of the newsletter (contract 3.8)."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from otp_service.sandbox import newsletter
@@ -7,6 +8,7 @@ from otp_service.sandbox.answers import Answer, plugin_error, success
 from otp_service.sandbox.call import Call
 from otp_service.sandbox.mobile_numbers import InvalidNumber, stored_number
 from otp_service.sandbox.php import PhpError, Value, leading_int
+from otp_service.sandbox.sending import SendError
 from otp_service.sandbox.subscribers import Subscriber
 from otp_service.sandbox.validation import Args
 
@@ -130,18 +132,21 @@ async def create(site: "Site", call: Call) -> Answer:
         number = stored_number(site, call.get("mobile"))
     except InvalidNumber as error:
         return plugin_error(site.say(str(error)))
-    problem = await newsletter.add(
-        site,
-        call.get("name"),
-        number,
-        group,
-        pending=False,
-        custom_fields=call.get("custom_fields"),
-    )
-    if problem:
-        return plugin_error(site.say(problem))
-    row = site.subscribers.rows()[-1]
+    try:
+        row = await newsletter.add(
+            site,
+            call.get("name"),
+            number,
+            group,
+            pending=False,
+            custom_fields=call.get("custom_fields"),
+        )
+    except newsletter.NewsletterError as error:
+        return plugin_error(site.say(str(error)))
     row.active = call.get("status") == "1"
+    if row.active:
+        with suppress(SendError):
+            await newsletter.welcome(site, number)
     return success("Subscriber created successfully", {"id": row.id}, 201)
 
 

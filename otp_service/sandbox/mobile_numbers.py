@@ -4,6 +4,7 @@ Sending follows other rules (`sending`): there numbers are cleaned but never che
 """
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import phonenumbers
@@ -38,6 +39,8 @@ def stored_number(site: "Site", given: Value) -> str:
         raise InvalidNumber("The mobile number length is invalid.")
     if site.settings.international_mobile and not _country_allowed(site, number):
         raise InvalidNumber("The mobile number is not valid for your country.")
+    if site.settings.international_mobile:
+        return number
     prefix = site.settings.mobile_county_code
     if prefix:
         plus = number if number.startswith("+") else f"+{number}"
@@ -48,9 +51,10 @@ def stored_number(site: "Site", given: Value) -> str:
 
 def _bounds(site: "Site") -> tuple[int, int]:
     settings = site.settings
-    if settings.international_mobile:
+    minimum, maximum = settings.mobile_terms_minimum, settings.mobile_terms_maximum
+    if settings.international_mobile or not (minimum or maximum):
         return SHORTEST, LONGEST
-    return settings.mobile_terms_minimum or SHORTEST, settings.mobile_terms_maximum or LONGEST
+    return minimum or 0, maximum or sys.maxsize
 
 
 def _country_allowed(site: "Site", number: str) -> bool:

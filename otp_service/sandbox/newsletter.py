@@ -1,6 +1,7 @@
 """The newsletter: subscribe, list, verify, unsubscribe, with the plugin's traps (contract 3.2 to 3.4)."""
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from otp_service.sandbox.answers import Answer, plugin_error, success
@@ -8,6 +9,7 @@ from otp_service.sandbox.call import Call
 from otp_service.sandbox.mobile_numbers import InvalidNumber, stored_number
 from otp_service.sandbox.php import PhpError, Value, leading_int, loosely_equal, text, trim, truthy
 from otp_service.sandbox.sending import SendError, dispatch
+from otp_service.sandbox.subscribers import Subscriber
 from otp_service.sandbox.validation import Args, Invalid
 from otp_service.sandbox.webhooks import announce
 
@@ -25,6 +27,7 @@ TOO_LONG = (
 NO_GROUP = "Please select a specific group."
 VALUES_MISSING = "The required parameters must be valued!"
 WRONG_CODE = "Activation code is wrong!"
+TOO_MANY = "Too many attempts. Please try again later."
 NOT_FOUND = "Not found the number!"
 GROUP_FORMAT = "Invalid group_id format!"
 NOT_THERE = "The mobile number does not exist in the specified group(s)!"
@@ -76,21 +79,25 @@ async def _subscribe(site: "Site", call: Call, number: str, group: int) -> str:
     if not truthy(call.get("name")):
         raise NewsletterError(NAME_AND_NUMBER)
     _drop_pending(site, number)
-    if add_problem := await add(
+    row = await add(
         site,
         call.get("name"),
         number,
         group,
         pending=_double_opt_in(site),
         custom_fields=call.get("custom_fields"),
-    ):
-        raise NewsletterError(add_problem)
-    if not _double_opt_in(site):
-        return SUBSCRIBED
-    # The code is that of the row just written; whether the SMS went out is not looked at.
-    code = site.subscribers.of(number, group)[-1].activate_key
-    await _tell(site, number, site.say("Your activation code: %s") % code)
-    return PENDING
+    )
+    try:
+        if row.active:
+            await welcome(site, number)
+        else:
+            words = site.say("Your activation code: %s") % row.activate_key
+            await dispatch(site, [number], words)
+    except SendError as error:
+        if site.settings.wsms_version != "7.2":
+            site.subscribers.delete(row.id)
+            raise NewsletterError(str(error)) from None
+    return SUBSCRIBED if row.active else PENDING
 
 
 def _double_opt_in(site: "Site") -> bool:
@@ -116,11 +123,11 @@ async def add(
     *,
     pending: bool,
     custom_fields: Value = None,
-) -> str | None:
-    """Writes a row and announces it; the plugin's words if it does not."""
+) -> Subscriber:
+    """Write a row, announce it and return it; raises NewsletterError."""
     first = next(iter(site.subscribers.of(number, group)), None)
     if first is not None and first.active:
-        return DUPLICATE
+        raise NewsletterError(DUPLICATE)
     stored_name = "" if isinstance(name, (list, dict)) else text(name)
     row = site.subscribers.add(
         site.local_time(),
@@ -132,9 +139,9 @@ async def add(
         custom_fields=custom_fields,
     )
     if row is None:
-        return TOO_LONG
+        raise NewsletterError(TOO_LONG)
     await announce(site, "new_subscriber", {"name": row.name, "mobile": row.mobile})
-    return None
+    return row
 
 
 async def verify(site: "Site", call: Call) -> Answer:
@@ -157,16 +164,28 @@ async def _verify(site: "Site", call: Call, number: str, group: int) -> None:
     code = trim(text(activation))
     if not truthy(call.get("name")) or not truthy(code):
         raise NewsletterError(VALUES_MISSING)
-    rows = site.subscribers.like(number, group)
-    waiting = next((row for row in rows if not row.active), None)
+    waiting = next((row for row in site.subscribers.of(number, group) if not row.active), None)
     if waiting is None:
         raise NewsletterError(NOT_FOUND)
-    if not loosely_equal(code, waiting.activate_key or ""):
-        raise NewsletterError(WRONG_CODE)
-    for row in rows:
+    _compare(site, call, number, waiting.activate_key or "")
+    for row in site.subscribers.like(number, group):
         row.active = True
-    if site.settings.newsletter_form_welcome:
-        await _tell(site, waiting.mobile, site.settings.newsletter_form_welcome_text)
+    with suppress(SendError):
+        await welcome(site, number)
+
+
+def _compare(site: "Site", call: Call, number: str, right: str) -> None:
+    typed = text(call.get("activation"))
+    if site.settings.wsms_version == "7.2":
+        if not loosely_equal(trim(typed), right):
+            raise NewsletterError(WRONG_CODE)
+        return
+    if site.throttle.refuses(call.remote_addr, number):
+        raise NewsletterError(TOO_MANY)
+    if typed != right:
+        site.throttle.count(call.remote_addr, number)
+        raise NewsletterError(WRONG_CODE)
+    site.throttle.forget(call.remote_addr, number)
 
 
 def _groups(given: Value) -> list[int]:
@@ -240,8 +259,7 @@ def _number(site: "Site", call: Call, *, empty_is: str, invalid_is: str | None =
         raise NewsletterError(invalid_is or NOT_FOUND) from None
 
 
-async def _tell(site: "Site", number: str, words: str) -> None:
-    try:
-        await dispatch(site, [number], words)
-    except SendError:
-        return
+async def welcome(site: "Site", number: str) -> None:
+    """Send the welcome SMS if the site is set to; raises SendError."""
+    if site.settings.newsletter_form_welcome:
+        await dispatch(site, [number], site.settings.newsletter_form_welcome_text)

@@ -8,7 +8,7 @@ from otp_service.sandbox.answers import Answer, plugin_error, success
 from otp_service.sandbox.call import Call
 from otp_service.sandbox.php import Value, leading_int, text, truthy
 from otp_service.sandbox.send import ADD_ON, NO_MESSAGE, NO_NUMBERS
-from otp_service.sandbox.sending import SendError, balance, dispatch
+from otp_service.sandbox.sending import SendError, balance, dispatch, expanded
 from otp_service.sandbox.validation import Args
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ async def quick(site: "Site", call: Call) -> Answer:
         await dispatch(
             site,
             list(numbers),
-            message,
+            expanded(site, message),
             sender=text(call.get("from")),
             media=(text(media),) if truthy(media) else (),
             flash=truthy(call.get("flash")),

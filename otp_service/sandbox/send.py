@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from otp_service.sandbox.answers import Answer, plugin_error, success
 from otp_service.sandbox.call import Call
 from otp_service.sandbox.php import Value, leading_int, text, truthy
-from otp_service.sandbox.sending import IN_BACKGROUND, SendError, balance, dispatch
+from otp_service.sandbox.sending import IN_BACKGROUND, SendError, balance, dispatch, expanded
 from otp_service.sandbox.validation import Args
 
 if TYPE_CHECKING:
@@ -157,10 +157,10 @@ def _media(call: Call) -> tuple[str, ...]:
 
 
 def _filled_by_handler(site: "Site", call: Call, message: str) -> str:
-    """Variables of the chosen handler; one whose plugin is absent fails with PHP's words."""
+    """Variables of the chosen handler and no others; one whose plugin is absent fails with PHP's words."""
     handler, subject = call.get("notification_handler"), leading_int(call.get("handler_id", 0))
     if handler is None:
-        return message
+        return expanded(site, message)
     if handler.startswith("WooCommerce"):
         function = "wc_get_" + re.sub(r"WooCommerce(Admin)?|Notification", "", handler).lower()
         raise SendError(f"Call to undefined function WP_SMS\\Notification\\Handler\\{function}()")
@@ -168,7 +168,7 @@ def _filled_by_handler(site: "Site", call: Call, message: str) -> str:
     if handler == "WordPressUserNotification" and (user := site.users.by_id(subject)):
         values = {"%user_login%": user.login, "%user_email%": user.email}
     elif handler == "SubscriberNotification" and (row := site.subscribers.get(subject)):
-        values = {"%subscribe_name%": row.name, "%subscribe_mobile%": row.mobile}
+        values = {"%subscriber_name%": row.name, "%subscriber_mobile%": row.mobile}
     for variable, value in values.items():
         message = message.replace(variable, value)
     return message

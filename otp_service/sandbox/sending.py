@@ -39,7 +39,6 @@ async def dispatch(
         # Nested lists end in a PHP error whose words the plugin passes on.
         raise SendError("trim(): Argument #1 ($string) must be of type string, array given")
     given = [str(number) for number in numbers]
-    message = expanded(site, message)
     queued = site.faults.at_provider(("queued",), given) is not None
     method = site.settings.sms_delivery_method
     if queued or method == "api_queued_send" or len(given) >= BULK_LIMIT:

@@ -14,6 +14,7 @@ from otp_service.sandbox.php import Value
 from otp_service.sandbox.provider import Provider, Sms
 from otp_service.sandbox.settings import SiteSettings
 from otp_service.sandbox.subscribers import Subscribers
+from otp_service.sandbox.throttle import Throttle
 from otp_service.sandbox.translations import translated
 from otp_service.sandbox.users import User, Users, default_user
 from otp_service.sandbox.webhooks import Deliver, deliver_over_http
@@ -60,6 +61,7 @@ class Site:
         self.faults = Faults()
         self.outbox = Outbox()
         self.subscribers = Subscribers(self._groups)
+        self.throttle = Throttle(self.now)
         self.webhooks: dict[str, list[str]] = {"new_sms": [], "new_subscriber": []}
         self.provider = Provider(self)
         self.stored_credit: Value = False

@@ -85,7 +85,7 @@ class Subscribers:
         ]
 
     def like(self, mobile: str, group_id: int = 0) -> list[Subscriber]:
-        """As `verify` looks: without a plus the number is compared as a number, so that `4477...`
+        """As `verify` updates: without a plus the number is compared as a number, so that `4477...`
         finds `+4477...` too (contract 3.3).
         """
         if "+" in mobile:

@@ -34,6 +34,9 @@ GERMAN = {
         "Diese Mobilnummer ist bereits registriert, bitte eine andere wählen."
     ),
     "Activation code is wrong!": "Der Aktivierungscode ist falsch!",
+    "Too many attempts. Please try again later.": (
+        "Zu viele Versuche. Bitte später noch einmal versuchen."
+    ),
     "Not found the number!": "Die Nummer wurde nicht gefunden!",
     "The required parameters must be valued!": "Die erforderlichen Angaben fehlen!",
     "The mobile number does not exist in the specified group(s)!": (

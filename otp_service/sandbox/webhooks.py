@@ -50,7 +50,7 @@ async def announce(site: "Site", event: str, payload: Value) -> None:
         "User-Agent": f"WordPress/{settings.wordpress_version}; {settings.url}",
         "Content-Type": "application/json",
         "X-WP-SMS-Webhook-Event": event,
-        "X-WP-SMS-Version": settings.plugin_version,
+        "X-WP-SMS-Version": settings.wsms_version,
     }
     private = settings.allow_private_webhooks
     for url in list(site.webhooks[event]):

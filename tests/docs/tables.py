@@ -4,6 +4,7 @@ The tables of the documents, made from the code: `python -m tests.docs.tables` w
 A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from otp_service import telemetry
 from otp_service.cli.doctor import setting_rows
 from otp_service.core.caller_rules import RULES
 from otp_service.core.credentials import SCOPES
+from otp_service.sandbox.settings import SiteSettings
 from otp_service.store import keys
 from otp_service.web.problems import INTERNAL, TABLE
 from otp_service.web.routes import OPERATIONS
@@ -93,6 +95,16 @@ def redis_keys() -> Iterable[str]:
             yield f"| `{cells[0]}` | " + " | ".join(cells[1:]) + " |"
 
 
+def sandbox_settings() -> Iterable[str]:
+    """Yield the table of the sandbox's switches."""
+    yield "| setting | default | what |"
+    yield "| --- | --- | --- |"
+    for name, field in SiteSettings.model_fields.items():
+        default = json.dumps(field.default, ensure_ascii=False)
+        what = " ".join((field.description or "").split())
+        yield f"| `{name}` | `{default}` | {what} |"
+
+
 TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "settings": setting_rows,
     "endpoints": endpoints,
@@ -101,6 +113,7 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "policy": policy,
     "metrics": metrics,
     "keys": redis_keys,
+    "sandbox": sandbox_settings,
     "attacks": attacks.table,
 }
 

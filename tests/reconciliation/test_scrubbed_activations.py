@@ -91,6 +91,7 @@ async def test_in_a_translated_text_the_code_is_found_too(
 async def test_a_message_that_the_provider_refused_is_deleted_too(
     scrubbing: Service, sandbox: Sandbox
 ) -> None:
+    sandbox.settings(wsms_version="7.2")
     sandbox.fail(kind="provider_error", times=1)
     await ask(scrubbing)
     assert [row["status"] for row in outbox(sandbox)] == ["failed"]

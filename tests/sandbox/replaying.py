@@ -42,6 +42,7 @@ class Replay:
         clock = Clock()
         self.site = Site(
             SiteSettings(
+                wsms_version="7.2",
                 name="Rig Site",
                 url="http://wordpress.test",
                 gateway_username="riguser",

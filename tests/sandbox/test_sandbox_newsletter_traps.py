@@ -65,6 +65,7 @@ async def test_verifying_without_plus_activates_the_row_with_plus_too(
 async def test_a_provider_that_is_down_does_not_show(
     client: httpx.AsyncClient, opt_in: Site
 ) -> None:
+    opt_in.settings.wsms_version = "7.2"
     opt_in.break_with(Fault(kind="provider_error"))
     response = await client.post("newsletter", json=ANN)
     assert response.json()["message"].startswith("To activate your subscription")
@@ -93,6 +94,34 @@ async def test_a_country_prefix_spoils_foreign_numbers(
     site.settings.mobile_county_code = "+44"
     await client.post("newsletter", json={**ANN, "mobile": given})
     assert rows(site)[0][0] == stored
+
+
+async def test_an_international_number_gets_no_country_prefix(
+    client: httpx.AsyncClient, site: Site
+) -> None:
+    site.settings.mobile_county_code = "+44"
+    site.settings.international_mobile = True
+    await client.post("newsletter", json={**ANN, "mobile": "+12025550123"})
+    assert rows(site)[0][0] == "+12025550123"
+
+
+async def test_a_number_without_plus_finds_no_row_with_plus(
+    client: httpx.AsyncClient, opt_in: Site
+) -> None:
+    await client.post("newsletter", json=ANN)
+    body = {**ANN, "mobile": "447700900301", "activation": "1001"}
+    response = await client.post("newsletter/verify", json=body)
+    assert response.json()["error"]["message"] == "Not found the number!"
+    assert [active for _, active, _, _ in rows(opt_in)] == [False]
+
+
+async def test_a_new_subscriber_without_a_code_is_welcomed(
+    client: httpx.AsyncClient, site: Site
+) -> None:
+    site.settings.newsletter_form_welcome = True
+    site.settings.newsletter_form_welcome_text = "Welcome to %site_name%"
+    await client.post("newsletter", json=ANN)
+    assert [one.message for one in site.phone.messages()] == ["Welcome to %site_name%"]
 
 
 async def test_a_number_with_one_leading_zero_is_stored_as_typed(

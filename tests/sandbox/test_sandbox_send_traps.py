@@ -58,6 +58,24 @@ async def test_blank_numbers_alone_are_refused(
     assert response.json()["error"]["message"].startswith("Mobile number not found")
 
 
+@pytest.mark.parametrize(
+    ("handler", "sent"),
+    [
+        (None, "Sandbox Site %user_login% %subscriber_name%"),
+        ("WordPressUserNotification", "%site_name% admin %subscriber_name%"),
+        ("SubscriberNotification", "%site_name% %user_login% Ann"),
+    ],
+)
+async def test_a_handler_fills_its_own_variables_only(
+    client: httpx.AsyncClient, site: Site, handler: str | None, sent: str
+) -> None:
+    site.subscribers.add(site.local_time(), "Ann", NUMBER, active=True)
+    chosen = {"notification_handler": handler, "handler_id": 1} if handler else {}
+    message = "%site_name% %user_login% %subscriber_name%"
+    await client.post("send", json=body(message=message, **chosen))
+    assert [one.message for one in site.phone.messages()] == [sent]
+
+
 async def test_nested_numbers_end_in_phps_own_words(client: httpx.AsyncClient, site: Site) -> None:
     response = await client.post("send", json=body(numbers=[[NUMBER]]))
     assert (response.status_code, reached(site)) == (400, [])
