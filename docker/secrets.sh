@@ -32,6 +32,6 @@ fi
 [ -s secrets/wsms_application_password ] || printf '%s\n' "$(hex 12)" > secrets/wsms_application_password
 
 # Compose mounts single files with the owner they have here, and the containers run as 10001 and 999. The directory keeps
-# everybody else on this machine away.
+# everybody else on this machine away, and compose.yaml sets OTP_ALLOW_READABLE_SECRETS.
 chmod 0700 secrets
 chmod 0444 secrets/*

@@ -6,10 +6,10 @@ from otp_service.doctor.process import (
     inspect_argon2,
     inspect_messages,
     inspect_region_pause,
-    inspect_secret_files,
     inspect_test_numbers,
 )
 from otp_service.doctor.redis import inspect_redis
+from otp_service.doctor.secret_files import inspect_secret_files
 from otp_service.doctor.site import inspect_opt_in, inspect_outbox_rows, inspect_site
 from otp_service.outside import load_catalogue, open_redis, site_client
 from otp_service.settings.table import Settings

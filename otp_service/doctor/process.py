@@ -1,7 +1,6 @@
 """The process itself: its texts, what it does about pumping, and the argon2 that it hashes with."""
 
 import shlex
-import stat
 import time
 
 from otp_service.core.message_lint import lint
@@ -100,26 +99,6 @@ def inspect_test_numbers(settings: Settings) -> list[Finding]:
             "the caller's rule `digits` fits"
         )
     return [Finding("warn", what, message) for message in found]
-
-
-def inspect_secret_files(settings: Settings) -> list[Finding]:
-    """Return which files of secrets others on this machine may read or change."""
-    found = []
-    for field, path in sorted(settings.files.items()):
-        if "Secret" not in str(Settings.model_fields[field].annotation):
-            continue
-        what = f"OTP_{field.upper()}_FILE"
-        try:
-            mode = path.stat().st_mode & 0o777
-        except OSError as error:
-            found.append(Finding("warn", what, f"can't be looked at ({type(error).__name__})"))
-            continue
-        if mode & (stat.S_IRWXO | stat.S_IWGRP):
-            message = f"its mode is {mode:04o}, so others on this machine may read or change it: chmod 600"
-            found.append(Finding("warn", what, message))
-        else:
-            found.append(Finding("ok", what, f"its mode is {mode:04o}"))
-    return found
 
 
 def inspect_argon2() -> Finding:

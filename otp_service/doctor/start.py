@@ -5,10 +5,10 @@ import structlog
 from otp_service.doctor.process import (
     inspect_messages,
     inspect_region_pause,
-    inspect_secret_files,
     inspect_test_numbers,
 )
 from otp_service.doctor.redis import inspect_redis
+from otp_service.doctor.secret_files import inspect_secret_files
 from otp_service.outside import load_catalogue, open_redis
 from otp_service.settings.environment import SettingsError
 from otp_service.settings.table import Settings

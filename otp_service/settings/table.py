@@ -7,7 +7,7 @@ Values never show in a repr or an error.
 from collections.abc import Mapping
 from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
@@ -92,6 +92,11 @@ class Settings(BaseModel):
         description="The secret keys, JSON as `otp-service keys generate` prints it. Use the file."
     )
 
+    allow_readable_secrets: bool = Field(
+        False,
+        description="Start although others on this machine may read the files of secrets. Only in a container, where "
+        "nobody else is.",
+    )
     keyring_reload: float = Field(
         5.0,
         ge=0.05,
@@ -539,3 +544,12 @@ class Settings(BaseModel):
             origin=self.origin,
             app_hash=self.android_app_hash,
         )
+
+
+def secret_names() -> frozenset[str]:
+    """Return the settings that are declared as secrets."""
+    return frozenset(
+        name
+        for name, field in Settings.model_fields.items()
+        if SecretStr in (field.annotation, *get_args(field.annotation))
+    )

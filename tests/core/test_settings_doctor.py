@@ -18,7 +18,6 @@ from otp_service.doctor.finding import Finding
 from otp_service.doctor.process import (
     inspect_messages,
     inspect_region_pause,
-    inspect_secret_files,
     inspect_test_numbers,
 )
 from otp_service.doctor.redis import inspect_redis, judge
@@ -304,38 +303,6 @@ def test_a_number_with_which_nobody_would_get_in_is_told(
 
     assert len(found) == len(told)
     assert all(one.message.startswith(start) for one, start in zip(found, told, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("mode", "level"),
-    [
-        (0o600, "ok"),
-        (0o400, "ok"),
-        (0o640, "ok"),
-        (0o644, "warn"),
-        (0o660, "warn"),
-        (0o602, "warn"),
-    ],
-)
-def test_secret_file_that_others_may_read_is_warned_of(
-    mode: int, level: str, ring: str, tmp_path: Path
-) -> None:
-    """The key ring's and the application password's; a name such as the brand's is no secret."""
-    environment = base_environment("redis://127.0.0.1:1", "http://127.0.0.1:1", ring)
-    for name, text in (("KEYRING", ring), ("WSMS_APPLICATION_PASSWORD", "x"), ("BRAND", "Acme")):
-        file = tmp_path / name
-        file.write_text(text)
-        file.chmod(mode)
-        environment.pop(f"OTP_{name}", None)
-        environment[f"OTP_{name}_FILE"] = str(file)
-
-    found = inspect_secret_files(load(environment))
-
-    assert [(f.level, f.what) for f in found] == [
-        (level, "OTP_KEYRING_FILE"),
-        (level, "OTP_WSMS_APPLICATION_PASSWORD_FILE"),
-    ]
-    assert all(f"{mode:04o}" in f.message for f in found)
 
 
 def test_many_texts_that_do_not_fit_are_one_line_with_the_command_that_shows_them_all(

@@ -127,6 +127,8 @@ def stack(
                 capture_output=True, text=True, check=True,
             ).stdout
         )  # fmt: skip
+        for file in secrets.iterdir():
+            file.chmod(0o444)  # as secrets.sh does
         yield found
     finally:
         for process in found.processes:

@@ -53,6 +53,12 @@ TRICKS = "security/test_tricks.py::test_"
 DOCTOR = "core/test_settings_doctor.py::test_"
 
 BUILDS: tuple[Build, ...] = (
+    # Files of secrets
+    build("only_the_key_ring_is_a_secret", "",
+          ("otp_service/doctor/secret_files.py", "if name in secret_names()", 'if name == "keyring"'),
+          "core/test_secret_files.py::test_secret_file_that_others_may_read_is_refused",
+          "core/test_secret_files.py::test_start_names_each_secret_file_that_others_may_read"),
+
     # Late scripts, lost answers
     build("scripts_run_after_their_deadline", "",
           (f"{LUA}/_deadline.lua", " or redis_now > tonumber(ARGV[3])", ""),
