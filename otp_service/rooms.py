@@ -146,6 +146,21 @@ def _caller_tokens(settings: Settings) -> CallerTokens | None:
     return CallerTokens(rules, source.fetch)
 
 
+def _hash_pool(settings: Settings, policy: Policy) -> HashPool:
+    """Return the started pool. Raises SettingsError: the process may not start its threads."""
+    try:
+        return HashPool(
+            policy.hash_cost,
+            threads=settings.hash_threads or default_threads(settings.workers),
+            queue=settings.hash_queue,
+            caller_share=settings.caller_share,
+        )
+    except RuntimeError as error:
+        raise SettingsError(
+            f"OTP_HASH_THREADS: {error}. Set fewer, or let the process have more (ulimit -u, TasksMax=, pids_limit)"
+        ) from None
+
+
 @asynccontextmanager
 async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIterator[Rooms]:
     """
@@ -170,13 +185,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
         stack.push_async_callback(connection.aclose)
         blocking = open_redis(settings, name="otp_service_delivery", block_seconds=BLOCK_MS / 1000)
         stack.push_async_callback(blocking.aclose)
-        threads = settings.hash_threads or default_threads(settings.workers)
-        hashes = HashPool(
-            policy.hash_cost,
-            threads=threads,
-            queue=settings.hash_queue,
-            caller_share=settings.caller_share,
-        )
+        hashes = _hash_pool(settings, policy)
         stack.callback(hashes.close)
         qr_codes = QrCodes(caller_share=settings.caller_share)
         stack.callback(qr_codes.close)

@@ -6,6 +6,7 @@ from otp_service.doctor.process import (
     inspect_argon2,
     inspect_messages,
     inspect_region_pause,
+    inspect_state_dir,
     inspect_test_numbers,
 )
 from otp_service.doctor.redis import inspect_redis
@@ -33,6 +34,7 @@ async def look(settings: Settings, *, site: bool) -> list[Finding]:
             inspect_region_pause(settings),
             *inspect_test_numbers(settings),
             *inspect_secret_files(settings),
+            *inspect_state_dir(settings),
             inspect_argon2(),
             await inspect_opt_in(
                 OptIns(Scripts(connection), guesses=settings.policy().failures), settings

@@ -1,5 +1,6 @@
 """The process itself: its texts, what it does about pumping, and the argon2 that it hashes with."""
 
+import os
 import shlex
 import time
 
@@ -99,6 +100,20 @@ def inspect_test_numbers(settings: Settings) -> list[Finding]:
             "the caller's rule `digits` fits"
         )
     return [Finding("warn", what, message) for message in found]
+
+
+def inspect_state_dir(settings: Settings) -> list[Finding]:
+    """Return whether a restored or emptied Redis is noticed at a start; nothing in development without a directory."""
+    what, directory = "OTP_STATE_DIR", settings.state_dir
+    if directory is None:
+        message = (
+            "is not set: a Redis that was restored or emptied while no process ran is not noticed, and spent codes and "
+            "used recovery codes count again; name a directory that outlives restarts (docs/restore.md)"
+        )
+        return [Finding("warn", what, message)] if settings.environment == "production" else []
+    if directory.exists() and not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
+        return [Finding("refuse", what, "is no directory that the service may write to")]
+    return [Finding("ok", what, "a restored or emptied Redis is noticed at a start too")]
 
 
 def inspect_argon2() -> Finding:

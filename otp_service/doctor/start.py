@@ -5,6 +5,7 @@ import structlog
 from otp_service.doctor.process import (
     inspect_messages,
     inspect_region_pause,
+    inspect_state_dir,
     inspect_test_numbers,
 )
 from otp_service.doctor.redis import inspect_redis
@@ -30,6 +31,7 @@ async def check(settings: Settings) -> None:
             inspect_region_pause(settings),
             *inspect_test_numbers(settings),
             *inspect_secret_files(settings),
+            *inspect_state_dir(settings),
             *await inspect_redis(connection, settings),
         ]
     finally:

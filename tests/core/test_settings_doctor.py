@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 
 from otp_service.cli import valkey
 from otp_service.cli.messages import app as messages
+from otp_service.doctor.everything import look
 from otp_service.doctor.finding import Finding
 from otp_service.doctor.process import (
     inspect_messages,
     inspect_region_pause,
+    inspect_state_dir,
     inspect_test_numbers,
 )
 from otp_service.doctor.redis import inspect_redis, judge
@@ -303,6 +305,45 @@ def test_a_number_with_which_nobody_would_get_in_is_told(
 
     assert len(found) == len(told)
     assert all(one.message.startswith(start) for one, start in zip(found, told, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("environment", "directory", "level"),
+    [
+        ("production", None, "warn"),
+        ("development", None, None),
+        ("production", "state", "ok"),  # not there yet: a start makes it
+        ("production", ".", "ok"),
+        ("production", "a-file", "refuse"),
+    ],
+)
+def test_missing_state_dir_is_warned_of_in_production(
+    environment: str, directory: str | None, level: str | None, ring: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a-file").write_text("")
+    given = base_environment("redis://127.0.0.1:1", "http://127.0.0.1:1", ring)
+    given |= {"OTP_ENVIRONMENT": environment, "OTP_REGIONS": "US"}
+    if directory is not None:
+        given["OTP_STATE_DIR"] = str(tmp_path / directory)
+
+    found = inspect_state_dir(load(given))
+
+    assert [f.level for f in found] == ([level] if level else [])
+    assert all(f.what == "OTP_STATE_DIR" for f in found)
+
+
+async def test_doctor_and_start_look_at_the_state_dir(
+    server: valkey.Valkey, ring: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "a-file"
+    file.write_text("")
+    settings = settings_for(server, ring, OTP_STATE_DIR=str(file))
+
+    assert ("refuse", "OTP_STATE_DIR") in [
+        (found.level, found.what) for found in await look(settings, site=False)
+    ]
+    with pytest.raises(SettingsError, match="OTP_STATE_DIR"):
+        await check(settings)
 
 
 def test_many_texts_that_do_not_fit_are_one_line_with_the_command_that_shows_them_all(

@@ -26,6 +26,8 @@ from otp_service.core.codes import HashCost
 from otp_service.errors import Overloaded, Unavailable
 from otp_service.flows.hashing import ISSUING_CAPACITY, HashPool, Slot, default_threads
 from otp_service.log_sampling import SampledLines
+from otp_service.rooms import rooms
+from otp_service.settings.environment import SettingsError, load
 from otp_service.store import keys
 from otp_service.web.routes import OPERATIONS
 from tests.conftest import Service, Starter
@@ -103,6 +105,22 @@ def test_hash_pool_is_not_made_without_its_threads() -> None:
     """I04: a process that has no room for them does not start."""
     with no_room_for_threads(), pytest.raises(RuntimeError, match="can't start the 2 threads"):
         HashPool(CHEAP, threads=2, queue=0)
+
+
+@pytest.mark.parametrize("threads", ["0", "7"])
+async def test_start_without_hash_threads_names_the_setting(
+    environment: dict[str, str], threads: str
+) -> None:
+    """I04: the operator learns what to change."""
+    settings = load({**environment, "OTP_HASH_THREADS": threads})
+    count = int(threads) or default_threads(1)
+
+    with no_room_for_threads(), pytest.raises(SettingsError) as refused:
+        async with rooms(settings):
+            pass
+
+    [line] = refused.value.lines
+    assert line.startswith(f"OTP_HASH_THREADS: can't start the {count} threads that hash")
 
 
 async def test_hashes_need_no_new_thread() -> None:
@@ -382,7 +400,7 @@ async def test_every_key_of_a_whole_life_has_an_end(start_service: Starter) -> N
 
     found = await endless()
     kinds = {name.split(":")[2] if "{" in name else name.split(":")[1] for name in found}
-    assert kinds <= {"factors", "recovery", "queue", "caller"}, found
+    assert kinds <= {"factors", "recovery", "queue", "caller", "history"}, found
     await client.set(
         "otp:forgotten", "1"
     )  # the negative control: it is seen, and nothing permanent matches it
