@@ -17,6 +17,7 @@ from otp_service.web.routes import OPERATIONS
 _EVERYWHERE = {name.decode() for name, _ in HEADERS} | {
     "content-type",
     "content-length",
+    "keep-alive",
     "x-request-id",
 }
 

@@ -67,7 +67,7 @@ class MessagesInvalid(ValueError):
         super().__init__("\n".join(str(finding) for finding in self.findings))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # hashed by identity, for the linter's cache
 class LocaleTexts:
     """Everything one locale says; `files` names the file that each purpose's texts came from."""
 

@@ -11,6 +11,7 @@ What is wrong whatever the values are, reading the file has refused already (`Ca
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from itertools import pairwise
 from string import Template
 from typing import Final
@@ -74,15 +75,27 @@ def lint(
         findings += _brand_findings(texts, brand)
         for purpose in purposes or catalogue.purposes:
             if purpose in texts.texts:
-                problems = [
-                    *_text_problems(texts, purpose, digits, brand or LONGEST_BRAND),
-                    *_length_problems(
-                        texts, purpose, digits, brand or LONGEST_BRAND, origin, app_hash
-                    ),
-                ]
-                file = texts.files[purpose]
-                findings += [Finding(file, locale, purpose, one) for one in dict.fromkeys(problems)]
+                findings += _purpose_findings(
+                    texts, purpose, tuple(digits), brand or LONGEST_BRAND, origin, app_hash
+                )
     return findings
+
+
+@lru_cache(maxsize=1024)  # each start lints the same texts of the package
+def _purpose_findings(
+    texts: LocaleTexts,
+    purpose: str,
+    digits: tuple[int, ...],
+    brand: str,
+    origin: str | None,
+    app_hash: str | None,
+) -> tuple[Finding, ...]:
+    problems = [
+        *_text_problems(texts, purpose, digits, brand),
+        *_length_problems(texts, purpose, digits, brand, origin, app_hash),
+    ]
+    file = texts.files[purpose]
+    return tuple(Finding(file, texts.locale, purpose, one) for one in dict.fromkeys(problems))
 
 
 def longest_host(texts: LocaleTexts, purpose: str, digits: int, *, app_hash: bool = False) -> int:

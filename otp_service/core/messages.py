@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -83,15 +84,12 @@ class Catalogue:
             MessagesInvalid: with all that is wrong, each by file, key and reason.
         """
         known = tuple(dict.fromkeys((*PURPOSES, *purposes)))
-        by_locale: dict[str, LocaleTexts] = {}
+        by_locale = {read.locale: read for read in _read_own(known)}
         findings = [
             Finding("settings", "", purpose, "is no purpose: a-z, 0-9 and _, 32 at most")
             for purpose in known
             if not _PURPOSE.fullmatch(purpose)
         ]
-        for file, source in _own_files():
-            read = read_locale(file, source, purposes=known)
-            by_locale[read.locale] = read
         try:
             for file, source in _files_of(directory) if directory else ():
                 tag = Path(file).name.removesuffix(".toml")
@@ -239,6 +237,12 @@ def _check(
         raise ValueError(f"the app's hash {reason}")
     if problems := check_context(purpose, context):
         raise ValueError("; ".join(f"{field} {reason}" for field, reason in problems))
+
+
+@lru_cache(maxsize=8)
+def _read_own(purposes: tuple[str, ...]) -> tuple[LocaleTexts, ...]:
+    """Return the package's texts, read once per process."""
+    return tuple(read_locale(file, source, purposes=purposes) for file, source in _own_files())
 
 
 def _own_files() -> Iterator[tuple[str, str]]:

@@ -4,6 +4,8 @@ The scripts of `lua/`: each a file whose header is its interface.
 A line `--- include: _name.lua` is replaced by that fragment, and `_deadline.lua` wraps the whole.
 """
 
+from functools import cache
+from hashlib import sha1
 from importlib.resources import files
 
 _INCLUDE = "--- include: "
@@ -26,6 +28,7 @@ HARMLESS = frozenset(
 )
 
 
+@cache
 def source(name: str, *, moving: bool = False) -> str:
     """
     Return the Lua of one script with its includes, within its deadline. `moving`: with _moving.lua before it.
@@ -37,6 +40,13 @@ def source(name: str, *, moving: bool = False) -> str:
     return _fragment("_deadline").replace("--- script", script)
 
 
+@cache
+def sha(name: str, *, moving: bool = False) -> str:
+    """Return the SHA-1 by which Redis knows a script. Raises FileNotFoundError."""
+    return sha1(source(name, moving=moving).encode(), usedforsecurity=False).hexdigest()
+
+
+@cache
 def _fragment(name: str) -> str:
     """Return the Lua of one file with its includes."""
     lua = files("otp_service.store") / "lua"
@@ -49,7 +59,8 @@ def _fragment(name: str) -> str:
     return "\n".join(lines)
 
 
-def names() -> list[str]:
-    """Return the names of all scripts."""
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names of all scripts, sorted."""
     entries = (files("otp_service.store") / "lua").iterdir()
-    return sorted(e.name.removesuffix(".lua") for e in entries if not e.name.startswith("_"))
+    return tuple(sorted(e.name.removesuffix(".lua") for e in entries if not e.name.startswith("_")))

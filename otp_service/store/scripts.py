@@ -14,7 +14,6 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from hashlib import sha1
 from typing import Any, Self
 
 import structlog
@@ -31,7 +30,7 @@ from otp_service.store.cluster import Cluster
 from otp_service.store.connection import FAULTS, Connection, trouble_of
 from otp_service.store.keys import Movable
 from otp_service.store.node import NotSent
-from otp_service.store.script_sources import HARMLESS, names, source
+from otp_service.store.script_sources import HARMLESS, names, sha, source
 from otp_service.store.server_clock import ServerClock, Window
 
 log = structlog.get_logger()
@@ -165,10 +164,8 @@ class Scripts:
         self.checked: Counter[str] = Counter()
         self._sources = {name: source(name) for name in names()}
         self._sources |= {_MOVING + name: source(name, moving=True) for name in names()}
-        self._shas = {
-            name: sha1(text.encode(), usedforsecurity=False).hexdigest()
-            for name, text in self._sources.items()
-        }
+        self._shas = {name: sha(name) for name in names()}
+        self._shas |= {_MOVING + name: sha(name, moving=True) for name in names()}
         self.clocks: defaultdict[str, ServerClock] = defaultdict(ServerClock)
 
     async def run(

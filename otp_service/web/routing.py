@@ -1,6 +1,7 @@
 """Which request is which operation's: Starlette's routes, made of the table."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -36,7 +37,6 @@ class Nothing(BaseRoute):
 
 def routes() -> list[BaseRoute]:
     """Return Starlette's routes."""
-    contract = health.contract(document(OPERATIONS))
     by_path: dict[str, list[Operation]] = {}
     for operation in OPERATIONS:
         by_path.setdefault(operation.path, []).append(operation)
@@ -46,9 +46,15 @@ def routes() -> list[BaseRoute]:
         Route("/readyz", health.ready, methods=["GET"], name="ready"),
         Route("/.well-known/jwks.json", proofs.key_set, methods=["GET"], name="keys"),
         Route(hooks.PATH, hooks.take_hint, methods=["POST"], name="takeHint"),
-        Route("/openapi.json", contract, methods=["GET"], name="contract"),
+        Route("/openapi.json", _contract(), methods=["GET"], name="contract"),
         Nothing(),
     ]
+
+
+@cache
+def _contract() -> health.Endpoint:
+    """Return the endpoint of /openapi.json. The document is built once per process."""
+    return health.contract(document(OPERATIONS))
 
 
 class _Endpoint:

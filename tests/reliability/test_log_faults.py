@@ -54,11 +54,12 @@ def dropped(process: Process) -> dict[str, float]:
     """How many lines it says it has lost, by why."""
     text = httpx.get(f"{process.admin_url}/metrics", timeout=WHOLE_MINUTE).raise_for_status().text
     name = "otp_log_lines_dropped_total"
-    return {
+    found = {
         line.partition('why="')[2].partition('"')[0]: float(line.rpartition(" ")[2])
         for line in text.splitlines()
         if line.startswith(name + "{")
     }
+    return {why: count for why, count in found.items() if count}
 
 
 @contextmanager

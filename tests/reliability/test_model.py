@@ -724,7 +724,7 @@ MUTANTS = [
     Mutant(
         "a send is called lost while it is on its way",
         "take_job",
-        "if now < tonumber(c.sending_until) then return cjson.encode({verdict = 'sending'}) end",
+        "if is_alive(c.sending_at or 0, c.sending_until, now) then return cjson.encode({verdict = 'sending'}) end",
         "",
     ),
     Mutant(
@@ -801,7 +801,7 @@ STORIES = [
         Mutant(
             "the older challenge lives on (A05)",
             "reserve_attempt",
-            "if newest ~= id then return 'replaced', tonumber(opened_at or now) end",
+            "if newest ~= a.id then return 'replaced', tonumber(opened_at or now) end",
             "",
         ),
     ),

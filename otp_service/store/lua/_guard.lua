@@ -68,6 +68,10 @@ local function take_back_in(key, budget, now)
   if tonumber(redis.call('HGET', key, 'blocked_at') or -1) == last then
     redis.call('HDEL', key, 'blocked_until', 'blocked_at')
   end
+  local streak = tonumber(redis.call('HGET', key, 'streak') or 0)
+  if #failures == 0 and streak <= 0 and redis.call('HEXISTS', key, 'blocked_until') == 0 then
+    redis.call('DEL', key)  -- a subject that never failed leaves nothing
+  end
 end
 
 -- Take back the newest failure, and the block that it led to: what was typed was no guess.
