@@ -44,6 +44,7 @@ OtpError                          never raised itself
 └── Fault                         not the caller's doing; nobody was let in
     ├── Overloaded                shed before anything was counted
     ├── SiteMisconfigured         the site does what the mode of opt-in does not fit
+    ├── SubscriptionUndone        the site undid it, as WSMS does when its gateway refuses the SMS
     ├── StoreEmptied              the store came back empty: who has factors is not known
     └── Unavailable               Redis or the provider is away: closed, never open
 
@@ -415,6 +416,15 @@ class SiteMisconfigured(Fault):
     """The WordPress site does what the mode of opt-in does not fit; repeating the call does not help."""
 
     code = "site_misconfigured"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, retry_after=None)
+
+
+class SubscriptionUndone(Fault):
+    """The site undid a subscription, since its gateway refused the welcome SMS. The code stays good."""
+
+    code = "subscription_undone"
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail, retry_after=None)

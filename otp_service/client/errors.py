@@ -36,6 +36,7 @@ OtpServiceError                    never raised itself
 │   └── IdempotencyKeyReused       the same key came with another body
 ├── Unavailable                    no answer, or one that decides nothing: never take it for a yes
 │   ├── Overloaded                 too much at once; nothing was counted
+│   ├── SubscriptionUndone         the site undid it since its gateway refused the SMS; the code stays good
 │   ├── SiteMisconfigured          the WordPress site does not fit the mode of opt-in: tell the operator
 │   ├── StoreEmptied               who has factors is not known; codes by SMS work
 │   └── ClockSkew                  authenticators are out of use; other methods work
@@ -310,6 +311,10 @@ class Unavailable(OtpServiceError):
 
 class Overloaded(Unavailable):
     """Too much at once; nothing was counted."""
+
+
+class SubscriptionUndone(Unavailable):
+    """The WordPress site undid the subscription: its gateway refused the welcome SMS. The code stays good."""
 
 
 class SiteMisconfigured(Unavailable):

@@ -71,8 +71,10 @@ def verify_opt_in(
     Raises:
         InvalidCode: wrong; `attempts_remaining` tries are left.
         ChallengeEnded, ChallengeNotFound, ChallengeMismatch: ask again.
-        CodeNotSent, SubjectBlocked: wait `retry_after` seconds.
+        CodeNotSent: wait `retry_after` seconds, or ask again when `delivery.status` was `failed`.
+        RateLimited, SubjectBlocked: wait `retry_after` seconds.
         DestinationRefused: the number is none.
+        SubscriptionUndone: repeat it with the same code when the site's gateway works.
         SiteMisconfigured: the WordPress site does not fit the service's mode; repeating the call does not help.
     """
     body = given(name=name, mobile=mobile, activation=activation, group_id=group_id)

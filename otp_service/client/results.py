@@ -28,9 +28,9 @@ class Delivery:
 
     @property
     def may_have_arrived(self) -> bool:
-        """False only where the message certainly never left. A failure that the site reports afterwards is not that."""
+        """False only where the message certainly never left. A failure that the site reports is not that."""
         if self.status == "failed":
-            return self.reason == "reported_by_site"
+            return self.reason in ("reported_by_site", "refused_by_site")
         return self.status in ("accepted", "unknown")
 
 
@@ -167,12 +167,14 @@ class OptInAsked:
         mobile: Masked.
         expires_in: Seconds.
         resend_in: Seconds until asking again may pass; None when it can't.
+        delivery: `failed` with the reason `refused_by_site`: no code is valid, ask again.
     """
 
     status: Literal["pending"]
     mobile: str
     expires_in: int
     resend_in: int | None
+    delivery: Delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

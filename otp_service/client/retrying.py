@@ -8,6 +8,7 @@ from otp_service.client.errors import (
     IdempotencyInProgress,
     OtpServiceError,
     SiteMisconfigured,
+    SubscriptionUndone,
     Unavailable,
 )
 
@@ -43,7 +44,7 @@ class Retrying:
         passing = isinstance(error, IdempotencyInProgress) or (
             isinstance(error, Unavailable)
             and error.status in RETRIED
-            and not isinstance(error, SiteMisconfigured)
+            and not isinstance(error, SiteMisconfigured | SubscriptionUndone)
         )
         if not passing or self._left == 0:
             raise error

@@ -32,6 +32,7 @@ BY_CODE: Mapping[str, type[OtpServiceError]] = {
     "challenge_used": errors.ChallengeUsed,
     "clock_skew": errors.ClockSkew,
     "site_misconfigured": errors.SiteMisconfigured,
+    "subscription_undone": errors.SubscriptionUndone,
     "store_emptied": errors.StoreEmptied,
     "code_not_sent": errors.CodeNotSent,
     "destination_refused": errors.DestinationRefused,

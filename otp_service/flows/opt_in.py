@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from otp_service.core.challenge import OptInAddress, Status, subject_address
+from otp_service.core.challenge import DeliveryStatus, OptInAddress, Status, subject_address
 from otp_service.core.envelopes import KeptOptIn
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import OPT_IN, Policy
@@ -33,6 +33,8 @@ from otp_service.flows.subscribers import NothingSent, Subscriber, Subscribers
 from otp_service.store.opt_ins import OptIns, ReservedTry
 
 log = structlog.get_logger()
+
+REFUSED_BY_SITE = "refused_by_site"  # WSMS undoes a subscription whose SMS its gateway refuses
 
 Announce = Callable[[str, str, Mapping[str, Any]], Awaitable[None]]
 
@@ -64,11 +66,15 @@ class Asked:
     Attributes:
         mobile: Masked.
         resend_in: None when it can't be sent again.
+        delivery: Of the code.
+        reason: Why, or "".
     """
 
     mobile: str
     expires_in: int
     resend_in: int | None
+    delivery: DeliveryStatus
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,9 +185,10 @@ class OptIn:
             custom_fields=wish.custom_fields,
         )
         resend_in = -(-opened.next_ms // 1000)
+        failed = opened.failed
         if not opened.again:
             try:
-                sent = await self._subscribers.ask(
+                said = await self._subscribers.ask(
                     subscriber, handle, pending_before=opened.pending_before
                 )
             except NothingSent as nothing:
@@ -201,12 +208,15 @@ class OptIn:
                 # A code may be under way, so the same call again is a send of its own, and waits as one.
                 raise Unavailable(error.detail, max(error.retry_after or 1, resend_in)) from None
             # For a number that was subscribed before the answer is the same: a public form must not tell who is.
-            await self._opt_ins.settle(address, "asked" if sent else "subscribed", handle=handle)
+            await self._opt_ins.settle(address, said, handle=handle)
+            failed = said == "failed"
         log.info("optin.requested", caller=caller, again=opened.again)
         return Asked(
             mobile=recipient.masked,
             expires_in=max(0, opened.expires_at - opened.now) // 1000,
             resend_in=resend_in,
+            delivery=DeliveryStatus.FAILED if failed else DeliveryStatus.ACCEPTED,
+            reason=REFUSED_BY_SITE if failed else "",
         )
 
     async def verify(
@@ -231,8 +241,9 @@ class OptIn:
             handle: Of `new_handle`; the same again after success succeeds again, and costs no other try.
 
         Raises:
-            SiteMisconfigured, SubjectBlocked: no try was spent.
+            SiteMisconfigured, SubjectBlocked, RateLimited, CodeNotSent: no try was spent.
             ChallengeNotFound, ChallengeEnded, InvalidRequest: no try was spent.
+            SubscriptionUndone: The same code may be tried again.
             Overloaded: no try was spent.
             InvalidCode, ChallengeExhausted: a try was spent.
             Unavailable: a try may have been spent; the same code may be tried again.
@@ -370,6 +381,8 @@ class OptIn:
             mobile=recipient.masked,
             expires_in=issued.expires_in,
             resend_in=issued.resend_in,
+            delivery=issued.delivery,
+            reason=issued.delivery_reason,
         )
 
     def _address(self, caller: str, e164: str, group_id: int | None) -> OptInAddress:

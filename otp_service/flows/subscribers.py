@@ -6,8 +6,9 @@ The site may verify a subscription by a code of its own or take it at once; whic
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -21,7 +22,9 @@ from otp_service.errors import (
     InvalidCode,
     InvalidRequest,
     OtpError,
+    RateLimited,
     SiteMisconfigured,
+    SubscriptionUndone,
     Unavailable,
 )
 from otp_service.flows.activations import Activations
@@ -34,7 +37,7 @@ from otp_service.wsms.errors import (
     SiteDown,
     WsmsError,
 )
-from otp_service.wsms.models import SubscriptionStatus
+from otp_service.wsms.models import ListedSubscriber, SubscriptionStatus
 from otp_service.wsms.newsletter import Newsletter
 
 log = structlog.get_logger()
@@ -65,6 +68,10 @@ class NothingSent(Exception):
         self.row_removed = row_removed
 
 
+Asked = Literal["asked", "subscribed", "failed"]  # as `OptIns.settle` takes them
+
+SITE_CODES_LIMIT = "site_codes"
+_BUSY_SECONDS = 60  # of the site's 15 minutes, for a cause that the service cannot see
 _GROUP_SECONDS = 60.0
 _MISFIT = {
     True: "the site subscribes people without a code: OTP_OPTIN_MODE=service fits it",
@@ -129,9 +136,9 @@ class Subscribers:
             raise _refusal(error) from None
         self._known_groups[group_id] = time.monotonic() + _GROUP_SECONDS
 
-    async def ask(self, subscriber: Subscriber, handle: str, *, pending_before: bool) -> bool:
+    async def ask(self, subscriber: Subscriber, handle: str, *, pending_before: bool) -> Asked:
         """
-        Make the site send its code; return whether it did, and not had the number already.
+        Make the site send its code, and return what came of it.
 
         Args:
             subscriber: Whom.
@@ -154,11 +161,12 @@ class Subscribers:
             status = await self._subscribe(subscriber, handle)
         except NewsletterRefused as error:
             if error.reason is NewsletterRefusal.ALREADY_SUBSCRIBED:
-                return False
+                return "subscribed"
             if error.reason is NewsletterRefusal.UNRECOGNISED:
-                raise _refusal(
-                    error
-                ) from None  # of a gateway perhaps, whose provider may have sent it
+                if await self._is_subscribed(subscriber):
+                    return "subscribed"
+                _log_undone(error)
+                return "failed"
             raise NothingSent(_refusal(error), row_removed=removed) from None
         except SiteDown as error:
             if error.maybe_done:
@@ -175,7 +183,7 @@ class Subscribers:
             await self.remove(subscriber.name, subscriber.mobile, subscriber.group_id)
             raise NothingSent(SiteMisconfigured(_MISFIT[True]), row_removed=True)
         await self._opt_ins.forget(SUBSCRIBES_AT_ONCE)
-        return True
+        return "asked"
 
     async def confirm(
         self, address: OptInAddress, tried: ReservedTry, subscriber: Subscriber, activation: str
@@ -186,11 +194,19 @@ class Subscribers:
         Args:
             activation: What was typed.
 
+        The site may refuse every code for a while (WSMS 7.2.6 and later, after ten wrong ones). Its text may be
+        translated, so the count kept here decides first: then the site is not asked, and no guess is judged for free.
+
         Raises:
             InvalidCode, ChallengeExhausted: it is not.
+            RateLimited: The site refuses every code now; no try was spent.
             InvalidRequest, Unavailable.
         """
         code = self._fingerprint(tried.handle, activation)
+        number = self._site_number(subscriber.mobile)
+        if wait := await self._opt_ins.site_wait(number):
+            await self._give_back(address, tried)
+            raise RateLimited(SITE_CODES_LIMIT, wait)
         try:
             if tried.subscribed:
                 raise NewsletterRefused(NewsletterRefusal.NOT_FOUND, "no code was sent")
@@ -200,7 +216,15 @@ class Subscribers:
                 activation=activation,
                 group_id=subscriber.group_id,
             )
+            with suppress(Unavailable):  # the code was right all the same
+                await self._opt_ins.forget_site_codes(number)
         except NewsletterRefused as error:
+            if error.reason is NewsletterRefusal.TOO_MANY_ATTEMPTS:
+                # Others have typed wrong codes, or the site judged another code of the number at the same time.
+                await self._give_back(address, tried)
+                raise RateLimited(SITE_CODES_LIMIT, _BUSY_SECONDS) from None
+            if error.reason is not NewsletterRefusal.NOT_FOUND:
+                await self._opt_ins.count_site_code(number)
             if tried.unsure == code and error.reason is NewsletterRefusal.NOT_FOUND:
                 return  # the try whose answer was lost had confirmed it: the site knows no pending row any more
             if tried.attempts_left > 0:
@@ -212,27 +236,36 @@ class Subscribers:
             if error.maybe_done:
                 await self._opt_ins.settle(address, "unsure", handle=tried.handle, code=code)
             else:
-                await self._opt_ins.settle(address, "unasked", handle=tried.handle)
+                await self._give_back(address, tried)
             raise _refusal(error) from None
         except NotAWsmsAnswer as error:
             await self._opt_ins.settle(address, "unsure", handle=tried.handle, code=code)
             raise _refusal(error) from None
         except WsmsError as error:
-            await self._opt_ins.settle(address, "unasked", handle=tried.handle)
+            await self._give_back(address, tried)
             raise _refusal(error) from None
+
+    async def _give_back(self, address: OptInAddress, tried: ReservedTry) -> None:
+        """Take the try back: the site has not judged the code. Raises Unavailable."""
+        await self._opt_ins.settle(address, "unasked", handle=tried.handle, attempt=tried.attempt)
 
     async def add(self, subscriber: Subscriber, handle: str) -> None:
         """
         Add a person that our own code has confirmed.
 
         Raises:
-            DestinationRefused, InvalidRequest, SiteMisconfigured, Unavailable.
+            DestinationRefused, InvalidRequest, SiteMisconfigured, SubscriptionUndone, Unavailable.
         """
         try:
             status = await self._subscribe(subscriber, handle)
         except NewsletterRefused as error:
             if error.reason is NewsletterRefusal.ALREADY_SUBSCRIBED:
                 return
+            if error.reason is NewsletterRefusal.UNRECOGNISED:
+                if await self._is_subscribed(subscriber):
+                    return
+                _log_undone(error)
+                raise SubscriptionUndone("the site undid it") from None
             raise _refusal(error) from None
         except WsmsError as error:
             raise _refusal(error) from None
@@ -252,10 +285,16 @@ class Subscribers:
         Never raises for the site: what is left there is logged.
         """
         try:
-            for row in await self._newsletter.pending_rows(subscriber.mobile, subscriber.group_id):
-                await self._newsletter.delete_row(row)
+            for row in await self._pending(subscriber):
+                await self._newsletter.delete_row(row.id)
         except WsmsError as error:
             log.warning("optin.pending_row_left", error=type(error).__name__)
+
+    async def _pending(self, subscriber: Subscriber) -> list[ListedSubscriber]:
+        """Return the unconfirmed rows of a person in one group, or of those in none. Raises WsmsError."""
+        rows = await self._newsletter.find(subscriber.mobile)
+        wanted = (subscriber.mobile, subscriber.group_id, False)
+        return [row for row in rows if (row.mobile, row.group_id, row.active) == wanted]
 
     async def remove_all(self, name: str, spellings: Sequence[str], group_id: int | None) -> None:
         """Remove a number in each of these spellings. Raises as `remove`."""
@@ -303,20 +342,40 @@ class Subscribers:
             if isinstance(error, SiteDown) and not error.maybe_done:
                 await self._activations.end(handle, sent=False)
             raise  # else nobody knows: it is looked for
+        except NewsletterRefused as error:
+            # The outbox has the message of a gateway's refusal too.
+            unrecognised = error.reason is NewsletterRefusal.UNRECOGNISED
+            await self._activations.end(handle, sent=unrecognised)
+            raise
         except WsmsError:
             await self._activations.end(handle, sent=False)
             raise
         status = subscription.status
         if status is SubscriptionStatus.UNRECOGNISED:  # a translated site: its rows tell
             try:
-                pending = await self._newsletter.pending_rows(
-                    subscriber.mobile, subscriber.group_id
-                )
+                pending = await self._pending(subscriber)
             except WsmsError as error:
                 raise SiteDown(str(error)) from None  # what it did is not known
             status = SubscriptionStatus.PENDING if pending else SubscriptionStatus.SUBSCRIBED
         await self._activations.end(handle, sent=status is SubscriptionStatus.PENDING)
         return status
+
+    async def _is_subscribed(self, subscriber: Subscriber) -> bool:
+        """
+        Return whether the site has the person, where a text of any language may mean that or the contrary.
+
+        Raises:
+            Unavailable: The site.
+        """
+        try:
+            rows = await self._newsletter.find(subscriber.mobile)
+        except WsmsError as error:
+            raise _refusal(error) from None
+        return any(row.active and _is_of(row, subscriber) for row in rows)
+
+    def _site_number(self, e164: str) -> str:
+        phone = self._keyring().active(Kind.PHONE)
+        return fingerprint(phone, "opt-in-site-codes/v1", e164)
 
     def _fingerprint(self, handle: str, activation: str) -> str:
         name = self._keyring().active(Kind.NAME)
@@ -329,6 +388,16 @@ class Subscribers:
         except WsmsError as error:
             raise _refusal(error) from None
         return all(row.mobile != mobile for row in rows)
+
+
+def _is_of(row: ListedSubscriber, subscriber: Subscriber) -> bool:
+    """Return whether a row is of this number and group. Without a group any will do, as for the site."""
+    in_group = subscriber.group_id in (None, row.group_id)
+    return in_group and row.mobile == subscriber.mobile
+
+
+def _log_undone(error: NewsletterRefused) -> None:
+    log.warning("optin.subscription_undone", site_said=str(error))
 
 
 def _refusal(error: WsmsError) -> OtpError:

@@ -33,6 +33,7 @@ only as a keyed fingerprint.
     otp:{b}:tick:<process>        string  that Redis has what it acknowledged            1 h
     otp:opt-in-seen:<what>        string  what the site does that the mode does not fit  a day
     otp:opt-in-refused:<what>     string  the same: the site is not asked for opt-ins    15 minutes
+    otp:opt-in-site-codes:<n>     hash    wrong codes of one number that the site counted  15 minutes after the last
     otp:outbox-seen:<what>        string  what the site's outbox does that no setting tells  a day
     otp:limit:<name>:<digest>…    zset    times of what was counted                      its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
@@ -229,6 +230,10 @@ def opt_in(address: OptInAddress) -> str:
 
 def opt_in_guesses(number: SubjectAddress) -> str:
     return _of_subject(number, "opt-in-guesses")
+
+
+def site_codes(number: str) -> str:
+    return f"{_P}opt-in-site-codes:{number}"
 
 
 def activation(handle: str) -> str:

@@ -10,11 +10,18 @@ from otp_service.core.limits import FailureBudget
 from otp_service.errors import ChallengeNotFound, SubjectBlocked
 from otp_service.store import keys
 from otp_service.store.limits import ChargedLimit, Limits
-from otp_service.store.refusals import ended, seconds
+from otp_service.store.refusals import ended, refusal, seconds
 from otp_service.store.scripts import Scripts
 
 Said = Literal[
-    "asked", "subscribed", "unsure", "unasked", Status.APPROVED, Status.EXHAUSTED, Status.CANCELED
+    "asked",
+    "subscribed",
+    "failed",
+    "unsure",
+    "unasked",
+    Status.APPROVED,
+    Status.EXHAUSTED,
+    Status.CANCELED,
 ]
 
 
@@ -26,6 +33,7 @@ class OpenedOptIn:
     Attributes:
         member: What this run is called in the limits that it was charged to.
         again: A retried call that went through before: the site must not be asked once more.
+        failed: That call ended with a send that failed.
         pending_before: The site may hold an unconfirmed row of ours.
     """
 
@@ -34,6 +42,7 @@ class OpenedOptIn:
     next_ms: int
     member: str
     again: bool
+    failed: bool
     pending_before: bool
 
 
@@ -44,6 +53,7 @@ class ReservedTry:
 
     Attributes:
         handle: Of the request.
+        attempt: Of the call.
         consent: Sealed.
         unsure: A fingerprint of the code that the site may have taken at an earlier try, or "".
         subscribed: The site had the number before the request, so no code is right.
@@ -51,6 +61,7 @@ class ReservedTry:
     """
 
     handle: str
+    attempt: str
     consent: str
     requested_at: int
     attempts_left: int
@@ -62,6 +73,7 @@ class ReservedTry:
 SUBSCRIBES_AT_ONCE = "subscribes_at_once"
 VERIFIES_TOO = "verifies_too"
 _REMEMBERED_SECONDS = 86_400
+SITE_CODES, SITE_PERIOD_SECONDS = 10, 900  # of wrong codes at WSMS 7.2.6 and later
 _REFUSED_SECONDS = 900  # then one call asks the site again, so that a corrected site is noticed
 
 
@@ -122,6 +134,7 @@ class OptIns:
             next_ms=int(answer["next_ms"]),
             member=member,
             again=answer["verdict"] == "again",
+            failed=bool(answer.get("failed")),
             pending_before=bool(answer.get("pending_before")),
         )
 
@@ -161,7 +174,7 @@ class OptIns:
             counted: False when the code is ours: then its challenge counts.
 
         Raises:
-            ChallengeNotFound, ChallengeEnded, SubjectBlocked: and nothing was counted.
+            ChallengeNotFound, ChallengeEnded, SubjectBlocked, CodeNotSent: and nothing was counted.
             Unavailable: Redis; the try may be spent.
         """
         answer = await self._scripts.run(
@@ -174,6 +187,7 @@ class OptIns:
             case "reserved" | "approved" as verdict:
                 return ReservedTry(
                     handle=answer["handle"],
+                    attempt=attempt,
                     consent=answer["consent"],
                     requested_at=int(answer["requested_at"]),
                     attempts_left=int(answer["attempts_left"]),
@@ -185,11 +199,13 @@ class OptIns:
                 raise ended(Status(answer["status"]), int(answer["ended_at"]))
             case "no_guesses":
                 raise _no_guesses(answer)
+            case "not_sent":
+                raise refusal(answer)
             case _:
                 raise ChallengeNotFound
 
     async def settle(
-        self, address: OptInAddress, said: Said, *, handle: str, code: str = ""
+        self, address: OptInAddress, said: Said, *, handle: str, code: str = "", attempt: str = ""
     ) -> int | None:
         """
         Write what the site said; return when it ended, in Unix milliseconds, or None when it is another one by now.
@@ -199,6 +215,7 @@ class OptIns:
             said: See settle_opt_in.lua.
             handle: Of the request that was tried; "" for whichever there is.
             code: With `unsure`: a fingerprint of the code that the site may have taken.
+            attempt: With `unasked`: the call whose try is given back.
 
         Raises:
             Unavailable: Redis.
@@ -206,10 +223,35 @@ class OptIns:
         answer = await self._scripts.run(
             "settle_opt_in",
             self._keys(address),
-            {"handle": handle, "said": said, "code": code},
+            {"handle": handle, "said": said, "code": code, "attempt": attempt},
             durable=True,
         )
         return int(answer["ended_at"]) if answer["verdict"] == "settled" else None
+
+    async def site_wait(self, number: str) -> int:
+        """
+        Return for how many seconds the site refuses every code of a number, by the wrong codes counted here; 0 if none.
+
+        Args:
+            number: A fingerprint of the number, over all callers and groups: so does the site count.
+
+        Raises:
+            Unavailable: Redis.
+        """
+        answer = await self._site_codes("look", number)
+        return seconds(answer["wait_ms"]) if answer["wait_ms"] else 0
+
+    async def count_site_code(self, number: str) -> None:
+        """Count a wrong code that the site has counted. Raises Unavailable."""
+        await self._site_codes("count", number)
+
+    async def forget_site_codes(self, number: str) -> None:
+        """Delete the count, as the site does after a right code. Raises Unavailable."""
+        await self._site_codes("forget", number)
+
+    async def _site_codes(self, action: str, number: str) -> dict[str, Any]:
+        arguments = {"action": action, "most": SITE_CODES, "period_ms": SITE_PERIOD_SECONDS * 1000}
+        return await self._scripts.run("site_codes", [keys.site_codes(number)], arguments)
 
     async def remember(self, seen: str) -> None:
         """Keep that the site does what the mode does not fit. Raises Unavailable."""

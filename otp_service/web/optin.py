@@ -11,6 +11,7 @@ from otp_service.web.optin_models import (
     OptInUnsubscribed,
     OptInVerifyBody,
 )
+from otp_service.web.otp_models import Delivery
 from otp_service.web.problems import rfc3339
 
 
@@ -37,6 +38,7 @@ async def request_opt_in(call: Call) -> Answer:
             mobile=asked.mobile,
             expires_in=asked.expires_in,
             resend_in=asked.resend_in,
+            delivery=Delivery(status=asked.delivery, reason=asked.reason or None),
         )
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from otp_service.web.models import Given, Moment, Sent, _code, visible
-from otp_service.web.otp_models import _address, _locale
+from otp_service.web.otp_models import Delivery, _address, _locale
 
 
 def _person_name(value: str) -> str:
@@ -121,6 +121,7 @@ class OptInAsked(Given):
             description="Seconds until asking again may pass; null when it can't.", examples=[30]
         ),
     ]
+    delivery: Delivery
 
 
 class OptInSubscribed(Given):

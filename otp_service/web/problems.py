@@ -133,6 +133,12 @@ TABLE: dict[type[OtpError], Row] = {
         "The WordPress site is set up for another mode of opt-in",
         "Nothing was accepted. Do not repeat the call: tell the operator, `otp-service doctor` says what to change.",
     ),
+    errors.SubscriptionUndone: Row(
+        503,
+        "The WordPress site undid the subscription",
+        "WSMS does so when its gateway refuses the welcome SMS. The code stays good: repeat the call with it when the "
+        "gateway works.",
+    ),
     errors.Unavailable: Row(
         503,
         "The service can't decide now",

@@ -136,7 +136,9 @@ OPERATIONS: Sequence[Operation] = (
         name="requestOptIn",
         summary="Ask a person to confirm a subscription",
         description="Double opt-in with the words of WSMS' newsletter, and what it lacks: expiry, tries, limits, one "
-        "spelling of a number. Asking again replaces the code.",
+        "spelling of a number. Asking again replaces the code. `delivery` tells how the SMS fared: `failed` with the "
+        "reason `refused_by_site` means that the site's gateway refused it and that no code is valid. Then "
+        "`/optin/verify` is 409 `code_not_sent`, as for any send that failed, until the person is asked again.",
         handler=optin.request_opt_in,
         scope="optin",
         request=optin_models.OptInRequestBody,
@@ -144,14 +146,16 @@ OPERATIONS: Sequence[Operation] = (
         success=optin_models.OptInAsked,
         refusals=(errors.DestinationRefused, errors.SiteMisconfigured, *LIMITS),
         idempotent=True,
-        site_calls=3,  # remove the pending row, see whether it is gone, add the person
+        site_calls=4,  # remove the pending row, see whether it is gone, add the person, look at the rows
     ),
     Operation(
         method="POST",
         path="/optin/verify",
         name="verifyOptIn",
         summary="Confirm a subscription",
-        description="Confirms with the code that the person got. The answer holds the receipt of the consent.",
+        description="Confirms with the code that the person got. The answer holds the receipt of the consent. WSMS "
+        "7.2.6 and later refuse every code of a number, the right one too, for 15 minutes after ten wrong ones: that "
+        "is 429 `rate_limited` with the limit `site_codes`, and costs no try.",
         handler=optin.verify_opt_in,
         scope="optin",
         request=optin_models.OptInVerifyBody,
@@ -163,12 +167,14 @@ OPERATIONS: Sequence[Operation] = (
             errors.ChallengeMismatch,
             errors.CodeNotSent,
             *ENDED,
+            errors.RateLimited,
             errors.SubjectBlocked,
             errors.DestinationRefused,
             errors.SiteMisconfigured,
+            errors.SubscriptionUndone,
         ),
         idempotent=True,
-        site_calls=1,
+        site_calls=3,  # judge the code or add the person, look at the rows, remove one
     ),
     Operation(
         method="POST",

@@ -83,11 +83,12 @@ class NewsletterRefusal(StrEnum):
 
     ALREADY_SUBSCRIBED = "already_subscribed"
     WRONG_CODE = "wrong_code"
+    TOO_MANY_ATTEMPTS = "too_many_attempts"  # verify, from 7.2.6 on: also of the right code
     NOT_FOUND = "not_found"  # verify: also "already verified" and "invalid number"
     GROUP_REQUIRED = "group_required"
     INVALID_NUMBER = "invalid_number"
     INVALID_REQUEST = "invalid_request"
-    UNRECOGNISED = "unrecognised"  # a translated or unknown text
+    UNRECOGNISED = "unrecognised"  # a translated or unknown text; from 7.2.7 on also the gateway's
 
 
 class NewsletterRefused(SiteRefused):

@@ -45,6 +45,24 @@ class Subscriber:
     mobile: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListedSubscriber:
+    """
+    One row of the newsletter as the dashboard lists it.
+
+    Attributes:
+        mobile: As the site stored it.
+        group_id: None when it is in no group.
+        active: Whether it is confirmed.
+    """
+
+    id: int
+    name: str = field(repr=False)
+    mobile: str = field(repr=False)
+    group_id: int | None
+    active: bool
+
+
 class OutboxStatus(StrEnum):
     """The plugin's view of its call to the provider, never a delivery report."""
 

@@ -2,8 +2,8 @@
 
 The site's traps are closed here: a group is one integer or none, numbers are E.164 (without `+`
 they hit other people's rows), an activation is four ASCII digits, and unsubscribing names its
-groups as JSON text, the only form the site obeys. There are no attempt limits on the site: bring
-your own.
+groups as JSON text, the only form the site obeys. Bring your own attempt limits: a site has none
+before 7.2.6, and then one for each number over all callers of this client.
 """
 
 import html
@@ -19,7 +19,13 @@ from otp_service.wsms.errors import (
     NotAWsmsAnswer,
     RowNotFound,
 )
-from otp_service.wsms.models import Capability, Subscriber, Subscription, SubscriptionStatus
+from otp_service.wsms.models import (
+    Capability,
+    ListedSubscriber,
+    Subscriber,
+    Subscription,
+    SubscriptionStatus,
+)
 from otp_service.wsms.outcome import Json
 from otp_service.wsms.sending import require_e164, require_text
 
@@ -35,6 +41,7 @@ _STATUS = {
 _REFUSALS = (
     ("This mobile is already registered", NewsletterRefusal.ALREADY_SUBSCRIBED),
     ("Activation code is wrong!", NewsletterRefusal.WRONG_CODE),
+    ("Too many attempts.", NewsletterRefusal.TOO_MANY_ATTEMPTS),
     ("Not found the number!", NewsletterRefusal.NOT_FOUND),
     ("The mobile number does not exist in the specified group(s)!", NewsletterRefusal.NOT_FOUND),
     ("Please select a specific group.", NewsletterRefusal.GROUP_REQUIRED),
@@ -76,7 +83,8 @@ class Newsletter:
 
         Raises:
             InvalidParameter: A malformed argument, or a group the site does not know.
-            NewsletterRefused: E.g. already subscribed.
+            NewsletterRefused: E.g. already subscribed. From 7.2.7 on also `unrecognised` with the
+                gateway's text: it refused the SMS, and the site undid the subscription.
             SiteDown: With `maybe_done`, the row may be there and the code under way.
             WsmsError: See `errors`.
         """
@@ -100,7 +108,8 @@ class Newsletter:
 
         Raises:
             InvalidParameter: A malformed argument; no try was used up.
-            NewsletterRefused: `wrong_code`, or `not_found`, which also means already verified.
+            NewsletterRefused: `wrong_code`, or `not_found`, which also means already verified, or
+                `too_many_attempts`, which tells nothing about the code.
             WsmsError: See `errors`.
         """
         if not isinstance(activation, str) or not re.fullmatch(r"[0-9]{4}", activation):
@@ -164,24 +173,25 @@ class Newsletter:
             if error.reason is NewsletterRefusal.GROUP_REQUIRED:
                 raise
 
-    async def pending_rows(self, mobile: str, group_id: int | None) -> list[int]:
+    async def find(self, mobile: str) -> list[ListedSubscriber]:
         """
-        Return the ids of the unconfirmed rows of a number in one group, or of those in none.
+        Return the rows that may be of a number, confirmed or not, the newest 100 at most.
+
+        They have the last eight digits in common with it: so it is found in every spelling, and
+        also with a country code that the site has put before it.
 
         Raises:
             WsmsError: See `errors`.
         """
-        query = {"search": require_e164("mobile", mobile), "status": "inactive", "per_page": "100"}
+        digits = require_e164("mobile", mobile).removeprefix("+")
+        query = {"search": digits[-8:], "per_page": "100"}
         success = await self._calls.succeed(
             "GET", "/subscribers", capability=Capability.SUBSCRIBERS, query=query, listing=True
         )
         match success.data:
             case {"items": list(items)}:
-                found = [_listed(item) for item in items]
-            case _:
-                raise NotAWsmsAnswer("status 200, but no list of subscribers")
-        wanted = (mobile, group_id or 0, False)
-        return [row for row, *rest in found if tuple(rest) == wanted]
+                return [_listed(item) for item in items]
+        raise NotAWsmsAnswer("status 200, but no list of subscribers")
 
     async def delete_row(self, row: int) -> None:
         """
@@ -232,11 +242,16 @@ def _group(group_id: int | None) -> dict[str, Json]:
     return {"group_id": group_id}
 
 
-def _listed(item: Json) -> tuple[int, str, int, bool]:
-    """Return id, number, group and whether it is active, of a row as the dashboard lists it."""
+def _listed(item: Json) -> ListedSubscriber:
     match item:
-        case {"id": row, "mobile": mobile, "group_id": group, "status": status}:
-            return int(str(row)), str(mobile), int(str(group or 0)), str(status) == "1"
+        case {"id": row, "name": name, "mobile": mobile, "group_id": group, "status": status}:
+            return ListedSubscriber(
+                id=int(str(row)),
+                name=str(name),
+                mobile=str(mobile),
+                group_id=int(str(group or 0)) or None,
+                active=str(status) == "1",
+            )
     raise NotAWsmsAnswer("a row of the list is no subscriber")
 
 

@@ -51,6 +51,7 @@ async def test_the_activation_of_the_site_confirms_the_subscription_once(
         "mobile": "+1•••••23",
         "expires_in": 1800,
         "resend_in": 30,
+        "delivery": {"status": "accepted", "reason": None},
     }
     assert active(verifying) == {TO: False}
 

@@ -88,10 +88,11 @@ async def test_in_a_translated_text_the_code_is_found_too(
     assert outbox(sandbox) == []
 
 
+@pytest.mark.parametrize("version", ["7.2", "7.2.8"])
 async def test_a_message_that_the_provider_refused_is_deleted_too(
-    scrubbing: Service, sandbox: Sandbox
+    scrubbing: Service, sandbox: Sandbox, version: str
 ) -> None:
-    sandbox.settings(wsms_version="7.2")
+    sandbox.settings(wsms_version=version)
     sandbox.fail(kind="provider_error", times=1)
     await ask(scrubbing)
     assert [row["status"] for row in outbox(sandbox)] == ["failed"]

@@ -8,7 +8,7 @@
 --
 -- Returns JSON {verdict, …}
 --   opened        now, expires_at, next_ms, pending_before (the site may hold an unconfirmed row of ours)
---   again         now, expires_at, next_ms: a retried call that went through before; nothing is charged
+--   again         now, expires_at, next_ms, failed (its send failed): a retried call that went through before; nothing is charged
 --   no_guesses    wait_ms: no code could be tried
 --   limited       limit, wait_ms, window_ms (of a window only)
 --- include: _clock.lua
@@ -19,7 +19,8 @@ local now = now_ms(a.offset)
 local o = hash(KEYS[1])
 if o.handle == a.handle and o.asked == '1' then
   local _, next_ms = standing(a.limits, now)
-  return cjson.encode({verdict = 'again', now = now, expires_at = tonumber(o.expires_at), next_ms = next_ms})
+  return cjson.encode({verdict = 'again', now = now, expires_at = tonumber(o.expires_at), next_ms = next_ms,
+    failed = o.failed == '1'})
 end
 local _, no_guess_ms = refusing({a.guesses}, now)
 if no_guess_ms > 0 then return cjson.encode({verdict = 'no_guesses', wait_ms = no_guess_ms}) end

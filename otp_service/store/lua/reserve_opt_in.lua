@@ -12,6 +12,7 @@
 --   approved      handle, consent, requested_at, ended_at: this very attempt has succeeded before
 --   not_found     nothing was requested, or too long ago
 --   ended         status (approved, expired, exhausted, canceled), ended_at; nothing counted
+--   not_sent      the send of its code failed; nothing counted
 --   no_guesses    wait_ms; nothing counted
 --- include: _clock.lua
 --- include: _limits.lua
@@ -35,6 +36,7 @@ end
 if now >= tonumber(o.expires_at) then
   return cjson.encode({verdict = 'ended', status = 'expired', ended_at = tonumber(o.expires_at)})
 end
+if o.failed == '1' then return cjson.encode({verdict = 'not_sent'}) end
 if not a.counted then
   redis.call('HSET', KEYS[1], 'attempt', a.attempt)
   return told('reserved', 0)

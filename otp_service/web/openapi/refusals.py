@@ -31,6 +31,7 @@ _EXAMPLES: dict[type[OtpError], OtpError] = {
     errors.StoreEmptied: errors.StoreEmptied("the store came back empty"),
     errors.ClockSkew: errors.ClockSkew("the clocks differ by 60 s"),
     errors.SiteMisconfigured: errors.SiteMisconfigured("the site verifies too"),
+    errors.SubscriptionUndone: errors.SubscriptionUndone("the site undid it"),
     errors.Unavailable: errors.Unavailable("redis is away"),
 }
 
