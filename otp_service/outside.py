@@ -1,12 +1,14 @@
 """What lies outside the process, opened as the settings say: Redis, the WordPress site, and the operator's texts."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from otp_service.core.messages import Catalogue, MessagesInvalid
 from otp_service.settings.environment import SettingsError
 from otp_service.settings.table import Settings
 from otp_service.store.connection import Connection, Timeouts, connect
+from otp_service.wsms.call_results import CallResult
 from otp_service.wsms.client import WsmsClient
 
 
@@ -24,8 +26,13 @@ def open_redis(
     )
 
 
-def site_client(settings: Settings, *, pool_size: int = 4) -> WsmsClient:
-    """Return a client of the settings' site, to be entered."""
+def site_client(
+    settings: Settings,
+    *,
+    pool_size: int = 4,
+    on_result: Callable[[CallResult], None] = lambda _: None,
+) -> WsmsClient:
+    """Return a client of the settings' site, to be entered; see `WsmsClient` for `on_result`."""
     return WsmsClient(
         settings.wsms_url,
         settings.wsms_username,
@@ -33,6 +40,7 @@ def site_client(settings: Settings, *, pool_size: int = 4) -> WsmsClient:
         deadline=settings.wsms_deadline,
         pool_size=pool_size,
         ca_file=settings.wsms_ca_file,
+        on_result=on_result,
     )
 
 

@@ -52,6 +52,7 @@ from otp_service.flows.readiness import Readiness
 from otp_service.flows.reconciliation import Reconciliation
 from otp_service.flows.recovery import Recovery
 from otp_service.flows.region_pauses import RegionPauses
+from otp_service.flows.site_outages import SiteOutages
 from otp_service.flows.standings import Standings
 from otp_service.flows.subscribers import Subscribers
 from otp_service.flows.support import Support
@@ -189,14 +190,14 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
         stack.callback(hashes.close)
         qr_codes = QrCodes(caller_share=settings.caller_share)
         stack.callback(qr_codes.close)
-        client = await stack.enter_async_context(
-            site_client(settings, pool_size=settings.delivery_concurrency)
-        )
+        outages = SiteOutages()
+        site = partial(site_client, settings, on_result=outages.note)
+        client = await stack.enter_async_context(site(pool_size=settings.delivery_concurrency))
         # A client of its own for what runs beside: a sick outbox must open no circuit before sends.
-        beside = await stack.enter_async_context(site_client(settings, pool_size=8))
+        beside = await stack.enter_async_context(site(pool_size=8))
         # Another for the newsletter: a public form must neither wait for connections of codes nor open their circuit.
         newsletter_client = await stack.enter_async_context(
-            site_client(settings, pool_size=settings.optin_concurrency)
+            site(pool_size=settings.optin_concurrency)
         )
         tracing = Tracing(reconcile=settings.wsms_reconcile, scrub=settings.wsms_scrub_outbox)
         clock = ClockAgreement()
@@ -406,6 +407,7 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
                     lambda: checks.warnings,
                     lambda: reconciliation.warnings,
                     lambda: history.warnings,
+                    lambda: outages.warnings,
                 ],
             ),
         )

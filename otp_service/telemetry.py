@@ -125,7 +125,8 @@ CLOCK_SKEW = Gauge(
 )
 FAILED_CHECKS = Gauge(
     "otp_check_failed",
-    "1 while a check of the doctor, repeated each minute, would refuse a start; see `warnings` in /readyz.",
+    "1 while a check of the doctor, repeated each minute, would refuse a start, or (`site`) while calls to the WSMS "
+    "site fail for a reason that they share; see `warnings` in /readyz.",
     ("check",),
     multiprocess_mode="livemax",
 )

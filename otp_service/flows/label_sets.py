@@ -11,7 +11,7 @@ from otp_service import telemetry
 from otp_service.core.challenge import DeliveryStatus
 from otp_service.wsms.outcome import RefusedReason, UnknownReason
 
-CHECKS = ("OTP_DURABILITY", "OTP_REDIS_URL", "clock", "keyring", "redis")
+CHECKS = ("OTP_DURABILITY", "OTP_REDIS_URL", "clock", "keyring", "redis", "site")
 
 
 def create_label_sets(

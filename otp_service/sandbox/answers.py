@@ -82,6 +82,13 @@ def broken(
     return Answer(status, error_page(message, title), html=True)
 
 
+def maintenance(wants_json: bool) -> Answer:
+    """What WordPress says while the file `.maintenance` is fresh, before any plugin runs."""
+    answer = broken(MAINTENANCE, 503, code="wp_die", wants_json=wants_json, title="Maintenance")
+    answer.headers["Retry-After"] = "600"
+    return answer
+
+
 def error_page(message: str, title: str) -> str:
     """The page of `wp_die`, without WordPress' style sheet."""
     return (

@@ -66,7 +66,7 @@ class Failing:
             case "wrong_shape":
                 return Answer(fault.status or 200, {"success": True, "result": fault.value})
             case "maintenance":
-                return _with_retry(_status(self._call, 503), fault.retry_after or "600")
+                return _with_retry(answers.maintenance(self._call.wants_json), fault.retry_after)
         return _with_retry(_status(self._call, fault.status or 500), fault.retry_after)
 
     async def _until_gone(self) -> None:
@@ -158,14 +158,6 @@ def _status(call: Call, status: int) -> Answer:
                 code="internal_server_error",
                 wants_json=call.wants_json,
                 title="WordPress › Error",
-            )
-        case 503:
-            return answers.broken(
-                answers.MAINTENANCE,
-                503,
-                code="wp_die",
-                wants_json=call.wants_json,
-                title="Maintenance",
             )
         case 204 | 304:
             return Answer(status, "", html=True)

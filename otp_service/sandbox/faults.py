@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 ProviderKind: TypeAlias = Literal[
     "provider_error",
@@ -71,6 +71,12 @@ class Fault(BaseModel):
     """Seconds between the single bytes of `drip`."""
     value: Any = None
     """For `balance`: what the provider says is left, any JSON."""
+
+    @model_validator(mode="after")
+    def _maintenance_sends_nothing(self) -> "Fault":
+        if self.kind == "maintenance" and self.sent:
+            raise ValueError("WordPress in maintenance runs no plugin, so nothing is sent")
+        return self
 
     @property
     def at_provider(self) -> bool:

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-WsmsVersion: TypeAlias = Literal["7.2", "7.2.8"]
+WsmsVersion: TypeAlias = Literal["7.2", "7.2.8", "8"]
 NEWEST_VERSION: WsmsVersion = "7.2.8"
 
 
@@ -36,7 +36,8 @@ class SiteSettings(BaseModel):
     """WordPress' version, `%site_version%` in messages."""
     wsms_version: WsmsVersion = NEWEST_VERSION
     """The plugin's release. `7.2.8` refuses every code of a number for 15 minutes after ten wrong ones, compares codes
-    as text, and undoes a subscription whose SMS the gateway refuses. `7.2` does none of this."""
+    as text, and undoes a subscription whose SMS the gateway refuses. `7.2` does none of this.
+    `8` has the namespace `wsms/v1` only: every route of version 7 is missing."""
     locale: Literal["en_US", "de_DE"] = "en_US"
     """The language of the plugin's texts."""
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"

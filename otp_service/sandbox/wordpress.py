@@ -7,6 +7,7 @@ from otp_service.sandbox.answers import Answer
 from otp_service.sandbox.call import Call
 from otp_service.sandbox.php import PhpError, Value
 from otp_service.sandbox.routes import ROUTES
+from otp_service.sandbox.settings import SiteSettings
 from otp_service.sandbox.users import User
 from otp_service.sandbox.validation import check
 
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from otp_service.sandbox.site import Site
 
 FORBIDDEN = "Sorry, you are not allowed to do that."
+PLUGIN = "wpsms/v1"
 NAMESPACES = (
     "oembed/1.0",
-    "wpsms/v1",
+    PLUGIN,
     "wp/v2",
     "wp-site-health/v1",
     "wp-block-editor/v1",
@@ -59,15 +61,7 @@ def _site_down(site: "Site", call: Call) -> Answer | None:
             title="Database Error",
         )
     if site.settings.maintenance:
-        answer = answers.broken(
-            answers.MAINTENANCE,
-            503,
-            code="wp_die",
-            wants_json=call.wants_json,
-            title="Maintenance",
-        )
-        answer.headers["Retry-After"] = "600"
-        return answer
+        return answers.maintenance(call.wants_json)
     return None
 
 
@@ -80,7 +74,7 @@ async def _dispatch(site: "Site", call: Call) -> Answer:
             return answers.wordpress_error(found, EARLY_TEXTS[found], 401)
     if call.route == "/" and call.method in ("GET", "HEAD", "OPTIONS"):
         return _allowing(Answer(200, index(site)), "GET")
-    if not site.settings.plugin_active:
+    if not site.settings.plugin_active or site.settings.wsms_version == "8":
         return answers.no_route(site.say(answers.NO_ROUTE_TEXT))
     if call.route == routing.NAMESPACE and call.method in ("GET", "HEAD", "OPTIONS"):
         return _allowing(Answer(200, namespace_index(site)), "GET")
@@ -171,13 +165,19 @@ def index(site: "Site") -> Value:
         "home": settings.url,
         "gmt_offset": int(hours) if hours == int(hours) else hours,
         "timezone_string": settings.timezone,
-        "namespaces": [
-            one for one in NAMESPACES if settings.plugin_active or not one.startswith("wpsms")
-        ],
+        "namespaces": namespaces(settings),
         "authentication": {"application-passwords": endpoint}
         if settings.application_passwords
         else [],
     }
+
+
+def namespaces(settings: SiteSettings) -> list[Value]:
+    """The plugin's is there while it is active; version 8 has another."""
+    plugin = (
+        ("wsms/v1" if settings.wsms_version == "8" else PLUGIN,) if settings.plugin_active else ()
+    )
+    return [one for name in NAMESPACES for one in (plugin if name == PLUGIN else (name,))]
 
 
 def namespace_index(site: "Site") -> Value:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from otp_service.wsms.models import Capability
-from otp_service.wsms.site import SiteReport
+from otp_service.wsms.site import SiteIndex, SiteReport
 
 _PURPOSES = {
     Capability.SEND: "sending",
@@ -41,15 +41,22 @@ def findings(report: SiteReport) -> list[Finding]:
 
 
 def _plugin(report: SiteReport) -> Finding:
-    match report.index.version:
-        case "7" if not report.missing_routes:
+    if report.index.version == "7":
+        if not report.missing_routes:
             return Finding("plugin", True)
+        missing = ", ".join(report.missing_routes)
+        return Finding("plugin", False, f"Routes are missing: {missing}. Update WSMS to 7.2.")
+    return Finding("plugin", False, missing_route_advice(report.index))
+
+
+def missing_route_advice(index: SiteIndex) -> str:
+    """Return which WSMS the site has, and what to do so that it has the route that was called."""
+    match index.version:
         case "7":
-            missing = ", ".join(report.missing_routes)
-            return Finding("plugin", False, f"Routes are missing: {missing}. Update WSMS to 7.2.")
+            return "The site has a WSMS 7 without this route: update WSMS to 7.2."
         case "8":
-            return Finding("plugin", False, "WSMS 8 has another API; install version 7.2.")
-    return Finding("plugin", False, "Install and activate WSMS 7.2 on the site.")
+            return "The site has WSMS 8, whose API (wsms/v1) has none of these calls: install 7.2."
+    return "Install and activate WSMS 7.2 on the site."
 
 
 def _application_passwords(report: SiteReport) -> Finding:

@@ -67,6 +67,12 @@ class Answer:
         return None
 
     @property
+    def is_maintenance(self) -> bool:
+        """Whether this is WordPress' own maintenance answer, given before any plugin runs."""
+        wordpress = self.wordpress_error
+        return self.status == 503 and wordpress is not None and wordpress.code == "wp_die"
+
+    @property
     def site_time(self) -> datetime | None:
         """The site's clock as it answered, in whole seconds (RFC 9110 section 6.6.1), or None."""
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from otp_service.wsms.address import SiteAddress
 from otp_service.wsms.answer import Answer, Success
 from otp_service.wsms.breaker import CircuitBreaker
+from otp_service.wsms.call_results import CallResult, result_of
 from otp_service.wsms.errors import (
     CapabilityMissing,
     InvalidParameter,
@@ -18,12 +19,15 @@ from otp_service.wsms.errors import (
     SiteRefused,
     WsmsError,
 )
+from otp_service.wsms.models import Capability
 from otp_service.wsms.outcome import Json, UnknownReason
 from otp_service.wsms.scrub import scrub
 from otp_service.wsms.wire import Lost, NotSent, Wire
 
 # A site in front of which somebody says "come back in an hour" is asked again after five minutes.
 _LONGEST_PAUSE = 300.0
+
+IN_MAINTENANCE = "WordPress is in maintenance mode"
 
 
 class CircuitOpen(Exception):
@@ -44,6 +48,7 @@ class Calls:
         max_answer: Bytes read of an ordinary answer.
         max_listing: Bytes read of an answer that lists things.
         credentials: Texts that must never be in a detail.
+        on_result: Called with the result of each answered call; must not wait.
     """
 
     wire: Wire
@@ -53,6 +58,7 @@ class Calls:
     max_answer: int
     max_listing: int
     credentials: tuple[str, ...] = field(repr=False)
+    on_result: Callable[[CallResult], None] = field(default=lambda _: None, repr=False)
 
     def scrub(self, text: str, secrets: Iterable[str] = ()) -> str:
         """Make a foreign text fit to keep (G07)."""
@@ -63,14 +69,14 @@ class Calls:
         method: str,
         path: str,
         *,
+        capability: Capability,
         body: Mapping[str, Json] | None = None,
         query: Mapping[str, str] | None = None,
         deadline: float | None = None,
         listing: bool = False,
-        is_send: bool = False,
     ) -> Answer:
         """
-        Make one guarded call with the credential.
+        Make one guarded call with the credential. `capability` is what it needs.
 
         Raises:
             CircuitOpen, NotSent: Nothing was sent.
@@ -96,7 +102,9 @@ class Calls:
         except BaseException:
             permit.abandoned()
             raise
+        self.on_result(result_of(answer, capability))
         # A 403 elsewhere says that this user may not read the credit, say; sends still work.
+        is_send = capability is Capability.SEND
         if answer.status >= 500 or answer.status == 401 or (answer.status == 403 and is_send):
             permit.failed()
         elif answer.status == 429:
@@ -112,7 +120,7 @@ class Calls:
         method: str,
         path: str,
         *,
-        capability: str,
+        capability: Capability,
         body: Mapping[str, Json] | None = None,
         query: Mapping[str, str] | None = None,
         listing: bool = False,
@@ -130,7 +138,9 @@ class Calls:
             WsmsError: Any of the tree but WsmsConfigurationError and OutboxIncomplete.
         """
         try:
-            answer = await self.exchange(method, path, body=body, query=query, listing=listing)
+            answer = await self.exchange(
+                method, path, capability=capability, body=body, query=query, listing=listing
+            )
         except CircuitOpen as error:
             raise SiteDown(str(error), maybe_done=False, retry_after=error.retry_after) from None
         except NotSent as error:
@@ -152,7 +162,7 @@ class Calls:
         method: str,
         path: str,
         *,
-        capability: str,
+        capability: Capability,
         body: Mapping[str, Json] | None = None,
         query: Mapping[str, str] | None = None,
         listing: bool = False,
@@ -178,6 +188,8 @@ class Calls:
 def error_of(answer: Answer, capability: str) -> WsmsError:
     """Return the error that an answer other than 200, 201 and the plugin's own 400 means."""
     status, wordpress = answer.status, answer.wordpress_error
+    if answer.is_maintenance:
+        return SiteDown(IN_MAINTENANCE, maybe_done=False)
     if status >= 500:
         return SiteDown(f"the site answers {status}" + (f": {wordpress.word}" if wordpress else ""))
     if status == 401:

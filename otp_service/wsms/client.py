@@ -1,7 +1,7 @@
 """The client of one WordPress site's WSMS API: an async context manager, and `send`."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from types import TracebackType
 
@@ -9,9 +9,11 @@ import httpx
 
 from otp_service.wsms.address import SiteAddress
 from otp_service.wsms.breaker import CircuitBreaker
+from otp_service.wsms.call_results import CallResult
 from otp_service.wsms.calls import Calls, CircuitOpen
 from otp_service.wsms.credit import CreditCalls
 from otp_service.wsms.errors import WsmsConfigurationError
+from otp_service.wsms.models import Capability
 from otp_service.wsms.newsletter import Newsletter
 from otp_service.wsms.outbox import Outbox
 from otp_service.wsms.outcome import SendOutcome
@@ -62,6 +64,7 @@ class WsmsClient:
         connect_backoff: Sequence[float] = (0.1, 0.4),
         ca_file: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        on_result: Callable[[CallResult], None] = lambda _: None,
     ) -> None:
         """
         Check the address and credential; nothing is sent before `async with`.
@@ -83,6 +86,7 @@ class WsmsClient:
             ca_file: PEM file of a private certificate authority, instead of the public ones.
             transport: Replaces the network. Then nothing can be proven unsent but httpx's own
                 connect errors.
+            on_result: Called with the result of each answered call; must not wait.
 
         Raises:
             WsmsConfigurationError: Naming what is wrong, without repeating it.
@@ -110,6 +114,7 @@ class WsmsClient:
                 application_password.replace(" ", ""),
                 token,
             ),
+            on_result=on_result,
         )
         self.site = Site(self._calls)
         self.newsletter = Newsletter(self._calls)
@@ -195,7 +200,7 @@ class WsmsClient:
         secrets = secrets_of(body)
         try:
             answer = await self._calls.exchange(
-                "POST", "/send", body=body, deadline=deadline, is_send=True
+                "POST", "/send", capability=Capability.SEND, body=body, deadline=deadline
             )
         except (CircuitOpen, NotSent, Lost) as failure:
             return outcome_of_failure(failure)

@@ -143,7 +143,9 @@ class Outbox:
         """
         path = _path(row_id) + "/resend"
         try:
-            answer = await self._calls.exchange("POST", path, deadline=deadline, is_send=True)
+            answer = await self._calls.exchange(
+                "POST", path, capability=Capability.SEND, deadline=deadline
+            )
         except (CircuitOpen, NotSent, Lost) as failure:
             return outcome_of_failure(failure)
         return outcome_of_answer(answer, {}, self._calls.scrub, left="credit")

@@ -27,6 +27,7 @@ class RefusedReason(StrEnum):
     INVALID_PARAMETER = "invalid_parameter"  # 400: a field is missing or mistyped
     INVALID_REQUEST = "invalid_request"  # 400: any other refusal of WordPress itself
     RATE_LIMITED = "rate_limited"  # 429 of something in front of the plugin
+    MAINTENANCE = "maintenance"  # 503 wp_die: WordPress answers before any plugin runs
     EMPTY_MESSAGE = "empty_message"
     NO_RECIPIENTS = "no_recipients"  # nobody in the group, role or list has a number
     UNKNOWN_GROUP = "unknown_group"

@@ -13,7 +13,7 @@ from datetime import UTC, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from otp_service.wsms.answer import Answer
-from otp_service.wsms.calls import Calls
+from otp_service.wsms.calls import IN_MAINTENANCE, Calls
 from otp_service.wsms.errors import NotAWsmsAnswer, SiteDown
 from otp_service.wsms.models import Capability
 from otp_service.wsms.outcome import Json
@@ -133,6 +133,8 @@ class Site:
             names = told.get("namespaces")
             if isinstance(names, list):
                 return _index(tuple(n for n in names if isinstance(n, str)), told)
+        if answer.is_maintenance:
+            raise SiteDown(IN_MAINTENANCE, maybe_done=False)
         if answer.status >= 500:
             raise SiteDown(f"the site answers {answer.status}", maybe_done=False)
         raise NotAWsmsAnswer(
@@ -274,6 +276,8 @@ def _text(probe: Answer | str) -> str:
 def _note(probe: Answer | str) -> str:
     if isinstance(probe, str):
         return probe
+    if probe.is_maintenance:
+        return IN_MAINTENANCE
     if _has(probe) is None:
         return f"status {probe.status} in no shape of WSMS"
     return "no such route" if probe.status == 404 else ""

@@ -7,7 +7,7 @@ outcome says so (`by_text`); a translated site then gets `Unknown`, never a fals
 from collections.abc import Callable, Mapping
 
 from otp_service.wsms.answer import Answer
-from otp_service.wsms.calls import CircuitOpen
+from otp_service.wsms.calls import IN_MAINTENANCE, CircuitOpen
 from otp_service.wsms.outcome import (
     Accepted,
     Json,
@@ -17,6 +17,7 @@ from otp_service.wsms.outcome import (
     Unknown,
     UnknownReason,
 )
+from otp_service.wsms.refusal_texts import reason_of_text
 from otp_service.wsms.wire import Lost, NotSent
 
 _SENT = {
@@ -26,30 +27,6 @@ _SENT = {
     "Repeating SMS is scheduled successfully!",
 }
 _QUEUED = "SMS delivery is in progress as a background task"
-
-# Thrown by the plugin before it calls the gateway. All are 400 in shape E1, as are the gateway's
-# own errors, so that only the text tells them apart.
-_BEFORE_THE_GATEWAY = (
-    ("Parameter numbers is required", RefusedReason.INVALID_PARAMETER),
-    ("Parameter group_ids is required", RefusedReason.INVALID_PARAMETER),
-    ("Parameter role_ids is required", RefusedReason.INVALID_PARAMETER),
-    ("Parameter users is required", RefusedReason.INVALID_PARAMETER),
-    ("The message body can not be empty.", RefusedReason.EMPTY_MESSAGE),
-    ("Message content cannot be empty.", RefusedReason.EMPTY_MESSAGE),
-    ("Could not find any mobile numbers.", RefusedReason.NO_RECIPIENTS),
-    ("Mobile number not found,", RefusedReason.NO_RECIPIENTS),
-    ("WooCommerce or WP-SMS Pro is not enabled", RefusedReason.RECIPIENTS_UNAVAILABLE),
-    ("BuddyPress or WP SMS Pro is not enabled", RefusedReason.RECIPIENTS_UNAVAILABLE),
-    ("Scheduled SMS requires", RefusedReason.SCHEDULE_REFUSED),
-    ("Repeating SMS requires", RefusedReason.SCHEDULE_REFUSED),
-    ("Selected start date must be in future", RefusedReason.SCHEDULE_REFUSED),
-    ("Selected end date must be after start date", RefusedReason.SCHEDULE_REFUSED),
-    ("Call to undefined function WP_SMS\\Notification\\", RefusedReason.HANDLER_UNAVAILABLE),
-    (
-        "The SMS gateway in the plugin is not configured yet.",
-        RefusedReason.GATEWAY_NOT_CONFIGURED,
-    ),
-)
 
 
 def outcome_of_answer(
@@ -87,8 +64,14 @@ def outcome_of_answer(
         # The plugin has no rate limit (quirk 10) and turns every provider status into 400, so
         # a 429 comes from something that counts requests before it hands them on.
         return Refused(reason=RefusedReason.RATE_LIMITED, retry_after=answer.retry_after)
+    if answer.is_maintenance:
+        return Refused(
+            reason=RefusedReason.MAINTENANCE,
+            detail=IN_MAINTENANCE,
+            retry_after=answer.retry_after,
+        )
     if answer.status >= 500:
-        # Even maintenance: a 503 may also be a proxy's whose PHP goes on working.
+        # Another 503 may be a proxy's whose PHP goes on working.
         word = f": {wordpress.word}" if wordpress else ""
         return Unknown(
             reason=UnknownReason.SERVER_ERROR, detail=f"the site answers {answer.status}{word}"
@@ -150,9 +133,8 @@ def _of_400(answer: Answer, asked: Mapping[str, Json], scrub: Callable[[str], st
     text = answer.plugin_error
     if text is None:
         return Unknown(reason=UnknownReason.NOT_WSMS, detail="status 400 in no shape of WSMS")
-    for beginning, reason in _BEFORE_THE_GATEWAY:
-        if text.startswith(beginning):
-            return Refused(reason=reason, detail=scrub(text), by_text=True)
+    if reason := reason_of_text(text):
+        return Refused(reason=reason, detail=scrub(text), by_text=True)
     if text == "Array" and "group_ids" in asked:
         # The plugin prints its list of unknown groups as this one word [014].
         return Refused(

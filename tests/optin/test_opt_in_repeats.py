@@ -11,10 +11,10 @@ from tests.conftest import TO, Sandbox, Service, Starter
 from tests.optin.test_opt_in import PERSON, active, until_message
 from tests.web.hands import redis
 
-NOTHING_DONE: list[Mapping[str, Any]] = [{"kind": "status", "status": 401}]
+NOTHING_DONE: list[Mapping[str, Any]] = [{"kind": "status", "status": 401}, {"kind": "maintenance"}]
 UNCERTAIN: list[Mapping[str, Any]] = [
     {"kind": "html"},
-    {"kind": "maintenance"},
+    {"kind": "status", "status": 503},
     {"kind": "status", "status": 500},
     {"kind": "drop_before"},
     {"kind": "drop_after"},

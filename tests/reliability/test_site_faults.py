@@ -28,6 +28,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str | None, int]] = {
     "X24 500 after sending": (
         {"kind": "status", "status": 500, "sent": True}, "unknown", "server_error", 1,
     ),
+    "503 of a proxy after sending": (
+        {"kind": "status", "status": 503, "sent": True}, "unknown", "server_error", 1,
+    ),
+    "maintenance": ({"kind": "maintenance"}, "failed", "maintenance", 0),
     "X28 drips": ({"kind": "drip", "interval": 0.5, "sent": True}, "unknown", "timeout", 1),
     "X29 HTML": ({"kind": "html"}, "unknown", "not_wsms", 0),
     "X29 HTML after sending": ({"kind": "html", "sent": True}, "unknown", "not_wsms", 1),

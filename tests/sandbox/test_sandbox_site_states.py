@@ -4,8 +4,10 @@ from datetime import datetime
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from otp_service.sandbox.app import create_app
+from otp_service.sandbox.faults import Fault
 from otp_service.sandbox.site import Site
 from otp_service.sandbox.users import default_user
 
@@ -194,3 +196,30 @@ async def test_unsubscribing_a_webhook_that_was_never_there_is_fine(
     body = {"webhook_url": "https://hooks.example.com/", "type": "new_sms"}
     assert (await client.request("DELETE", "webhook", json=body)).status_code == 200
     assert (await client.get("webhook")).status_code == 404
+
+
+async def test_wsms_8_has_its_own_namespace_and_none_of_these_routes(
+    client: httpx.AsyncClient, site: Site
+) -> None:
+    site.settings.wsms_version = "8"
+
+    index = (await client.get("http://sandbox.test/wp-json/")).json()
+    answers = [await client.post("send", json=SEND), await client.get("credit")]
+
+    assert "wsms/v1" in index["namespaces"]
+    assert "wpsms/v1" not in index["namespaces"]
+    assert {(a.status_code, a.json()["code"]) for a in answers} == {(404, "rest_no_route")}
+
+
+async def test_a_503_of_a_proxy_does_not_look_like_maintenance(
+    client: httpx.AsyncClient, site: Site
+) -> None:
+    site.break_with(Fault(kind="status", status=503, times=1), Fault(kind="maintenance"))
+
+    proxy = await client.post("send", json=SEND)
+    maintenance = await client.post("send", json=SEND)
+
+    assert (proxy.status_code, "wp_die" in proxy.text) == (503, False)
+    assert (maintenance.json()["code"], maintenance.headers["Retry-After"]) == ("wp_die", "600")
+    with pytest.raises(ValidationError, match="nothing is sent"):
+        Fault(kind="maintenance", sent=True)

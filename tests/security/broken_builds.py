@@ -50,6 +50,7 @@ BODY = "web/test_body.py::test_"
 NUMBERS = "security/test_numbers.py::test_"
 PAUSES = "security/test_region_pauses.py::test_"
 TRICKS = "security/test_tricks.py::test_"
+OUTAGES = "reliability/test_site_outages.py::test_"
 DOCTOR = "core/test_settings_doctor.py::test_"
 
 BUILDS: tuple[Build, ...] = (
@@ -824,6 +825,24 @@ BUILDS: tuple[Build, ...] = (
           ("otp_service/doctor/site.py", '    return Finding("warn", what, told)\n\n\nasync def inspect_outbox_rows', '    return Finding("ok", what, "is off")\n\n\nasync def inspect_outbox_rows'),
           "reconciliation/test_doctor_site.py::test_codes_that_stay_readable_in_wordpress"),
     # Answers of the site, webhooks
+    build("failures_in_a_row_not_counted", "",
+          ("otp_service/flows/site_outages.py", "row.failures += 1", "row.failures = 1"),
+          f"{OUTAGES}outage_warns_from_third_call_until_success",
+          f"{OUTAGES}failures_of_all_kinds_of_calls_are_one_row"),
+    build("success_ends_no_outage", "",
+          ("otp_service/flows/site_outages.py", "self._rows.pop(name, None)", "self._rows.get(name)"),
+          f"{OUTAGES}outage_warns_from_third_call_until_success",
+          f"{OUTAGES}success_between_failures_starts_the_count_anew"),
+    build("line_for_each_failed_call", "",
+          ("otp_service/flows/site_outages.py", "if row.is_outage and (began or changed):", "if row.is_outage:"),
+          f"{OUTAGES}outage_warns_from_third_call_until_success"),
+    build("any_success_ends_a_missing_gateway", "",
+          ("otp_service/wsms/call_results.py", "succeeded=True, reached_gateway=is_send)", "succeeded=True, reached_gateway=True)"),
+          f"{OUTAGES}credit_call_does_not_end_a_missing_gateway"),
+    build("every_503_is_maintenance", "",
+          ("otp_service/wsms/answer.py", 'return self.status == 503 and wordpress is not None and wordpress.code == "wp_die"',
+           "return self.status == 503"),
+          "reliability/test_site_faults.py::test_whatever_the_site_does_a_code_is_sent_at_most_once_and_told_of_truly"),
     build("a_large_answer_is_read", "G06",
           ("otp_service/wsms/wire.py", "if len(body) > max_bytes:", "if len(body) > 1000 * max_bytes:"),
           "wsms/test_wsms_network.py::test_an_endless_body_is_read_no_further_than_the_cap"),

@@ -145,6 +145,20 @@ async def test_maintenance_and_no_wordpress_at_all(odd: OddSite, client: WsmsCli
             await other.check()
 
 
+async def test_maintenance_is_named(
+    wsms: WsmsClient, sandbox: Site, odd: OddSite, client: WsmsClient
+) -> None:
+    sandbox.settings.maintenance = True
+    with pytest.raises(SiteDown, match="maintenance"):
+        await wsms.check()
+
+    maintenance = {"code": "wp_die", "message": "Briefly", "data": {"status": 503}}
+    odd.answers(503, maintenance)  # it begins after the index was read
+    report = await client.check()
+    assert "maintenance" in report.notes[Capability.SEND]
+    assert set(report.capabilities.values()) == {None}
+
+
 async def test_a_probe_that_fails_leaves_its_capability_open(
     odd: OddSite, client: WsmsClient
 ) -> None:

@@ -199,6 +199,55 @@ async def test_check(run: Run, sandbox: Site) -> None:
     assert "role" in parsed(bad)["advice"]["wpsms_sendsms"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["send", "hello", "--to", NUMBER],
+        ["credit"],
+        ["credit", "--refresh"],
+        ["subscribers"],
+        ["subscribe", "Ann", NUMBER],
+        ["verify", "Ann", NUMBER, "1234"],
+        ["unsubscribe", "Ann", NUMBER],
+        ["outbox"],
+        ["outbox", "show", "1"],
+        ["outbox", "delete", "1"],
+        ["outbox", "resend", "1"],
+        ["webhook", "subscribe", "https://hooks.example.org/x", "new_sms"],
+        ["check"],
+    ],
+    ids=" ".join,
+)
+async def test_every_command_names_wsms_8(run: Run, sandbox: Site, arguments: list[str]) -> None:
+    sandbox.settings.wsms_version = "8"
+
+    result = await run(*arguments)
+
+    assert result.exit_code == 1
+    assert "WSMS 8" in result.output
+    assert "install 7.2" in result.output
+
+
+async def test_send_without_the_plugin_says_to_activate_it(run: Run, sandbox: Site) -> None:
+    sandbox.settings.plugin_active = False
+
+    result = await run("send", "hello", "--to", NUMBER, "--json")
+
+    assert "Install and activate WSMS 7.2" in parsed(result)["detail"]
+
+
+async def test_maintenance_is_a_refusal_by_that_name(run: Run, sandbox: Site) -> None:
+    sandbox.settings.maintenance = True
+
+    sent = await run("send", "hello", "--to", NUMBER, "--json")
+    checked = await run("check")
+    subscribed = await run("subscribe", "Ann", NUMBER)
+
+    assert (sent.exit_code, parsed(sent)["reason"]) == (1, "maintenance")
+    assert (checked.exit_code, "maintenance" in checked.stderr) == (1, True)
+    assert (subscribed.exit_code, "maintenance" in subscribed.stderr) == (1, True)
+
+
 async def test_an_answer_that_may_have_done_something_exits_3(run: Run, sandbox: Site) -> None:
     sandbox.faults.replace([Fault(kind="html", endpoint="*")])
 

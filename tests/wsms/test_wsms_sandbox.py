@@ -51,7 +51,8 @@ def word(outcome: SendOutcome) -> str:
         ({"kind": "status", "status": 502, "sent": True}, "unknown server_error", 1),
         ({"kind": "status", "status": 401}, "refused not_authorized", 0),
         ({"kind": "status", "status": 429, "retry_after": "30"}, "refused rate_limited", 0),
-        ({"kind": "maintenance"}, "unknown server_error", 0),
+        ({"kind": "maintenance"}, "refused maintenance", 0),
+        ({"kind": "status", "status": 503, "sent": True}, "unknown server_error", 1),
     ],
     ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else None,
 )
@@ -76,7 +77,8 @@ async def test_each_fault(
         ({"plugin_active": False}, "refused no_route"),
         ({"capabilities_granted": False}, "accepted"),  # only administrators wait for wp-admin
         ({"application_passwords": False}, "refused not_authorized"),
-        ({"maintenance": True}, "unknown server_error"),
+        ({"maintenance": True}, "refused maintenance"),
+        ({"wsms_version": "8"}, "refused no_route"),
         ({"database_down": True}, "unknown server_error"),
         ({"gateway_name": ""}, "refused gateway_not_configured"),
         ({"gateway_name": "twilio"}, "refused gateway_not_configured"),

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from otp_service.cli.wsms.running import run
+from otp_service.cli.wsms.running import explain, run
 from otp_service.cli.wsms.showing import AsJson, show, show_outcome, show_table
-from otp_service.wsms import OutboxRow, OutboxStatus, WsmsClient
+from otp_service.wsms import OutboxRow, OutboxStatus, SendOutcome, WsmsClient
 
 app = typer.Typer(help="What the site tried to send.", invoke_without_command=True)
 
@@ -75,7 +75,11 @@ def delete(context: typer.Context, row_id: RowId, as_json: AsJson = False) -> No
 @app.command()
 def resend(context: typer.Context, row_id: RowId, as_json: AsJson = False) -> None:
     """Send a row's message again, as a new row."""
-    show_outcome(run(context, lambda wsms: wsms.outbox.resend(row_id), changes=True), as_json)
+
+    async def call(wsms: WsmsClient) -> SendOutcome:
+        return await explain(wsms, await wsms.outbox.resend(row_id))
+
+    show_outcome(run(context, call, changes=True), as_json)
 
 
 @contextmanager

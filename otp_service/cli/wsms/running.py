@@ -3,13 +3,23 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import typer
 
-from otp_service.wsms import NotAWsmsAnswer, SiteDown, WsmsClient, WsmsError
+from otp_service.wsms import (
+    NoSuchRoute,
+    NotAWsmsAnswer,
+    Refused,
+    RefusedReason,
+    SendOutcome,
+    SiteDown,
+    WsmsClient,
+    WsmsError,
+)
+from otp_service.wsms.advice import missing_route_advice
 
 ACCEPTED, REFUSED, UNKNOWN = 0, 1, 3
 
@@ -39,7 +49,10 @@ def run(
         async with WsmsClient(
             login.url, login.username, login.application_password, ca_file=login.ca_file
         ) as wsms:
-            return await call(wsms)
+            try:
+                return await call(wsms)
+            except NoSuchRoute as error:
+                raise NoSuchRoute(await _missing_route_advice(wsms, str(error))) from None
 
     try:
         return asyncio.run(main())
@@ -51,6 +64,20 @@ def run(
         word = "unknown" if code == UNKNOWN else "refused"
         typer.echo(f"{word}: {type(error).__name__}: {error}", err=True)
         raise typer.Exit(code) from None
+
+
+async def explain(wsms: WsmsClient, outcome: SendOutcome) -> SendOutcome:
+    """Say which WSMS the site has where it has no route to send by."""
+    if isinstance(outcome, Refused) and outcome.reason is RefusedReason.NO_ROUTE:
+        return replace(outcome, detail=await _missing_route_advice(wsms, outcome.detail))
+    return outcome
+
+
+async def _missing_route_advice(wsms: WsmsClient, otherwise: str) -> str:
+    try:
+        return f"the site has no such route. {missing_route_advice(await wsms.site.index())}"
+    except WsmsError:
+        return otherwise
 
 
 def setting(name: str) -> str:

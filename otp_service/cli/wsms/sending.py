@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from otp_service.cli.wsms.running import run
+from otp_service.cli.wsms.running import explain, run
 from otp_service.cli.wsms.showing import AsJson, show_outcome
 from otp_service.wsms import (
     BuddyPressUsers,
@@ -65,7 +65,7 @@ def send(
     )
 
     async def call(wsms: WsmsClient) -> SendOutcome:
-        return await wsms.send(
+        outcome = await wsms.send(
             message=text,
             numbers=to or None,
             recipients=kinds[0] if kinds else None,
@@ -78,6 +78,7 @@ def send(
             handler_id=handler_id,
             deadline=deadline,
         )
+        return await explain(wsms, outcome)
 
     show_outcome(run(context, call, changes=True), as_json)
 
