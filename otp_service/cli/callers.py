@@ -85,7 +85,7 @@ def create(
 def list_callers() -> None:
     """List callers, scopes and credentials; never a secret."""
     table = Table(
-        "caller", Column("scopes", overflow="fold"), "policy", "credential", "created", "expires"
+        "caller", Column("scopes", no_wrap=True), "policy", "credential", "created", "expires"
     )
     for found in with_callers(load_settings(), lambda callers: callers.all()):
         scopes = "\n".join(sorted(found.scopes))

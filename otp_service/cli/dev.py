@@ -252,29 +252,44 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _welcome(endpoints: Mapping[str, str], credential: str, data: Path) -> str:
+    """Return what to try: commands that work as printed in any directory, and lines of 80 columns but for paths."""
     service, sandbox = endpoints["service_url"], endpoints["sandbox_url"]
+    kept, environment = (shlex.quote(str(data / name)) for name in ("credential", "environment"))
     return f"""
-  the service    {service}   its contract: {service}/openapi.json
-  the phone      {sandbox}   a stand-in for the WSMS site: no SMS leaves it
-  metrics        {endpoints["metrics_url"]}
-  Valkey         {endpoints["redis_url"].rpartition("@")[2]}
-  data, logs     {data}
-  a caller's credential, also in {data / "credential"}
-                 {credential}
+  the service   {service}   its contract: /openapi.json
+  the phone     {sandbox}   of a stand-in site: no SMS leaves it
+  metrics       {endpoints["metrics_url"]}
+  Valkey        {endpoints["redis_url"].rpartition("@")[2]}
+  data, logs    {data}
+  credential    {credential}
 
-  Three commands to copy, in another terminal: request a code, read the phone, verify.
+  To copy into another terminal: request a code, read the phone, verify.
 
-curl -s {service}/otp/request -H 'Authorization: Bearer {credential}' \\
-  -H 'Content-Type: application/json' -d '{{"to": "+14155550123", "purpose": "login"}}'
+CREDENTIAL=$(cat {kept})
+
+curl -s {service}/otp/request \\
+  -H "Authorization: Bearer $CREDENTIAL" -H 'Content-Type: application/json' \\
+  -d '{{"to": "+14155550123", "purpose": "login"}}'
 
 curl -s '{sandbox}/sandbox/messages?to=%2B14155550123'
 
-curl -s {service}/otp/verify -H 'Authorization: Bearer {credential}' \\
-  -H 'Content-Type: application/json' \\
-  -d '{{"challenge_id": "THE FIRST ONE SAID", "code": "THE PHONE SAYS", "purpose": "login"}}'
+curl -s {service}/otp/verify \\
+  -H "Authorization: Bearer $CREDENTIAL" -H 'Content-Type: application/json' \\
+  -d '{{"challenge_id": "THE FIRST ONE SAID", "code": "THE PHONE SAYS",
+       "purpose": "login"}}'
 
-  Operators' commands, such as `otp-service timeline dev --number +14155550123`, find it after
-  set -a; . {shlex.quote(str(data / "environment"))}; set +a
+  Operators' commands find the service by its settings:
+
+set -a; . {environment}; set +a
+{_command()} timeline dev --number +14155550123
 
   Ctrl-C stops everything and keeps the data.
 """
+
+
+def _command() -> str:
+    """Return how a shell calls this otp-service: it need not be on the path."""
+    beside = Path(sys.executable).with_name("otp-service")
+    if beside.exists():
+        return shlex.quote(str(beside))
+    return f"{shlex.quote(sys.executable)} -m otp_service"

@@ -66,6 +66,36 @@ def test_the_three_curl_commands_request_read_and_verify(readme: str, running: R
     assert verified.json()["verified"] is True
 
 
+def test_commands_that_dev_prints_work_as_printed(running: Running) -> None:
+    printed = (running.data / "out").read_text().replace("+14155550123", "+14155550145")
+    for line in printed.splitlines():
+        assert len(line) <= 80 or str(running.data) in line or sys.prefix in line, line
+    [kept] = re.findall(r"^CREDENTIAL=\$\(cat (.*)\)$", printed, re.M)
+    credential = Path(*shlex.split(kept)).read_text()
+    request, phone, verify = [
+        command.replace("$CREDENTIAL", credential)
+        for command in re.findall(r"^curl .*?(?=\n\n)", printed, re.M | re.S)
+    ]
+
+    challenge = _curl(request).json()["challenge_id"]
+    code = running.code("+14155550145")
+    assert code in _curl(phone.replace("4155550123", "4155550145")).text
+    filled = verify.replace("THE FIRST ONE SAID", challenge).replace("THE PHONE SAYS", code)
+    assert _curl(filled).json()["verified"] is True
+
+    [operators] = re.findall(r"^set -a; .*\n.* timeline .*$", printed, re.M)
+    told = subprocess.run(
+        ["/bin/sh", "-ec", operators],
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200"},  # otp-service is not on it
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert "right code" in told.stdout
+
+
 def test_an_operators_command_finds_what_dev_has_started(readme: str, running: Running) -> None:
     [block] = [text for text in _blocks(readme, "console") if "timeline dev" in text]
     commands = block.replace("$ ", "").replace(".dev/", f"{running.data}/")

@@ -378,10 +378,12 @@ def test_a_caller_is_created_rotated_listed_and_revoked(
     assert "web" not in shell("list").output
 
 
-def test_scopes_are_listed_whole_on_a_terminal_of_80_columns(shell: Shell) -> None:
-    shell.credential("create", "web", *(w for scope in SCOPES for w in ("--scope", scope)))
+def test_callers_list_breaks_no_scope_at_80_columns(environment: dict[str, str]) -> None:
+    narrow = Shell({**environment, "COLUMNS": "80"})
+    narrow.credential("create", "shop", *(f"--scope={scope}" for scope in SCOPES))
+    assert narrow("rotate", "shop", "--expires-in", "90d").exit_code == 0
 
-    assert set(SCOPES) <= set(shell("list").output.split())
+    assert set(SCOPES) <= set(narrow("list").output.split())
 
 
 def test_a_credential_that_has_expired_makes_room_for_another(
