@@ -43,7 +43,7 @@ OtpError                          never raised itself
 │   └── IdempotencyKeyReused      the same key with another body
 └── Fault                         not the caller's doing; nobody was let in
     ├── Overloaded                shed before anything was counted
-    ├── SiteMisconfigured         the site does what the mode of opt-in does not fit
+    ├── SiteMisconfigured         the site's settings do not fit this opt-in
     ├── SubscriptionUndone        the site undid it, as WSMS does when its gateway refuses the SMS
     ├── StoreEmptied              the store came back empty: who has factors is not known
     └── Unavailable               Redis or the provider is away: closed, never open
@@ -413,7 +413,7 @@ class Overloaded(Fault):
 
 
 class SiteMisconfigured(Fault):
-    """The WordPress site does what the mode of opt-in does not fit; repeating the call does not help."""
+    """The WordPress site's settings do not fit this opt-in; repeating the call does not help."""
 
     code = "site_misconfigured"
 

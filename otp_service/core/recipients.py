@@ -154,6 +154,16 @@ def listed_spellings(typed: str, *, default_region: str | None = None) -> list[s
     return list(dict.fromkeys([*spellings, *(spelling[1:] for spelling in spellings)]))
 
 
+def is_same_number(listed: str, e164: str) -> bool:
+    """Return whether a list's spelling means this number: with `+` or without, today's or a legacy one."""
+    if listed == e164:
+        return True
+    try:
+        return e164 in listed_spellings(f"+{listed.removeprefix('+')}")
+    except RecipientRefused:
+        return False
+
+
 def mask(e164: str, country_code: int | None = None) -> str:
     """Return `+49•••••34`: always five dots, so that the length is not told."""
     code = country_code if country_code is not None else parse(e164).country_code

@@ -24,12 +24,14 @@ from otp_service.errors import (
     DestinationRefused,
     FieldError,
     InvalidRequest,
+    SiteMisconfigured,
     Unavailable,
 )
 from otp_service.flows.opt_in_codes import OptInCodes
 from otp_service.flows.process_bounds import NewsletterCapacity, SendCeiling
 from otp_service.flows.send_limits import send_limits, served_recipient
-from otp_service.flows.subscribers import NothingSent, Subscriber, Subscribers
+from otp_service.flows.subscriber_rows import Subscriber
+from otp_service.flows.subscribers import NothingSent, Subscribers
 from otp_service.store.opt_ins import OptIns, ReservedTry
 
 log = structlog.get_logger()
@@ -204,6 +206,9 @@ class OptIn:
                         restore=not nothing.row_removed,
                     )
                 raise nothing.told from None
+            except SiteMisconfigured:  # an SMS went out, to another number
+                await self._opt_ins.settle(address, "failed", handle=handle)
+                raise
             except Unavailable as error:
                 # A code may be under way, so the same call again is a send of its own, and waits as one.
                 raise Unavailable(error.detail, max(error.retry_after or 1, resend_in)) from None

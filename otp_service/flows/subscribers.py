@@ -5,52 +5,36 @@ The site may verify a subscription by a code of its own or take it at once; whic
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import structlog
 
 from otp_service.core.call_effects import effects_are_possible
-from otp_service.core.challenge import OptInAddress, Status, fingerprint
-from otp_service.core.keyring import Keyring, Kind
+from otp_service.core.challenge import OptInAddress
+from otp_service.core.keyring import Keyring
 from otp_service.errors import (
     ChallengeExhausted,
-    DestinationRefused,
-    FieldError,
-    InvalidCode,
-    InvalidRequest,
     OtpError,
-    RateLimited,
     SiteMisconfigured,
     SubscriptionUndone,
     Unavailable,
 )
 from otp_service.flows.activations import Activations
+from otp_service.flows.site_codes import SiteCodes
+from otp_service.flows.subscriber_rows import Subscriber, SubscriberRows, refusal_of
 from otp_service.store.opt_ins import SUBSCRIBES_AT_ONCE, VERIFIES_TOO, OptIns, ReservedTry
 from otp_service.wsms.errors import (
-    InvalidParameter,
     NewsletterRefusal,
     NewsletterRefused,
     NotAWsmsAnswer,
     SiteDown,
     WsmsError,
 )
-from otp_service.wsms.models import ListedSubscriber, SubscriptionStatus
+from otp_service.wsms.models import SubscriptionStatus
 from otp_service.wsms.newsletter import Newsletter
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscriber:
-    """Somebody as the site's list knows people. `mobile` in E.164; one group, or None."""
-
-    name: str = field(repr=False)
-    mobile: str = field(repr=False)
-    group_id: int | None
-    custom_fields: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 class NothingSent(Exception):
@@ -70,8 +54,6 @@ class NothingSent(Exception):
 
 Asked = Literal["asked", "subscribed", "failed"]  # as `OptIns.settle` takes them
 
-SITE_CODES_LIMIT = "site_codes"
-_BUSY_SECONDS = 60  # of the site's 15 minutes, for a cause that the service cannot see
 _GROUP_SECONDS = 60.0
 _MISFIT = {
     True: "the site subscribes people without a code: OTP_OPTIN_MODE=service fits it",
@@ -97,7 +79,8 @@ class Subscribers:
         opt_ins: OptIns,
         activations: Activations,
     ) -> None:
-        self._keyring = keyring
+        self._rows = SubscriberRows(newsletter)
+        self._codes = SiteCodes(keyring=keyring, newsletter=newsletter, opt_ins=opt_ins)
         self._known_groups: dict[int | None, float] = {}  # only groups that exist
         self._newsletter = newsletter
         self._opt_ins = opt_ins
@@ -133,7 +116,7 @@ class Subscribers:
         try:
             await self._newsletter.check_group(name, group_id)
         except WsmsError as error:
-            raise _refusal(error) from None
+            raise refusal_of(error) from None
         self._known_groups[group_id] = time.monotonic() + _GROUP_SECONDS
 
     async def ask(self, subscriber: Subscriber, handle: str, *, pending_before: bool) -> Asked:
@@ -147,6 +130,7 @@ class Subscribers:
 
         Raises:
             NothingSent: for certain; its cause is what the caller is told.
+            SiteMisconfigured: the site stored another number, and sent its code there.
             Unavailable: a code may be under way.
         """
         removed = False
@@ -163,19 +147,19 @@ class Subscribers:
             if error.reason is NewsletterRefusal.ALREADY_SUBSCRIBED:
                 return "subscribed"
             if error.reason is NewsletterRefusal.UNRECOGNISED:
-                if await self._is_subscribed(subscriber):
+                if await self._has(subscriber):
                     return "subscribed"
                 _log_undone(error)
                 return "failed"
-            raise NothingSent(_refusal(error), row_removed=removed) from None
+            raise NothingSent(refusal_of(error), row_removed=removed) from None
         except SiteDown as error:
             if error.maybe_done:
-                raise _refusal(error) from None
-            raise NothingSent(_refusal(error), row_removed=removed) from None
+                raise refusal_of(error) from None
+            raise NothingSent(refusal_of(error), row_removed=removed) from None
         except NotAWsmsAnswer as error:
-            raise _refusal(error) from None
+            raise refusal_of(error) from None
         except WsmsError as error:
-            raise NothingSent(_refusal(error), row_removed=removed) from None
+            raise NothingSent(refusal_of(error), row_removed=removed) from None
         if status is SubscriptionStatus.SUBSCRIBED:
             log.error("optin.site_does_not_verify", hint="set OTP_OPTIN_MODE=service")
             await self._opt_ins.remember(SUBSCRIBES_AT_ONCE)
@@ -183,6 +167,7 @@ class Subscribers:
             await self.remove(subscriber.name, subscriber.mobile, subscriber.group_id)
             raise NothingSent(SiteMisconfigured(_MISFIT[True]), row_removed=True)
         await self._opt_ins.forget(SUBSCRIBES_AT_ONCE)
+        await self._require_stored(subscriber, active=False)
         return "asked"
 
     async def confirm(
@@ -194,60 +179,23 @@ class Subscribers:
         Args:
             activation: What was typed.
 
-        The site may refuse every code for a while (WSMS 7.2.6 and later, after ten wrong ones). Its text may be
-        translated, so the count kept here decides first: then the site is not asked, and no guess is judged for free.
-
         Raises:
             InvalidCode, ChallengeExhausted: it is not.
             RateLimited: The site refuses every code now; no try was spent.
+            SiteMisconfigured: The site subscribed another number.
             InvalidRequest, Unavailable.
         """
-        code = self._fingerprint(tried.handle, activation)
-        number = self._site_number(subscriber.mobile)
-        if wait := await self._opt_ins.site_wait(number):
-            await self._give_back(address, tried)
-            raise RateLimited(SITE_CODES_LIMIT, wait)
         try:
-            if tried.subscribed:
-                raise NewsletterRefused(NewsletterRefusal.NOT_FOUND, "no code was sent")
-            await self._newsletter.verify(
-                name=subscriber.name,
-                mobile=subscriber.mobile,
-                activation=activation,
-                group_id=subscriber.group_id,
-            )
-            with suppress(Unavailable):  # the code was right all the same
-                await self._opt_ins.forget_site_codes(number)
-        except NewsletterRefused as error:
-            if error.reason is NewsletterRefusal.TOO_MANY_ATTEMPTS:
-                # Others have typed wrong codes, or the site judged another code of the number at the same time.
-                await self._give_back(address, tried)
-                raise RateLimited(SITE_CODES_LIMIT, _BUSY_SECONDS) from None
-            if error.reason is not NewsletterRefusal.NOT_FOUND:
-                await self._opt_ins.count_site_code(number)
-            if tried.unsure == code and error.reason is NewsletterRefusal.NOT_FOUND:
-                return  # the try whose answer was lost had confirmed it: the site knows no pending row any more
-            if tried.attempts_left > 0:
-                raise InvalidCode(tried.attempts_left) from None
-            ended_at = await self._opt_ins.settle(address, Status.EXHAUSTED, handle=tried.handle)
-            await self._remove_pending(subscriber)
-            raise ChallengeExhausted(ended_at or tried.requested_at) from None
-        except SiteDown as error:
-            if error.maybe_done:
-                await self._opt_ins.settle(address, "unsure", handle=tried.handle, code=code)
-            else:
-                await self._give_back(address, tried)
-            raise _refusal(error) from None
-        except NotAWsmsAnswer as error:
-            await self._opt_ins.settle(address, "unsure", handle=tried.handle, code=code)
-            raise _refusal(error) from None
-        except WsmsError as error:
-            await self._give_back(address, tried)
-            raise _refusal(error) from None
-
-    async def _give_back(self, address: OptInAddress, tried: ReservedTry) -> None:
-        """Take the try back: the site has not judged the code. Raises Unavailable."""
-        await self._opt_ins.settle(address, "unasked", handle=tried.handle, attempt=tried.attempt)
+            await self._codes.judge(address, tried, subscriber, activation)
+        except ChallengeExhausted:
+            await self._rows.remove_pending(subscriber)
+            raise
+        try:
+            await self._require_stored(subscriber, active=True)
+        except Unavailable:
+            # The site knows no pending row any more, so it will not find the same code again.
+            await self._codes.settle_unsure(address, tried, activation)
+            raise
 
     async def add(self, subscriber: Subscriber, handle: str) -> None:
         """
@@ -259,42 +207,39 @@ class Subscribers:
         try:
             status = await self._subscribe(subscriber, handle)
         except NewsletterRefused as error:
-            if error.reason is NewsletterRefusal.ALREADY_SUBSCRIBED:
-                return
             if error.reason is NewsletterRefusal.UNRECOGNISED:
-                if await self._is_subscribed(subscriber):
+                if await self._has(subscriber):
                     return
                 _log_undone(error)
                 raise SubscriptionUndone("the site undid it") from None
-            raise _refusal(error) from None
+            if error.reason is not NewsletterRefusal.ALREADY_SUBSCRIBED:
+                raise refusal_of(error) from None
+            status = SubscriptionStatus.SUBSCRIBED
         except WsmsError as error:
-            raise _refusal(error) from None
+            raise refusal_of(error) from None
         if status is SubscriptionStatus.PENDING:
             log.error(
                 "optin.site_verifies_too", hint="switch off newsletter_form_verify on the site"
             )
             await self._opt_ins.remember(VERIFIES_TOO)
-            await self._remove_pending(subscriber)
+            await self._rows.remove_pending(subscriber)
             raise SiteMisconfigured(_MISFIT[False])
         await self._opt_ins.forget(VERIFIES_TOO)
+        await self._require_stored(subscriber, active=True)
 
-    async def _remove_pending(self, subscriber: Subscriber) -> None:
-        """
-        Remove the unconfirmed rows of a person, lest the site's own public form go on with them.
-
-        Never raises for the site: what is left there is logged.
-        """
+    async def _has(self, subscriber: Subscriber) -> bool:
+        """Return whether the site has the person, where no text of it tells. Raises Unavailable."""
         try:
-            for row in await self._pending(subscriber):
-                await self._newsletter.delete_row(row.id)
+            return await self._rows.has(subscriber, active=True)
         except WsmsError as error:
-            log.warning("optin.pending_row_left", error=type(error).__name__)
+            raise refusal_of(error) from None
 
-    async def _pending(self, subscriber: Subscriber) -> list[ListedSubscriber]:
-        """Return the unconfirmed rows of a person in one group, or of those in none. Raises WsmsError."""
-        rows = await self._newsletter.find(subscriber.mobile)
-        wanted = (subscriber.mobile, subscriber.group_id, False)
-        return [row for row in rows if (row.mobile, row.group_id, row.active) == wanted]
+    async def _require_stored(self, subscriber: Subscriber, *, active: bool) -> None:
+        """Raise SiteMisconfigured when the site stored another number, Unavailable when it can't be asked."""
+        try:
+            await self._rows.require_stored(subscriber, active=active)
+        except WsmsError as error:
+            raise refusal_of(error) from None
 
     async def remove_all(self, name: str, spellings: Sequence[str], group_id: int | None) -> None:
         """Remove a number in each of these spellings. Raises as `remove`."""
@@ -318,9 +263,9 @@ class Subscribers:
                 return
             if error.reason is NewsletterRefusal.UNRECOGNISED and await self._is_gone(mobile):
                 return
-            raise _refusal(error) from None
+            raise refusal_of(error) from None
         except WsmsError as error:
-            raise _refusal(error) from None
+            raise refusal_of(error) from None
 
     async def _subscribe(self, subscriber: Subscriber, handle: str) -> SubscriptionStatus:
         """
@@ -353,62 +298,21 @@ class Subscribers:
         status = subscription.status
         if status is SubscriptionStatus.UNRECOGNISED:  # a translated site: its rows tell
             try:
-                pending = await self._pending(subscriber)
+                active = await self._rows.newest_is_active(subscriber)
             except WsmsError as error:
                 raise SiteDown(str(error)) from None  # what it did is not known
-            status = SubscriptionStatus.PENDING if pending else SubscriptionStatus.SUBSCRIBED
+            status = SubscriptionStatus.SUBSCRIBED if active else SubscriptionStatus.PENDING
         await self._activations.end(handle, sent=status is SubscriptionStatus.PENDING)
         return status
-
-    async def _is_subscribed(self, subscriber: Subscriber) -> bool:
-        """
-        Return whether the site has the person, where a text of any language may mean that or the contrary.
-
-        Raises:
-            Unavailable: The site.
-        """
-        try:
-            rows = await self._newsletter.find(subscriber.mobile)
-        except WsmsError as error:
-            raise _refusal(error) from None
-        return any(row.active and _is_of(row, subscriber) for row in rows)
-
-    def _site_number(self, e164: str) -> str:
-        phone = self._keyring().active(Kind.PHONE)
-        return fingerprint(phone, "opt-in-site-codes/v1", e164)
-
-    def _fingerprint(self, handle: str, activation: str) -> str:
-        name = self._keyring().active(Kind.NAME)
-        return fingerprint(name, "opt-in-code/v1", handle, activation)
 
     async def _is_gone(self, mobile: str) -> bool:
         """Ask the list where a translated site's text tells nothing."""
         try:
             rows = await self._newsletter.subscribers()
         except WsmsError as error:
-            raise _refusal(error) from None
+            raise refusal_of(error) from None
         return all(row.mobile != mobile for row in rows)
-
-
-def _is_of(row: ListedSubscriber, subscriber: Subscriber) -> bool:
-    """Return whether a row is of this number and group. Without a group any will do, as for the site."""
-    in_group = subscriber.group_id in (None, row.group_id)
-    return in_group and row.mobile == subscriber.mobile
 
 
 def _log_undone(error: NewsletterRefused) -> None:
     log.warning("optin.subscription_undone", site_said=str(error))
-
-
-def _refusal(error: WsmsError) -> OtpError:
-    """Return what a caller is told of the site's no: its own mistake, or that we can't go on now."""
-    match error:
-        case NewsletterRefused(reason=NewsletterRefusal.GROUP_REQUIRED):
-            return InvalidRequest(FieldError("group_id", "is required by the site"))
-        case NewsletterRefused(reason=NewsletterRefusal.INVALID_NUMBER):
-            return DestinationRefused("site", "the site takes no such number")
-        case InvalidParameter(name=name) if name in ("name", "group_id", "custom_fields"):
-            return InvalidRequest(FieldError(name, "is refused by the site"))
-        case _:
-            log.warning("optin.site_fault", error=type(error).__name__)
-            return Unavailable("the WSMS site can't do it now", retry_after=5)

@@ -130,8 +130,8 @@ TABLE: dict[type[OtpError], Row] = {
     ),
     errors.SiteMisconfigured: Row(
         503,
-        "The WordPress site is set up for another mode of opt-in",
-        "Nothing was accepted. Do not repeat the call: tell the operator, `otp-service doctor` says what to change.",
+        "The WordPress site is not set up for this opt-in",
+        "Nothing was accepted. Do not repeat the call: tell the operator what to change.",
     ),
     errors.SubscriptionUndone: Row(
         503,
@@ -200,6 +200,8 @@ def problem(error: OtpError) -> tuple[int, dict[str, Any], dict[str, str]]:
             members["ended_at"] = rfc3339(error.ended_at)
         case errors.ChallengeEnded():
             members["ended_at"] = rfc3339(error.ended_at)
+        case errors.SiteMisconfigured():
+            members["detail"] = f"{row.detail} Cause: {error.detail}."
         case errors.Overloaded():
             members["detail"] = f"{error.detail} {row.detail}"
         case errors.RateLimited():

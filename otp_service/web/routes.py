@@ -146,7 +146,7 @@ OPERATIONS: Sequence[Operation] = (
         success=optin_models.OptInAsked,
         refusals=(errors.DestinationRefused, errors.SiteMisconfigured, *LIMITS),
         idempotent=True,
-        site_calls=4,  # remove the pending row, see whether it is gone, add the person, look at the rows
+        site_calls=7,  # remove the pending row, see whether it is gone, add the person, rows as for verifying
     ),
     Operation(
         method="POST",
@@ -174,7 +174,7 @@ OPERATIONS: Sequence[Operation] = (
             errors.SubscriptionUndone,
         ),
         idempotent=True,
-        site_calls=3,  # judge the code or add the person, look at the rows, remove one
+        site_calls=5,  # judge the code or add the person, look at the rows up to three times, remove one
     ),
     Operation(
         method="POST",

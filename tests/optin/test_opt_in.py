@@ -265,8 +265,8 @@ async def test_a_get_confirms_nothing(verifying: Sandbox, service: Service) -> N
     assert active(verifying) == {TO: False}
 
 
-async def until_message(service: Service) -> None:
+async def until_message(service: Service, to: str = TO) -> None:
     """Wait until the phone has got one."""
     async with asyncio.timeout(60):
-        while not service.sandbox.messages():
+        while not service.sandbox.messages(to):
             await asyncio.sleep(0)
