@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.table import Column, Table
 
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.in_redis import in_redis
-from otp_service.cli.plain import console, plain
+from otp_service.cli.plain import console, folding_table, plain
 from otp_service.core.audit import Act, Chain, Detail, Entry
 from otp_service.core.challenge import SubjectAddress
 from otp_service.core.events import rfc3339
@@ -57,8 +56,7 @@ def audit(
     if context.invoked_subcommand is not None:
         return
     known, start = _known(since)
-    columns = (Column(name, overflow="fold") for name in _COLUMNS)
-    table = None if as_json or follow else Table(*columns)
+    table = None if as_json or follow else folding_table(*_COLUMNS)
 
     def show(entry: Entry) -> None:
         if act and entry.act not in act:

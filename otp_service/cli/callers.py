@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.table import Column, Table
+from rich.table import Column
 
 from otp_service.cli.audit import record
 from otp_service.cli.caller_identities import (
@@ -24,7 +24,7 @@ from otp_service.cli.caller_identities import (
 from otp_service.cli.caller_policy import policy
 from otp_service.cli.caller_records import Name, change, existing, with_callers
 from otp_service.cli.configured import load_settings, refuse
-from otp_service.cli.plain import console
+from otp_service.cli.plain import console, folding_table
 from otp_service.core import credentials
 from otp_service.core.audit import Act, Detail
 from otp_service.core.credentials import CALLER_NAME, MAX_LIVE, SCOPES, StoredCredential
@@ -84,7 +84,7 @@ def create(
 @app.command("list")
 def list_callers() -> None:
     """List callers, scopes and credentials; never a secret."""
-    table = Table(
+    table = folding_table(
         "caller", Column("scopes", no_wrap=True), "policy", "credential", "created", "expires"
     )
     for found in with_callers(load_settings(), lambda callers: callers.all()):

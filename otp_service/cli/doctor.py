@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 from pydantic_core import PydanticUndefined
-from rich.table import Table
 from rich.text import Text
 
 from otp_service.cli.configured import load_settings
-from otp_service.cli.plain import console, plain
+from otp_service.cli.plain import console, folding_table, plain
 from otp_service.doctor.finding import Finding
 from otp_service.settings.environment import PREFIX
 from otp_service.settings.table import Settings
@@ -33,7 +32,7 @@ def doctor(
         Finding("ok", "settings", "complete and within their ranges"),
         *asyncio.run(look(current, site=site)),
     ]
-    table = Table("", "what", "found")
+    table = folding_table("", "what", "found")
     for finding in findings:
         level = Text(finding.level, style=_COLOURS[finding.level])
         table.add_row(level, finding.what, plain(finding.message))

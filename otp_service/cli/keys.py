@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.table import Table
 
 from otp_service.cli import ring_file
 from otp_service.cli.audit import record_where_configured
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.in_redis import in_redis
-from otp_service.cli.plain import console
+from otp_service.cli.plain import console, folding_table
 from otp_service.core.audit import Act, Detail
 from otp_service.core.keyring import (
     Keyring,
@@ -61,7 +60,7 @@ def generate_ring() -> None:
 @app.command("list")
 def list_keys(file: RingFile) -> None:
     """List kinds, ids, states and ages; never a secret."""
-    table = Table("kind", "kid", "state", "created", "replaced")
+    table = folding_table("kind", "kid", "state", "created", "replaced")
     for entry in sorted(
         ring_file.read(file, incomplete=True)["keys"], key=lambda e: (e["kind"], e["created_at"])
     ):

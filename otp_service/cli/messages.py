@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from otp_service.cli.plain import folding_table
 from otp_service.core.message_lint import CODE_LENGTHS, lint, longest_host
 from otp_service.core.messages import (
     CONTEXT_FIELDS,
@@ -119,7 +120,9 @@ def preview(
     console = Console(highlight=False)
     catalogue = _load(directory, configured, console)
     locales, purposes = _chosen(catalogue, locale, purpose)
-    table = Table("locale", "purpose", "message", "encoding", "units", "segments", show_lines=True)
+    table = folding_table(
+        "locale", "purpose", "message", "encoding", "units", "segments", show_lines=True
+    )
     for tag in locales:
         for one in purposes:
             context = {"amount": amount, "payee": payee} if one in CONTEXT_FIELDS else None
@@ -171,10 +174,10 @@ def _load(directory: Path | None, configured: list[str] | None, console: Console
 
 
 def _print_findings(console: Console, findings: Iterable[Finding]) -> None:
-    table = Table("file", "locale", "key", "what is wrong", show_lines=True)
+    table = folding_table("file", "locale", "key", "what is wrong", show_lines=True)
     for finding in findings:
         cells = (finding.file, finding.locale or "-", finding.key, finding.problem)
-        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+        table.add_row(*map(Text, cells))
     console.print(table)
 
 
@@ -187,7 +190,7 @@ def _hosts_table(
 ) -> Table:
     """Lay out the longest hosts per locale and length of code: for payments, for all else."""
     headings = [str(length) for length in lengths]
-    table = Table("locale", *headings)
+    table = folding_table("locale", *headings)
     for tag in locales:
         texts = catalogue.by_locale[tag]
         cells = []

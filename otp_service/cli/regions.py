@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import Annotated, TypeVar
 
 import typer
-from rich.table import Table
 
 from otp_service.cli.audit import record
 from otp_service.cli.configured import load_settings, refuse
 from otp_service.cli.in_redis import in_redis
-from otp_service.cli.plain import console
+from otp_service.cli.plain import console, folding_table
 from otp_service.core.audit import Act, Detail, checked_reason
 from otp_service.core.region_pauses import PauseMode
 from otp_service.settings.table import Settings
@@ -32,7 +31,7 @@ def regions(context: typer.Context) -> None:
     if not paused or rules.mode is PauseMode.OFF:  # what was paused before ends by itself
         typer.echo(f"no region is paused (OTP_REGION_PAUSE={rules.mode})")
         return
-    table = Table("caller", "region", "since", "recipients", "approved", "what it does")
+    table = folding_table("caller", "region", "since", "recipients", "approved", "what it does")
     for pause in paused:
         since = datetime.fromtimestamp(pause.since / 1000).astimezone()
         table.add_row(

@@ -7,12 +7,11 @@ from datetime import datetime
 from typing import Annotated, TypeVar
 
 import typer
-from rich.table import Table
 
 from otp_service.cli.audit import operator
 from otp_service.cli.configured import load_settings, refuse, subject_id
 from otp_service.cli.in_redis import in_redis
-from otp_service.cli.plain import console
+from otp_service.cli.plain import console, folding_table
 from otp_service.core.audit import checked_reason
 from otp_service.core.known_codes import TEST_NUMBER
 from otp_service.core.timeline import Happening, Moment
@@ -139,7 +138,7 @@ def _show(history: History) -> None:
         when = f"until {_time(until):%Y-%m-%d %H:%M:%S}" if until is not None else "until freed"
         shown.print(f"blocked now: {factor} {when}", style="red")
     named = {name: f"#{n}" for n, name in enumerate(dict.fromkeys(_names(history)), 1)}
-    table = Table("at", "of", "what", "details")
+    table = folding_table("at", "of", "what", "details")
     unsent = {(m.id, m.generation) for m in history.moments if m.reason == TEST_NUMBER}
     for moment in history.moments:
         if moment.what is Happening.SENDING and (moment.id, moment.generation) in unsent:

@@ -1,8 +1,12 @@
 """What `otp-service doctor` says of the WordPress site."""
 
+import re
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
+import otp_service.cli
 from otp_service.cli import app
 from otp_service.flows.argon2_build import argon2_build
 from tests.conftest import Sandbox, Service
@@ -25,6 +29,32 @@ def test_a_site_that_is_set_up(environment: dict[str, str], sandbox: Sandbox) ->
     assert "Sandbox Site" in told
     assert "OTP_WSMS_SCRUB_OUTBOX is on; the site keeps 0 messages now" in told
     assert "refuse" not in told
+
+
+def test_doctor_shows_every_name_whole_at_80_columns(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "application-password"
+    file.write_text(environment.pop("OTP_WSMS_APPLICATION_PASSWORD"))
+    given = {"OTP_WSMS_APPLICATION_PASSWORD_FILE": str(file), "COLUMNS": "80"}
+
+    _, told = doctor(environment, **given)
+
+    assert "…" not in told
+    assert re.search(r"(warn|ok) OTP_WSMS_APPLICATION_PASS", told)
+
+
+def test_every_table_of_a_command_folds_long_words() -> None:
+    made = {
+        path.name: found
+        for path in Path(otp_service.cli.__file__).parent.rglob("*.py")
+        if (found := re.findall(r"\bTable\([^)]*", path.read_text("utf-8")))
+    }
+
+    assert made == {
+        "plain.py": ["Table(*folding, show_lines=show_lines"],
+        "showing.py": ['Table("", Column(overflow="fold"'],
+    }
 
 
 @pytest.mark.parametrize(

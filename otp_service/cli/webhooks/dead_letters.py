@@ -5,10 +5,9 @@ from dataclasses import replace
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from otp_service.cli.configured import refuse
-from otp_service.cli.plain import console
+from otp_service.cli.plain import console, folding_table
 from otp_service.cli.webhooks.desk import Desk, run
 from otp_service.core import events
 from otp_service.core.audit import Act
@@ -46,7 +45,7 @@ def dead(
             refuse([f"--retry {retry}: there is no such dead letter"])
         typer.echo(f"{len(found)} queued again")
         return
-    table = Table("message", "caller", "endpoint", "event", "at", "tries", "last")
+    table = folding_table("message", "caller", "endpoint", "event", "at", "tries", "last")
     for endpoint, message_id, record in found:
         table.add_row(
             message_id,

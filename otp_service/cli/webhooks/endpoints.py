@@ -7,10 +7,9 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
-from rich.table import Table
 
 from otp_service.cli.configured import refuse
-from otp_service.cli.plain import console
+from otp_service.cli.plain import console, folding_table
 from otp_service.cli.webhooks.desk import Desk, run
 from otp_service.core import events
 from otp_service.core.audit import Act
@@ -60,7 +59,7 @@ def create(
 
 def list_endpoints() -> None:
     """List endpoints; never a secret, and of addresses only the host."""
-    table = Table("caller", "endpoint", "host", "events", "secrets", "state")
+    table = folding_table("caller", "endpoint", "host", "events", "secrets", "state")
     for endpoint in run(lambda desk: desk.webhooks.all(desk.ring)):
         table.add_row(
             endpoint.caller,

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Annotated, TypeAlias
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
-from otp_service.cli.plain import console, plain
+from otp_service.cli.plain import console, folding_table, plain
 from otp_service.cli.wsms.running import ACCEPTED, REFUSED, UNKNOWN
 from otp_service.wsms import Accepted, Refused, SendOutcome, Unknown
 
@@ -34,7 +34,7 @@ def show(fields: Mapping[str, object], as_json: bool) -> None:
     if as_json:
         typer.echo(plain(json.dumps(fields, default=_jsonable, ensure_ascii=False)))
         return
-    table = Table(show_header=False, box=None)
+    table = Table("", Column(overflow="fold"), show_header=False, box=None)
     for key, value in fields.items():
         if value is not None:
             table.add_row(key.replace("_", " "), plain(_text(value)))
@@ -46,7 +46,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], as_json
         listed = [dict(zip(columns, row, strict=True)) for row in rows]
         typer.echo(plain(json.dumps(listed, default=_jsonable, ensure_ascii=False)))
         return
-    table = Table(*columns)
+    table = folding_table(*columns)
     for row in rows:
         table.add_row(*(plain(_text(cell)) for cell in row))
     console().print(table)
