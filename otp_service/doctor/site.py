@@ -32,6 +32,8 @@ async def inspect_site(client: WsmsClient, settings: Settings) -> list[Finding]:
 
 
 def _of_site(finding: advice.Finding, report: SiteReport, settings: Settings) -> Finding:
+    if finding.what == "version" and finding.ok is not False:
+        return Finding("ok" if finding.ok else "note", "version", report.release or finding.advice)
     if finding.ok:
         return Finding("ok", finding.what, "is there" if finding.what in set(Capability) else "ok")
     told = finding.advice or "could not be learnt"

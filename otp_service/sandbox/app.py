@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -73,10 +73,18 @@ def create_app(site: Site | None = None, *, hosts: Collection[str] = ()) -> Star
     site = site or Site()
     wordpress = WordPress(site)
     front = FrontDoor(wordpress)
+
+    async def readme(_: Request) -> Response:
+        if site.settings.readme_hidden:
+            return PlainTextResponse("Forbidden", 403)
+        release = site.settings.wsms_version
+        return PlainTextResponse(f"=== WSMS ===\nTested up to: 6.9\nStable tag: {release}\n")
+
     app = Starlette(
         routes=[
             Route("/wp-json", wordpress),
             Route("/wp-json/{route:path}", wordpress),
+            Route("/wp-content/plugins/wp-sms/readme.txt", readme),
             Route("/", front),
             Route("/index.php", front),
             *control.routes(site),

@@ -42,6 +42,8 @@ class SiteSettings(BaseModel):
     """The language of the plugin's texts."""
     timezone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     """IANA name. The outbox writes local times without a zone."""
+    readme_hidden: bool = False
+    """The web server hides the plugin's readme, which names its release."""
     plugin_active: bool = True
     """Off: the plugin's routes are missing."""
     capabilities_granted: bool = True

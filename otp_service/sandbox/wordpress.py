@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FORBIDDEN = "Sorry, you are not allowed to do that."
 PLUGIN = "wpsms/v1"
+PLUGIN_RECORD = "/wp/v2/plugins/wp-sms/wp-sms"
 NAMESPACES = (
     "oembed/1.0",
     PLUGIN,
@@ -74,6 +75,8 @@ async def _dispatch(site: "Site", call: Call) -> Answer:
             return answers.wordpress_error(found, EARLY_TEXTS[found], 401)
     if call.route == "/" and call.method in ("GET", "HEAD", "OPTIONS"):
         return _allowing(Answer(200, index(site)), "GET")
+    if call.route == PLUGIN_RECORD and call.method in ("GET", "HEAD"):
+        return _allowing(plugin_record(site, call), "GET")
     if not site.settings.plugin_active or site.settings.wsms_version == "8":
         return answers.no_route(site.say(answers.NO_ROUTE_TEXT))
     if call.route == routing.NAMESPACE and call.method in ("GET", "HEAD", "OPTIONS"):
@@ -178,6 +181,17 @@ def namespaces(settings: SiteSettings) -> list[Value]:
         ("wsms/v1" if settings.wsms_version == "8" else PLUGIN,) if settings.plugin_active else ()
     )
     return [one for name in NAMESPACES for one in (plugin if name == PLUGIN else (name,))]
+
+
+def plugin_record(site: "Site", call: Call) -> Answer:
+    """WordPress' own record of the plugin, for administrators."""
+    if call.user is None or call.user.role != "administrator":
+        words = "Sorry, you are not allowed to manage plugins for this site."
+        status = 401 if call.user is None else 403
+        return answers.wordpress_error("rest_cannot_view_plugin", words, status)
+    state = "active" if site.settings.plugin_active else "inactive"
+    found = {"plugin": "wp-sms/wp-sms", "status": state, "version": site.settings.wsms_version}
+    return Answer(200, found)
 
 
 def namespace_index(site: "Site") -> Value:

@@ -65,6 +65,15 @@ class SiteAddress:
         """Return the URL of the REST index, which every WordPress site has."""
         return self._url("/", query)
 
+    def plugin(self) -> str:
+        """Return the URL of WordPress' own record of the plugin, for those who may manage plugins."""
+        return self._url("/wp/v2/plugins/wp-sms/wp-sms", None)
+
+    def readme(self) -> str:
+        """Return the URL of the plugin's readme, a public file unless the web server hides it."""
+        site = self._root.removesuffix("/wp-json").removesuffix("/index.php").rstrip("/")
+        return f"{site}/wp-content/plugins/wp-sms/readme.txt"
+
     def call(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """Return the URL of a call of the plugin, e.g. `call("/send")`."""
         return self._url(_NAMESPACE + path, query)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from otp_service.wsms.models import Capability
 from otp_service.wsms.site import SiteIndex, SiteReport
 
+# 7.2 by recordings and on a real site; 7.2.8 as read in its source, which the sandbox imitates.
+TESTED_RELEASES = ("7.2", "7.2.8")
+
 _PURPOSES = {
     Capability.SEND: "sending",
     Capability.SUBSCRIBERS: "opt-in by the site's newsletter",
@@ -33,6 +36,7 @@ def findings(report: SiteReport) -> list[Finding]:
     return [
         Finding("https", report.https, "" if report.https else "Only for a site on loopback."),
         _plugin(report),
+        _release(report),
         _application_passwords(report),
         _credential(report),
         *(_capability(report, capability) for capability in Capability),
@@ -57,6 +61,26 @@ def missing_route_advice(index: SiteIndex) -> str:
         case "8":
             return "The site has WSMS 8, whose API (wsms/v1) has none of these calls: install 7.2."
     return "Install and activate WSMS 7.2 on the site."
+
+
+def _release(report: SiteReport) -> Finding:
+    what, tested = "version", " and ".join(TESTED_RELEASES)
+    if report.index.version != "7":
+        return Finding(what, None, "Not known before the plugin is there.")
+    if report.release is None:
+        return Finding(
+            what,
+            None,
+            f"Not shown by the site. Tested are {tested}: compare in WordPress > Plugins.",
+        )
+    if report.release in TESTED_RELEASES:
+        return Finding(what, True)
+    return Finding(
+        what,
+        False,
+        f"{report.release} has not been tested with this service; {tested} have. Read the plugin's changelog, and send"
+        " yourself a code and a sign-up before people do.",
+    )
 
 
 def _application_passwords(report: SiteReport) -> Finding:

@@ -6,6 +6,7 @@ checked before the capability (contract 2.2), so the probes are well-formed.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from otp_service.wsms.models import Capability
 from otp_service.wsms.outcome import Json
 from otp_service.wsms.wire import Lost, NotSent
 
+_VERSION = re.compile(r"[0-9]+(\.[0-9]+){1,3}")
+_STABLE_TAG = re.compile(rb"^Stable tag:\s*([0-9]+(?:\.[0-9]+){1,3})\s*$", re.M | re.I)
 _ZONE_SECONDS = 600.0  # an administrator may change it
 
 _FIELDS = "name,namespaces,authentication,timezone_string,gmt_offset"
@@ -63,6 +66,7 @@ class SiteReport:
         authorized: False if the credential is not accepted, None if nothing told.
         capabilities: True or False for each, None where the probe told nothing.
         notes: What went wrong with a probe, by capability.
+        release: The plugin's exact version, e.g. "7.2.8"; None where it could not be seen.
         translated: Whether the plugin's texts are not its English ones, None if no text was seen.
     """
 
@@ -74,6 +78,7 @@ class SiteReport:
     capabilities: Mapping[Capability, bool | None]
     notes: Mapping[Capability, str]
     translated: bool | None = None
+    release: str | None = None
 
     @property
     def ready_to_send(self) -> bool:
@@ -176,6 +181,7 @@ class Site:
             capabilities={c: _has(p) for c, p in probes.items()},
             notes={c: note for c, p in probes.items() if (note := _note(p))},
             translated=_translated(probes),
+            release=await self._release() if index.version == "7" else None,
         )
 
     async def _routes(self) -> tuple[str, ...]:
@@ -184,6 +190,26 @@ class Site:
             case {"routes": dict(routes)} if answer.status == 200:
                 return tuple(routes)
         return ()
+
+    async def _release(self) -> str | None:
+        """
+        Return the plugin's version from its readme, or from WordPress' list of plugins.
+
+        The plugin's own API does not tell it. Hardened sites hide the readme, and only who may manage plugins sees the
+        list.
+        """
+        try:
+            readme = await self._ask("GET", self._calls.address.readme(), None, anonymous=True)
+            found = _STABLE_TAG.search(readme.body[:4096]) if readme.status == 200 else None
+            if found:
+                return found[1].decode()
+            listed = await self._ask("GET", self._calls.address.plugin(), None)
+        except SiteDown:
+            return None
+        match listed.json:
+            case {"version": str(version)} if listed.status == 200 and _VERSION.fullmatch(version):
+                return version
+        return None
 
     async def _probe(
         self,

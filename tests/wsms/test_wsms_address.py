@@ -105,3 +105,16 @@ def test_repr_shows_no_secret() -> None:
     ):
         assert "hunter2" not in repr(part)
         assert base64.b64encode(b"otp-user:hunter2").decode() not in repr(part)
+
+
+@pytest.mark.parametrize(
+    ("address", "readme"),
+    [
+        ("https://a.example", "https://a.example"),
+        ("https://a.example/blog/wp-json/", "https://a.example/blog"),
+        ("https://a.example/?rest_route=/", "https://a.example"),
+        ("https://a.example/blog/index.php?rest_route=/", "https://a.example/blog"),
+    ],
+)
+def test_the_readme_lies_beside_the_api(address: str, readme: str) -> None:
+    assert SiteAddress(address).readme() == f"{readme}/wp-content/plugins/wp-sms/readme.txt"

@@ -119,6 +119,49 @@ async def test_version_8_is_recognised(odd: OddSite, client: WsmsClient) -> None
     assert report.authorized is None
 
 
+async def test_the_release_is_read_from_the_readme(wsms: WsmsClient, sandbox: Site) -> None:
+    sandbox.settings.wsms_version = "7.2"
+
+    report = await wsms.check()
+
+    assert report.release == "7.2"
+    assert "version" not in advice(report)
+
+
+async def test_administrators_see_the_release_without_the_readme(
+    wsms: WsmsClient, sandbox: Site
+) -> None:
+    sandbox.settings.readme_hidden = True
+
+    hidden = await wsms.check()
+    sandbox.users.all()[0].role = "administrator"
+    shown = await wsms.check()
+
+    assert (hidden.release, shown.release) == (None, "7.2.8")
+    assert "WordPress > Plugins" in advice(hidden)["version"]
+
+
+async def test_an_untested_release_is_warned_of(odd: OddSite, client: WsmsClient) -> None:
+    odd.answers(200, b"=== WSMS ===\nStable tag: 7.9.1\n", {"Content-Type": "text/plain"})
+
+    report = await client.check()
+
+    assert report.release == "7.9.1"
+    assert advice(report)["version"].startswith("7.9.1 has not been tested")
+    readme = next(seen for seen in odd.seen if seen.target.endswith("readme.txt"))
+    assert readme.target == "/wp-content/plugins/wp-sms/readme.txt"
+    assert "authorization" not in readme.headers
+
+
+@pytest.mark.parametrize("text", [b"Stable tag: trunk", b"<html>Stable tag: 7.2</html>", b""])
+async def test_a_readme_without_a_release_shows_none(
+    odd: OddSite, client: WsmsClient, text: bytes
+) -> None:
+    odd.answers(200, text, {"Content-Type": "text/plain"})
+
+    assert (await client.check()).release is None
+
+
 async def test_routes_that_are_missing_are_listed(odd: OddSite, client: WsmsClient) -> None:
     odd.answers(200, {"routes": {"/wpsms/v1/send": {}}})
 

@@ -192,7 +192,7 @@ async def test_check(run: Run, sandbox: Site) -> None:
 
     assert good.exit_code == 0
     assert "wpsms_sendsms" in good.stdout
-    assert "/wp-json/ (WSMS 7, zone UTC)\n" in good.stdout
+    assert "/wp-json/ (WSMS 7.2.8, zone UTC)\n" in good.stdout
     assert bad.exit_code == 1
     assert parsed(bad)["capabilities"]["wpsms_sendsms"] is False
     assert parsed(bad)["ready_to_send"] is False

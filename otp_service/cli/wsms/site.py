@@ -33,7 +33,7 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
         show(_report_data(report), as_json)
     else:
         index = report.index
-        wsms = f"WSMS {index.version}" if index.version else "no WSMS"
+        wsms = f"WSMS {report.release or index.version}" if index.version else "no WSMS"
         typer.echo(f"{index.name or 'A site'} at {report.address} ({wsms}, zone {index.zone})")
         signs = {True: "yes", False: "no", None: "?"}
         rows = [(f.what, signs[f.ok], f.advice) for f in findings(report)]
@@ -48,6 +48,7 @@ def _report_data(report: SiteReport) -> dict[str, object]:
         "site": report.index.name,
         "https": report.https,
         "version": report.index.version,
+        "release": report.release,
         "zone": str(report.index.zone),
         "application_passwords": report.index.application_passwords,
         "authorized": report.authorized,
