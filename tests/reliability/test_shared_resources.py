@@ -91,7 +91,7 @@ RESOURCES = {
         "factors/test_qr_capacity.py::test_full_capacity_refuses_the_next_code",
     ),
     "site connection": resource(
-        "NewsletterCapacity and OTP_CALLER_SHARE; codes have connections of their own",
+        "OTP_OPTIN_CONCURRENCY and OTP_CALLER_SHARE; codes have connections of their own",
         "optin/test_opt_in_load.py::test_sign_ups_beyond_the_bound_are_503_at_once",
     ),
     "delivery queue": resource(
@@ -267,6 +267,13 @@ ROWS: dict[str, set[str]] = {
         "audit log",
     },
 }
+
+
+def test_runbook_names_each_setting_that_bounds_a_resource() -> None:
+    bounds = " ".join(found.bound for found in (COMMON | RESOURCES).values())
+    runbook = (TESTS.parent / "docs" / "operations.md").read_text("utf-8")
+
+    assert [name for name in re.findall(r"OTP_[A-Z_]*[A-Z]\b", bounds) if name not in runbook] == []
 
 
 # Calls that succeed
