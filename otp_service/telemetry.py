@@ -32,13 +32,15 @@ for _reason in ("full", "request", "response"):
 CHALLENGES = Counter("otp_challenges_total", "Challenges opened and ended.", ("purpose", "event"))
 REGIONS = Counter(
     "otp_region_codes_total",
-    "Codes by the number's region: requested (resends too), approved, or paused (asked for while the region was). "
-    "Where few are approved, somebody pumps.",
+    "Codes by the number's region: requested (resends included), approved, or paused (requested while the region was "
+    "paused). "
+    "Few approvals indicate SMS pumping.",
     ("region", "event"),
 )
 REGION_PAUSES = Counter(
     "otp_region_pauses_total",
-    "Regions paused for a caller since few codes came back, and resumed; with OTP_REGION_PAUSE=record only told.",
+    "Regions paused for a caller because few codes were approved, and resumed. With OTP_REGION_PAUSE=record no send is "
+    "refused.",
     ("region", "event"),
 )
 DEVICES = Counter(
@@ -56,25 +58,27 @@ DELIVERY_SECONDS = Histogram(
 )
 STEPS_BACK = Counter(
     "otp_redis_steps_back_total",
-    "Times that Redis was seen to have gone back in time: emptied, lost (a restore, a lost tail), or clock (set back).",
+    "Detected steps back of Redis: emptied, lost (a restore, lost last writes), or clock (set back).",
     ("why",),
 )
 for _why in ("emptied", "lost", "clock"):
     STEPS_BACK.labels(_why)
 STORE_EMPTIED = Gauge(
     "otp_store_emptied",
-    "1 while the store came back empty and no operator has accepted that.",
+    "1 from the moment Redis comes back empty until an operator accepts the loss.",
     multiprocess_mode="max",
 )
-DROPPED_JOBS = Counter("otp_jobs_dropped_total", "Jobs for which nothing was sent.", ("reason",))
+DROPPED_JOBS = Counter(
+    "otp_jobs_dropped_total", "Delivery jobs dropped without a send.", ("reason",)
+)
 RECONCILED = Counter(
     "otp_deliveries_reconciled_total",
-    "Deliveries that ended unknown: what the site's outbox says of them, or not_found.",
+    "Unknown deliveries by their status in the site's outbox, or not_found.",
     ("status",),
 )
 SCRUBBED = Counter(
     "otp_outbox_scrubbed_total",
-    "Codes in the site's outbox: deleted, not_found there, in_doubt or given_up (both still readable in WordPress).",
+    "Codes in the site's outbox: deleted, not_found, in_doubt or given_up (the last two stay readable in WordPress).",
     ("outcome",),
 )
 OUTBOX_UNAVAILABLE = Counter(
@@ -84,12 +88,12 @@ OUTBOX_UNAVAILABLE = Counter(
 )
 CREDIT = Gauge(
     "otp_wsms_credit",
-    "What the SMS gateway said last is left, in its own unit.",
+    "Last reported SMS credit, in the gateway's unit.",
     multiprocess_mode="mostrecent",
 )
 CREDIT_SEEN = Counter(
     "otp_wsms_credit_seen_total",
-    "What the site said of the credit: amount, doubtful (0 may be a failed query), text or unsupported.",
+    "Credit reports of the site by kind: amount, doubtful (0 may be a failed query), text or unsupported.",
     ("kind",),
 )
 WEBHOOK_HINTS = Counter(
@@ -97,7 +101,7 @@ WEBHOOK_HINTS = Counter(
 )
 WEBHOOKS = Counter(
     "otp_webhooks_total",
-    "Messages to callers' endpoints: delivered, failed (tried again), dead (given up), dropped (too many waited).",
+    "Messages to callers' endpoints: delivered, failed (will be retried), dead (given up), dropped (queue full).",
     ("outcome",),
 )
 WEBHOOKS_WAITING = Gauge(
@@ -105,35 +109,35 @@ WEBHOOKS_WAITING = Gauge(
 )
 KEY_SET_FETCHES = Counter(
     "otp_key_set_fetches_total",
-    "Fetches of the key set of callers' issuer: good, away, or unusable (the last good set holds).",
+    "Fetches of the caller issuer's key set: good, away (unreachable), or unusable (the last good set stays in use).",
     ("outcome",),
 )
 HASHES = Counter("otp_hashes_total", "argon2id computations.", ("use",))
 HASHES_WAITING = Gauge(
-    "otp_hashes_waiting", "Admitted to the hash pool, not done.", multiprocess_mode="livesum"
+    "otp_hashes_waiting", "Hashes waiting or running in the hash pool.", multiprocess_mode="livesum"
 )
 BREAKER_OPEN = Gauge(
     "otp_channel_breaker_open",
-    "1 while a channel is not used.",
+    "1 while the circuit breaker of a channel is open.",
     ("channel",),
     multiprocess_mode="max",
 )
 CLOCK_SKEW = Gauge(
     "otp_clock_skew_seconds",
-    "Redis' clock minus the process's. Over 5, either way, codes of authenticators are refused.",
+    "Redis' clock minus the process's. Beyond 5 in either direction, authenticator codes are refused.",
     multiprocess_mode="mostrecent",
 )
 FAILED_CHECKS = Gauge(
     "otp_check_failed",
-    "1 while a check of the doctor, repeated each minute, would refuse a start, or (`site`) while calls to the WSMS "
-    "site fail for a reason that they share; see `warnings` in /readyz.",
+    "1 while a check of the doctor, repeated each minute, fails, or (`site`) while calls to the WSMS site fail for a "
+    "common reason; see `warnings` in /readyz.",
     ("check",),
     multiprocess_mode="livemax",
 )
 LOG_LINES_DROPPED = Counter(
     "otp_log_lines_dropped_total",
-    "Log lines lost: blocked (nobody reads standard output) or failed (it is closed, or its disk full); or left out: "
-    "sampled (more than a hundred a minute of requests without a caller).",
+    "Log lines dropped: blocked (standard output is not read), failed (it is closed, or its disk full) or sampled "
+    "(more than a hundred a minute of requests without a caller).",
     ("why",),
 )
 

@@ -147,18 +147,18 @@ def _only_true(text: str) -> bool:
 
 
 RULES: Mapping[str, Rule[Any]] = {
-    "purposes": _subset(_words, "what its codes may be for"),
+    "purposes": _subset(_words, "allowed purposes"),
     "digits": Rule(
         read=_whole(4, 10),
         both=max,
         looser=lambda bound, own: f"at least {bound}, as the service's" if own < bound else None,
         about="digits of a code; at least the service's",
     ),
-    "code_ttl": _at_most(60, 600, "seconds that a code lives"),
-    "max_attempts": _at_most(1, 10, "wrong tries of one challenge"),
-    "max_sends": _at_most(1, 10, "codes of one challenge"),
-    "resend_grace": _at_most(0, 120, "seconds that the old code works after a resend"),
-    "proof_ttl": _at_most(30, 600, "seconds that a proof lives"),
+    "code_ttl": _at_most(60, 600, "seconds a code is valid"),
+    "max_attempts": _at_most(1, 10, "wrong codes per challenge"),
+    "max_sends": _at_most(1, 10, "codes per challenge"),
+    "resend_grace": _at_most(0, 120, "seconds the old code stays valid after a resend"),
+    "proof_ttl": _at_most(30, 600, "seconds a proof is valid"),
     "cooldown": Rule(
         read=read_cooldown,
         both=_slowest,
@@ -167,23 +167,23 @@ RULES: Mapping[str, Rule[Any]] = {
         show=lambda own: ",".join(map(str, own)),
     ),
     "per_recipient": _windows("sends to one recipient"),
-    "per_client_ip": _windows("sends that one end user's network causes"),
-    "per_caller": _windows("all its sends: its budget"),
-    "regions": _subset(_regions, "regions to which its codes go"),
+    "per_client_ip": _windows("sends per end user network"),
+    "per_caller": _windows("all sends of the caller (its budget)"),
+    "regions": _subset(_regions, "allowed regions"),
     "enrollment_proof": Rule(
         read=_only_true,
         both=lambda bound, own: bound or own,
         looser=lambda bound, own: None,
-        about="true: a person's second authenticator needs a proof",
+        about="true: enrolling a second authenticator needs a proof",
         show=lambda own: "true",
     ),
     "locales": _subset(
         lambda text: frozenset(_tag(word) for word in _words(text)), "languages of its messages"
     ),
-    "locale": _own(_tag, "language when a request names none"),
-    "brand": _own(_checked(name_problem), "its name in messages"),
-    "sender": _own(_checked(_sender_problem), "the sender's name at the SMS gateway"),
-    "origin": _own(_checked(host_problem), "host to which its codes are bound: `@host #code`"),
+    "locale": _own(_tag, "language if a request names none"),
+    "brand": _own(_checked(name_problem), "name in messages"),
+    "sender": _own(_checked(_sender_problem), "sender name at the SMS gateway"),
+    "origin": _own(_checked(host_problem), "host that codes are bound to: `@host #code`"),
     "app_hash": _own(
         _checked(app_hash_problem), "the 11 characters of its Android app, for the SMS Retriever"
     ),

@@ -17,18 +17,18 @@ CALLER_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?", re.ASCII)
 MAX_LIVE = 2  # so that a credential can be rotated without a gap
 
 SCOPES = {
-    "otp:request": "request, resend and cancel one-time codes, and read how they stand",
+    "otp:request": "request, resend and cancel one-time codes, and read their status",
     "otp:verify": "verify one-time codes",
-    "proof:redeem": "redeem proofs meant for this caller",
-    "proof:vouch": "get proofs that are meant for another caller",
+    "proof:redeem": "redeem proofs whose audience is this caller",
+    "proof:vouch": "request proofs for another caller (`audience`)",
     "factors:manage": "enrol, list, rename and remove authenticators, issue recovery codes",
     "factors:verify": "list factors, verify authenticator codes and redeem recovery codes",
-    "factors:diagnose": "be told when a person's clock is off",
+    "factors:diagnose": "receive the hint that a person's clock is off",
     "devices:manage": "remember devices after a proof, list and forget them",
     "devices:verify": "verify the tokens of remembered devices",
-    "support:read": "look at timelines: what happened to a person or a challenge",
-    "support:unblock": "free people whom wrong codes have blocked",
-    "subjects:erase": "erase what is kept of a person, without a proof",
+    "support:read": "read timelines of persons and challenges",
+    "support:unblock": "unblock people after too many wrong codes",
+    "subjects:erase": "erase a person's data, without a proof",
     "optin": "double opt-in: request, verify and unsubscribe",
 }
 

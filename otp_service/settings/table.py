@@ -39,9 +39,9 @@ from otp_service.store.scripts import Durability
 
 class Settings(BaseModel):
     """
-    The settings by name; `OTP_REDIS_URL` is `redis_url`. Descriptions are what the README shows.
+    The settings by name; `OTP_REDIS_URL` is `redis_url`. The README shows the descriptions.
 
-    `otp_service.settings.environment.load` makes them, and refuses those that contradict each other.
+    `otp_service.settings.environment.load` creates them and refuses contradictory ones.
     """
 
     model_config = ConfigDict(
@@ -54,85 +54,87 @@ class Settings(BaseModel):
 
     environment: Literal["production", "development"] = Field(
         "production",
-        description="`development` allows every region and warns where production refuses. `otp-service dev` sets it.",
+        description="`production` or `development`, which allows every region and warns where production refuses to "
+        "start. `otp-service dev` sets it.",
     )
     redis_url: RedisUrl = Field(
-        description="Redis or Valkey: `redis://`, `rediss://`, `unix://`, `redis+sentinel://host,host/service`, "
-        "`redis+cluster://host,host`."
+        description="URL of Redis or Valkey: `redis://`, `rediss://`, `unix://`, "
+        "`redis+sentinel://host,host/service`, `redis+cluster://host,host`."
     )
     redis_allow_plaintext: bool = Field(
         False,
-        description="Allow Redis without TLS or password off loopback: only on a network of your own.",
+        description="Allow a Redis on another host without TLS or password. Only for a private network.",
     )
     redis_timeout: float = Field(
-        1.0, ge=0.05, le=10, description="Seconds that one command may take."
+        1.0, ge=0.05, le=10, description="Seconds one Redis command may take, connecting included."
     )
     redis_connections: int = Field(
-        64, ge=4, le=1000, description="Connections of one process, at most."
+        64, ge=4, le=1000, description="Redis connections per process, at most."
     )
     durability: Durability = Field(
         Durability.NONE,
-        description="What a counted try and a spent code wait for: `none` (the primary), `replica` (WAIT 1), `fsync` "
-        "(WAITAOF). A shortfall is a 503.",
+        description="What a counted attempt and a spent code wait for: `none` (the primary), `replica` (WAIT 1) or "
+        "`fsync` (WAITAOF). If it is not reached, the answer is 503.",
     )
     redis_allow_admin: bool = Field(
         False,
-        description="Start although our Redis user may run FLUSHALL and CONFIG SET.",
+        description="Allow a Redis user that may run FLUSHALL and CONFIG SET.",
     )
     state_dir: Path | None = Field(
         None,
-        description="Directory outside Redis that remembers what Redis had: a restored or emptied one is noticed at a "
-        "start too; see docs/restore.md.",
+        description="Directory outside Redis in which the service remembers the state of Redis, so that a start "
+        "detects a restored or emptied Redis; see docs/restore.md.",
     )
     allow_no_persistence: bool = Field(
         False,
-        description="Start although Redis keeps no append-only file: a restart then forgets every limit.",
+        description="Allow a Redis without an append-only file. A restart of Redis then resets every limit.",
     )
     keyring: KeyringText = Field(
-        description="The secret keys, JSON as `otp-service keys generate` prints it. Use the file."
+        description="Secret keys, as JSON from `otp-service keys generate`. Prefer the file."
     )
 
     allow_readable_secrets: bool = Field(
         False,
-        description="Start although others on this machine may read the files of secrets. Only in a container, where "
-        "nobody else is.",
+        description="Allow secret files that other users of the machine can read. Only for containers, which have "
+        "no other users.",
     )
     keyring_reload: float = Field(
         5.0,
         ge=0.05,
         le=5,
-        description="Seconds after which a changed `OTP_KEYRING_FILE` is in use in every process, at most.",
+        description="Seconds until every process uses a changed `OTP_KEYRING_FILE`, at most.",
     )
 
     wsms_url: SiteUrl = Field(
-        description="The WordPress site, with or without `/wp-json`; `?rest_route=` sites too."
+        description="URL of the WordPress site, with or without `/wp-json`; `?rest_route=` is supported."
     )
-    wsms_username: str = Field(description="A WordPress user that may send (`wpsms_sendsms`).")
+    wsms_username: str = Field(description="WordPress user that may send (`wpsms_sendsms`).")
     wsms_application_password: SecretStr = Field(
-        description="Its application password; spaces are fine."
+        description="Application password of that user. It may contain spaces."
     )
     wsms_sender: str = Field(
-        "", max_length=20, description="The sender's name; empty for the gateway's default."
+        "", max_length=20, description="Sender name. Empty: the gateway's default."
     )
     wsms_deadline: float = Field(
         30.0,
         ge=1,
         le=120,
-        description="Seconds for one send. Under 30 a send that succeeds may be called unknown.",
+        description="Seconds for one send. Below 30, a successful send may be reported as `unknown`.",
     )
     wsms_reconcile: bool = Field(
         True,
-        description="Look unknown deliveries up in the site's outbox, where the user has `wpsms_outbox`.",
+        description="Look up `unknown` deliveries in the site's outbox, if the user has `wpsms_outbox`.",
     )
     wsms_scrub_outbox: bool = Field(
         False,
-        description="Delete the row of each code in the site's outbox, the site's own activations included, so that "
-        "none stays readable in WordPress; needs `wpsms_outbox`.",
+        description="Delete each code message from the site's outbox, the site's own activations included, so that "
+        "no code stays readable in WordPress. Needs `wpsms_outbox`.",
     )
     wsms_credit_warning: float | None = Field(
         None,
         gt=0,
-        description="Credit at the SMS gateway, in its own unit, below which `/readyz` warns and `credit.low` is told.",
+        description="SMS credit, in the gateway's unit, below which `/readyz` warns and the event `credit.low` is "
+        "sent.",
     )
     wsms_ca_file: str | None = Field(
         None, description="PEM file of the authority that signed the site's certificate."
@@ -140,222 +142,230 @@ class Settings(BaseModel):
 
     regions: Words = Field(
         frozenset(),
-        description="ISO regions to which codes go, such as `DE,AT,CH`. Required in production.",
+        description="ISO regions that codes may be sent to, such as `DE,AT,CH`. Required in production.",
     )
-    purposes: Purposes = Field(
-        frozenset(), description="Purposes besides the built-in ones, separated by commas."
-    )
+    purposes: Purposes = Field(frozenset(), description="Additional purposes, separated by commas.")
     open_purposes: Words = Field(
         OPEN_PURPOSES,
-        description="Purposes that anybody can request for any number, such as a public form's. Together they use at "
-        "most half of each limit on sends (rounded up), so that half stays for logins; `none`: no such share.",
+        description="Purposes that anyone can request for any number, for example on a public form. Together they "
+        "use at most half of each send limit (rounded up), which keeps the other half for logins. "
+        "`none`: no such restriction.",
     )
     code_digits: int = Field(6, ge=4, le=10, description="Digits of a code.")
     allow_short_codes: bool = Field(False, description="Allow codes of fewer than 6 digits.")
-    code_ttl: int = Field(300, ge=60, le=600, description="Seconds that a code lives.")
+    code_ttl: int = Field(300, ge=60, le=600, description="Seconds a code is valid.")
     min_life_at_send: int = Field(
         60,
         ge=5,
         le=540,
-        description="Seconds of life below which a waiting code is not sent any more.",
+        description="Seconds a queued code must still be valid to be sent.",
     )
     resend_grace: int = Field(
         0,
         ge=0,
         le=120,
-        description="Seconds that the old code still works after a resend; 0: it is dead at once.",
+        description="Seconds the old code stays valid after a resend. 0: it is invalid at once.",
     )
-    proof_ttl: int = Field(120, ge=30, le=600, description="Seconds that a proof lives.")
+    proof_ttl: int = Field(120, ge=30, le=600, description="Seconds a proof is valid.")
     proof_jwt_algorithm: Literal["ES256", "EdDSA"] = Field(
         "ES256",
-        description="How proofs of format `jwt` are signed: `ES256`, or `EdDSA` (Ed25519). Keys of both are published.",
+        description="Signature algorithm of proofs of format `jwt`: `ES256` or `EdDSA` (Ed25519). The keys of both "
+        "are published.",
     )
     retention: int = Field(
         86_400,
         ge=3600,
         le=604_800,
-        description="Seconds for which one can ask how a challenge ended.",
+        description="Seconds the outcome of a challenge can be read after its end.",
     )
 
     device_ttl: int = Field(
         30 * 86_400,
         ge=300,
         le=90 * 86_400,
-        description="Seconds for which a device is remembered, at most; using it does not prolong that.",
+        description="Seconds a device is remembered, at most. Using it does not extend this.",
     )
     device_leeway: int = Field(
         10,
         ge=0,
         le=60,
-        description="Seconds in which the token before the newest is refused as that of a call beside another; later "
-        "it is taken for a copy, and the device is forgotten.",
+        description="Grace period in seconds in which the previous token of a device counts as a concurrent "
+        "request. Later it counts as theft, and the device is revoked.",
     )
     totp_past_steps: int = Field(
         1,
         ge=0,
         le=1,
-        description="Past steps of 30 s whose authenticator codes count: 1 for the delay on the way (RFC 6238), 0 for "
-        "strictly 30 s (ASVS 6.5.5).",
+        description="Past time steps of 30 s whose authenticator code is accepted: 1 allows for transmission delay "
+        "(RFC 6238), 0 is strict (ASVS 6.5.5).",
     )
     auto_channels: Ways = Field(
         ("totp", "sms"),
-        description="Ways that `channel: auto` picks from, the first that a person has: `totp` (an authenticator app), "
-        "`sms`.",
+        description="Channels of `channel: auto` in order of preference; the first one that the person has is used: "
+        "`totp` (an authenticator app) or `sms`.",
     )
     totp_enrollment_proof: bool = Field(
         False,
-        description="Whoever has a confirmed authenticator enrols another, removes one and draws recovery codes only "
-        "with a `proof` by an authenticator or a recovery code.",
+        description="Require a `proof` by an authenticator or a recovery code from people who have a confirmed "
+        "authenticator, before they enrol another, remove one or get new recovery codes.",
     )
     optin_mode: Literal["wsms", "service"] = Field(
         "service",
-        description="Who draws the code of a double opt-in: this service, which then adds the confirmed subscriber "
-        "(`service`; the site's own verification must be off), or the site (`wsms`; its own verification must be on).",
+        description="Source of double opt-in codes: `service`, which then adds the confirmed subscriber (the site's "
+        "own verification must be off), or `wsms`, the site (its own verification must be on).",
     )
     optin_ttl: int = Field(
         1800,
         ge=60,
         le=86_400,
-        description="Seconds in which an activation of the site may be confirmed.",
+        description="Seconds an activation by the site can be confirmed.",
     )
-    optin_attempts: int = Field(5, ge=1, le=10, description="Wrong tries of such an activation.")
+    optin_attempts: int = Field(
+        5, ge=1, le=10, description="Wrong codes per activation by the site, at most."
+    )
     optin_concurrency: int = Field(
         4,
         ge=1,
         le=64,
-        description="Opt-in calls that one process makes to the site at once; further ones get 503 `overloaded`. "
-        "Callers share them by `OTP_CALLER_SHARE`, and from 2 on one is kept for verifying and unsubscribing.",
+        description="Concurrent opt-in calls of one process to the site; further ones get 503 `overloaded`. Callers "
+        "share them by `OTP_CALLER_SHARE`; from 2 on, one is reserved for verifying and unsubscribing.",
     )
     issuer: str = Field(
         "otp_service",
         min_length=1,
         max_length=200,
-        description="Who signs receipts and proofs: a URL of yours, best.",
+        description="Issuer (`iss`) of receipts and signed proofs. Use a URL of yours.",
     )
 
-    max_attempts: int = Field(5, ge=1, le=10, description="Wrong tries of one challenge.")
+    max_attempts: int = Field(5, ge=1, le=10, description="Wrong codes per challenge, at most.")
     max_sends: int = Field(
-        5, ge=1, le=10, description="Codes of one challenge, the first included."
+        5, ge=1, le=10, description="Codes per challenge, at most, the first included."
     )
     max_bindings: int = Field(
         3,
         ge=1,
         le=10,
-        description="Challenges of one subject and purpose side by side, each with its own binding.",
+        description="Concurrent challenges per subject and purpose, each with its own binding.",
     )
     failures: OneWindow = Field(
         Window(10, 1800),
-        description="Wrong codes of one subject, over all challenges, that lead to a block.",
+        description="Wrong codes of one subject, over all challenges, before a lockout.",
     )
     block_seconds: int = Field(
-        1800, ge=60, le=86_400, description="Seconds of that block; trying does not prolong it."
+        1800,
+        ge=60,
+        le=86_400,
+        description="Seconds a lockout lasts. Further attempts do not extend it.",
     )
-    failures_long: OneWindow = Field(Window(20, 86_400), description="The same over a longer time.")
+    failures_long: OneWindow = Field(
+        Window(20, 86_400),
+        description="Wrong codes of one subject over a longer time before a lockout.",
+    )
     failures_in_a_row: int = Field(
         100,
         ge=10,
         le=100,
-        description="Wrong codes without a right one between that disable the factor.",
+        description="Consecutive wrong codes before a factor is disabled.",
     )
     cooldown: Steps = Field(
         (30, 60, 120),
         description="Seconds between sends to one recipient: after the first, the second, …",
     )
     limit_recipient: Windows = Field(
-        (Window(10, 86_400), Window(5, 600)), description="Sends to one recipient for one caller."
+        (Window(10, 86_400), Window(5, 600)), description="Sends to one recipient, per caller."
     )
     limit_recipient_total: Windows = Field(
-        (Window(20, 86_400),), description="Sends to one recipient for all callers."
+        (Window(20, 86_400),), description="Sends to one recipient, over all callers."
     )
     limit_client_ip: Windows = Field(
-        (Window(10, 600),), description="Sends that one end user's network (/32, /64) causes."
+        (Window(10, 600),), description="Sends per end user network (IPv4 /32, IPv6 /64)."
     )
     limit_block: Windows = Field(
         (Window(20, 600),),
-        description="Sends to the thousand numbers around a recipient for one caller; for all callers together three "
-        "times as many.",
+        description="Sends to a range of a thousand numbers, per caller. Over all callers the limit is three times "
+        "as high.",
     )
     limit_caller: Windows = Field(
-        (Window(10_000, 86_400),), description="Sends of one caller: its budget."
+        (Window(10_000, 86_400),), description="Sends per caller (its budget)."
     )
     limit_process: OneWindow = Field(
         Window(6_000, 60),
-        description="Sends of one process, counted in its memory: the ceiling if Redis lost all counts.",
+        description="Sends per process, counted in memory: the remaining limit if Redis loses all counts.",
     )
     region_pause: PauseMode = Field(
         PauseMode.RECORD,
-        description="What happens to a region to which one caller sends many codes of which few come back: nothing "
-        "(`off`), it is told (`record`), or only a trickle is let through (`enforce`).",
+        description="Reaction if a caller sends many codes to a region and few are approved: `off`, `record` (log "
+        "and count) or `enforce` (reduce sends to `OTP_REGION_PAUSE_TRICKLE`).",
     )
     region_pause_from: OneWindow = Field(
         Window(50, 3600),
-        description="From how many recipients in one region on, in which time (10m to 1d), that is looked at.",
+        description="Minimum recipients per window (10m to 1d) before a region is evaluated.",
     )
     region_pause_below: float = Field(
-        0.1, ge=0.01, le=0.9, description="Share of approved codes under which a region is paused."
+        0.1, ge=0.01, le=0.9, description="Share of approved codes below which a region is paused."
     )
     region_pause_trickle: OneWindow = Field(
-        Window(10, 600), description="Sends of one caller to a region that is paused."
+        Window(10, 600), description="Sends of one caller to a paused region."
     )
     region_pause_exempt: Words = Field(
         frozenset(),
-        description="Regions in which a pause is only told: where your users are, lest strangers slow them down.",
+        description="Regions in which a pause is only recorded. Name the regions of your users, so that an attacker "
+        "cannot pause them.",
     )
     limit_unblock: Windows = Field(
-        (Window(3, 86_400),), description="How often a help desk may unblock one person."
+        (Window(3, 86_400),), description="Unblocks of one person by a help desk."
     )
     limit_timeline: Windows = Field(
         (Window(200, 3600),),
-        description="Timelines that one help desk may look at: one caller's, or one operator.",
+        description="Timelines that one help desk may read, per caller or operator.",
     )
     queue_limit: int = Field(
         500,
         ge=10,
         le=10_000,  # a script counts a queue that is half full, once a second
-        description="Jobs waiting in one of 16 queues before requests are shed.",
+        description="Jobs per delivery queue (there are 16) before requests are refused.",
     )
 
-    audit_days: int = Field(
-        400, ge=1, le=3650, description="Days for which the audit log keeps its entries."
-    )
+    audit_days: int = Field(400, ge=1, le=3650, description="Days the audit log keeps its entries.")
 
-    locale: str = Field("en", description="Language of messages when a request names none.")
+    locale: str = Field("en", description="Language of messages if a request names none.")
     brand: Brand = Field("", description="Your name in messages, at most 20 characters.")
     origin: Origin | None = Field(
-        None, description="Host to which codes are bound: the last line `@host #code`."
+        None, description="Host that codes are bound to, by the last line `@host #code`."
     )
     test_numbers: KnownCodesText = Field(
         SecretStr(""),
-        description="Numbers whose codes are known and not sent: `caller/+number=code`, separated by commas. For app "
+        description="Test numbers with a fixed code and no SMS: `caller/+number=code`, separated by commas. For app "
         "store reviews; see docs/operations.md.",
     )
     test_numbers_until: Day | None = Field(
         None,
-        description="The day, as 2027-01-31, with whose beginning (UTC) `OTP_TEST_NUMBERS` ends; within 90 days.",
+        description="Date such as 2027-01-31, within 90 days. `OTP_TEST_NUMBERS` expires at 00:00 UTC on this day.",
     )
     android_app_hash: AppHash | None = Field(
         None,
-        description="The 11 characters that name the Android app to which our messages are shown (SMS Retriever); see "
+        description="Hash (11 characters) of the Android app that receives the codes by the SMS Retriever; see "
         "docs/messages.md.",
     )
     messages_dir: Path | None = Field(
-        None, description="Directory with your own texts; see docs/messages.md."
+        None, description="Directory with your own message texts; see docs/messages.md."
     )
 
     webhooks_allow_private: bool = Field(
         False,
-        description="Let webhook endpoints be http and inside, for local development; refused in production.",
+        description="Allow webhook endpoints with http and private addresses, for local development. Refused in "
+        "production.",
     )
     webhook_concurrency: int = Field(
         8,
         ge=1,
         le=64,
-        description="Webhook endpoints that one process sends to at once; half of them at most for one caller.",
+        description="Webhook endpoints that one process sends to concurrently; half of them at most for one caller.",
     )
 
     public_url: PublicUrl | None = Field(
         None,
-        description="https address under which others reach this service; for the site's webhooks.",
+        description="Public https URL of this service, for the site's webhooks.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on.")
@@ -363,81 +373,85 @@ class Settings(BaseModel):
         1000,
         ge=16,
         le=100_000,
-        description="Client connections of one process, at most; one more is answered 503 and closed.",
+        description="Client connections per process, at most. Further ones get 503 and are closed.",
     )
     admin_host: str = Field("127.0.0.1", description="Address of the admin port.")
     admin_port: int = Field(
-        9000, ge=0, le=65_535, description="Port of `/metrics`; 0 picks a free one."
+        9000, ge=0, le=65_535, description="Port of `/metrics`. 0 picks a free one."
     )
     workers: int = Field(1, ge=1, le=64, description="Serving processes.")
     trusted_proxies: Proxies = Field(
         frozenset(),
-        description="Addresses or networks of proxies whose `Client-Cert` is believed. Not `*`.",
+        description="Addresses or networks of proxies that may send `Client-Cert`. `*` is not allowed.",
     )
     caller_certificates: bool = Field(
         False,
-        description="Know callers by the certificate that a proxy of `OTP_TRUSTED_PROXIES` hands on (RFC 9440).",
+        description="Authenticate callers by the certificate that a proxy of `OTP_TRUSTED_PROXIES` forwards (RFC "
+        "9440).",
     )
     caller_issuer: str | None = Field(
         None,
         min_length=1,
         max_length=255,
-        description="Issuer (`iss`) of the JWTs by which callers may say who they are; empty: there is none.",
+        description="Issuer (`iss`) of callers' JWTs. Empty: JWTs are refused.",
     )
     caller_jwks_url: KeySetUrl | None = Field(
-        None, description="https address of that issuer's key set (JWKS)."
+        None, description="https URL of that issuer's key set (JWKS)."
     )
     caller_jwks_ca_file: str | None = Field(
-        None, description="PEM file of the authority that signed the key set's certificate."
+        None, description="PEM file of the authority that signed the key set server's certificate."
     )
     caller_audience: str | None = Field(
-        None, min_length=1, max_length=255, description="The `aud` that such a JWT must name."
+        None, min_length=1, max_length=255, description="Required `aud` of callers' JWTs."
     )
     caller_algorithms: Algorithms = Field(
         frozenset({"ES256", "RS256", "EdDSA"}),
-        description="Algorithms by which such JWTs may be signed. Never `HS*`, never `none`.",
+        description="Signature algorithms of callers' JWTs. `HS*` and `none` are not allowed.",
     )
     caller_claim: str = Field(
         "sub",
         pattern=r"^[A-Za-z0-9_.:/-]{1,64}$",
-        description="The claim that names the caller: `sub`, `azp` or `client_id`.",
+        description="Claim that names the caller: `sub`, `azp` or `client_id`.",
     )
     caller_token_life: int = Field(
         4200,
         ge=60,
         le=86_400,
-        description="Seconds from `iat` to `exp` of such a JWT, at most. Entra ID's have up to about 3,900.",
+        description="Seconds from `iat` to `exp` of a caller's JWT, at most. Entra ID issues up to about 3,900.",
     )
     drain_seconds: int = Field(
-        35, ge=1, le=300, description="Seconds to finish what is in flight on SIGTERM."
+        35, ge=1, le=300, description="Seconds for open requests and sends to finish after SIGTERM."
     )
     deliver: bool = Field(
-        True, description="Deliver in the serving processes too; else run `otp-service worker`."
+        True, description="Deliver in the serving processes. If false, run `otp-service worker`."
     )
-    delivery_concurrency: int = Field(16, ge=1, le=256, description="Sends at once in one process.")
-    hash_passes: int = Field(2, ge=1, le=10, description="argon2id: t.")
-    hash_memory_kib: int = Field(19_456, ge=8, le=2_097_152, description="argon2id: m, KiB.")
-    hash_lanes: int = Field(1, ge=1, le=16, description="argon2id: p.")
+    delivery_concurrency: int = Field(16, ge=1, le=256, description="Concurrent sends per process.")
+    hash_passes: int = Field(2, ge=1, le=10, description="argon2id passes (t).")
+    hash_memory_kib: int = Field(
+        19_456, ge=8, le=2_097_152, description="argon2id memory (m) in KiB."
+    )
+    hash_lanes: int = Field(1, ge=1, le=16, description="argon2id lanes (p).")
     hash_threads: int = Field(
         0,
         ge=0,
         le=256,
-        description="Threads for hashing in one process; 0: its share of the cores.",
+        description="Hashing threads per process. 0: its share of the cores.",
     )
     hash_queue: int = Field(
         32,
         ge=0,
         le=1024,
-        description="Verifications that may wait for a thread before others are shed.",
+        description="Verifications that may wait for a hashing thread before further ones get 503.",
     )
     caller_share: int = Field(
         50,
         ge=10,
         le=100,
-        description="Percent of the hash capacity and of a delivery queue for one caller while others use them too.",
+        description="Percent of the hash capacity, a delivery queue and the opt-in calls that one caller may use "
+        "while other callers use them.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="What is logged."
+        "INFO", description="Minimum level of log lines."
     )
 
     _files: dict[str, Path] = PrivateAttr(default_factory=dict)

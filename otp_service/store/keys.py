@@ -5,47 +5,47 @@ What belongs to one subject shares the hash tag `{<bucket>}`, so one script can 
 Limits over more than one subject end in the hash tag of the number range or of the caller. Personal text is in keys
 only as a keyed fingerprint.
 
-    otp:{b}:challenge:<id>        hash    a challenge; a tombstone after its end         until end + retention
+    otp:{b}:challenge:<id>        hash    a challenge; a tombstone after its end         retention after its end
     otp:{b}:secret:<id>           hash    sealed recipient, digest of the code           until its expiry or end
     otp:{b}:subject:<tag>         hash    pointers to the live challenges                until the last one's end
     otp:{b}:guard:<tag>:<factor>  hash    wrong codes of the subject                     a year after the last
     otp:{b}:guard:<tag>:all       hash    the same over all factors                      a day after the last
-    otp:{b}:timeline:<tag>        list    what happened to the subject, for the help desk  retention after the last
+    otp:{b}:timeline:<tag>        list    events of the subject, for the help desk       retention after the last
     otp:{b}:queue                 stream  delivery jobs: ids and callers                 permanent
-    otp:{b}:queue-shares          hash    how many of those jobs are each caller's       1 s
+    otp:{b}:queue-shares          hash    number of those jobs per caller                1 s
     otp:{b}:trace:<id>:<n>        hash    sealed number and digest of a sent code        half an hour; row ids a day
-    otp:{b}:events                stream  what webhooks are told of challenges           permanent, bounded
-    otp:{b}:traces                zset    which traces to look at, and when              a day after the newest
-    otp:{b}:proof:<digest>        hash    what a proof proves                            120 s
+    otp:{b}:events                stream  events for webhooks                            permanent, bounded
+    otp:{b}:traces                zset    traces by the time of their next lookup        a day after the newest
+    otp:{b}:proof:<digest>        hash    content of an opaque proof                     OTP_PROOF_TTL
     otp:{b}:opt-in:<tag>:<group>  hash    an opt-in of one number and group              until end + retention
     otp:{b}:opt-in-guesses:<tag>  zset    codes typed for one number's opt-ins           OTP_FAILURES_LONG's time
-    otp:{activations}:due         zset    which of those messages to look at, and when   a day after the newest
-    otp:{activations}:trace:<h>   hash    sealed number of a code that the site drew     half an hour; row ids a day
+    otp:{activations}:due         zset    site activations by time of their next lookup  a day after the newest
+    otp:{activations}:trace:<h>   hash    sealed number of a code drawn by the site      half an hour; row ids a day
     otp:{b}:factors:<tag>         hash    authenticators, their seeds sealed             permanent once confirmed
     otp:{b}:recovery:<tag>        hash    digests of recovery codes                      permanent
     otp:{b}:devices:<tag>         hash    remembered devices: generations, sealed names  until the last one's end
-    otp:credit                    hash    what the SMS gateway said last is left         a week from then
-    otp:{regions}:codes:<c>:<r>   hash    codes asked for and approved, counts           OTP_REGION_PAUSE_FROM's time
-    otp:{regions}:paused          hash    callers and regions that are paused            the same
-    otp:turn:<what>               text    until when one process has done something      its interval
-    otp:{…}:probe                 string  a write before a counted one, in its slot      1 s
+    otp:credit                    hash    last reported SMS credit                       a week
+    otp:{regions}:codes:<c>:<r>   hash    counts of requested and approved codes         OTP_REGION_PAUSE_FROM's time
+    otp:{regions}:paused          hash    paused pairs of caller and region              the same
+    otp:turn:<what>               text    lock of a periodic task                        its interval
+    otp:{…}:probe                 string  test write before a counted one, in its slot   1 s
     otp:{b}:history               hash    installation id, newest tick, epoch of the fence  permanent
-    otp:{b}:tick:<process>        string  that Redis has what it acknowledged            1 h
-    otp:opt-in-seen:<what>        string  what the site does that the mode does not fit  a day
-    otp:opt-in-refused:<what>     string  the same: the site is not asked for opt-ins    15 minutes
-    otp:opt-in-site-codes:<n>     hash    wrong codes of one number that the site counted  15 minutes after the last
-    otp:outbox-seen:<what>        string  what the site's outbox does that no setting tells  a day
-    otp:limit:<name>:<digest>…    zset    times of what was counted                      its longest window
+    otp:{b}:tick:<process>        string  newest tick that the process wrote             1 h
+    otp:opt-in-seen:<what>        string  observed contradiction to OTP_OPTIN_MODE       a day
+    otp:opt-in-refused:<what>     string  the same: no opt-in calls to the site          15 minutes
+    otp:opt-in-site-codes:<n>     hash    wrong codes of one number, by the site's count  15 minutes after the last
+    otp:outbox-seen:<what>        string  observed behaviour of the site's outbox         a day
+    otp:limit:<name>:<digest>…    zset    times of counted calls                         its longest window
     otp:idempotent:<digest>       hash    fingerprint and sealed answer                  24 h
     otp:caller:<name>             hash    scopes and credentials' digests                permanent
     otp:identity:<digest>         string  the caller that a token or certificate names   permanent
     otp:webhooks:<caller>         hash    endpoints, their addresses and secrets sealed  permanent
-    otp-audit                     stream  what operators and help desks did              OTP_AUDIT_DAYS
-    otp:{outgoing}:due            zset    endpoints by when they have their next turn    30 days after the last message
+    otp-audit                     stream  acts of operators and help desks               OTP_AUDIT_DAYS
+    otp:{outgoing}:due            zset    endpoints by the time of their next turn       30 days after the last message
     otp:{outgoing}:failing        zset    the same, of endpoints whose last try failed   the same
-    otp:{outgoing}:waiting:<e>    zset    messages for an endpoint by when they are due  the same
-    otp:{outgoing}:records:<e>    hash    the messages, sealed, and how they fared       the same
-    otp:{outgoing}:dead:<e>       zset    messages given up, by when                     the same
+    otp:{outgoing}:waiting:<e>    zset    messages for an endpoint by due time           the same
+    otp:{outgoing}:records:<e>    hash    the messages, sealed, and their results        the same
+    otp:{outgoing}:dead:<e>       zset    dead letters by the time they were given up    the same
 
 Refused and unauthenticated calls grow none of them:
 

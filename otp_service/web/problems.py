@@ -27,84 +27,90 @@ class Row:
 
 TABLE: dict[type[OtpError], Row] = {
     errors.BadRequest: Row(400, "The request is malformed"),
-    errors.InvalidJson: Row(400, "The body is no JSON object"),
+    errors.InvalidJson: Row(400, "The body is not a JSON object"),
     errors.TooLarge: Row(413, "The body is too large"),
     errors.NotJson: Row(415, "The body is not declared as JSON"),
-    errors.NotAcceptable: Row(406, "Only JSON is served"),
-    errors.BodyTimeout: Row(408, "The body did not arrive in time"),
-    errors.NoSuchResource: Row(404, "There is nothing at this path"),
-    errors.MethodNotAllowed: Row(405, "The path does not have this method"),
+    errors.NotAcceptable: Row(406, "The response is JSON, which Accept excludes"),
+    errors.BodyTimeout: Row(408, "The request body timed out"),
+    errors.NoSuchResource: Row(404, "The path does not exist"),
+    errors.MethodNotAllowed: Row(405, "The method is not allowed for this path"),
     errors.InvalidRequest: Row(422, "Fields are missing, unknown or malformed", "See errors."),
-    errors.DestinationRefused: Row(422, "No code is sent to this destination"),
+    errors.DestinationRefused: Row(422, "The destination is not allowed"),
     errors.Unauthorized: Row(
         401,
-        "The caller's credential is missing or refused",
+        "The caller's credential is missing or invalid",
         "Send Authorization: Bearer <credential>.",
     ),
-    errors.InsufficientScope: Row(403, "The credential may not do this"),
-    errors.InvalidCode: Row(400, "The code is wrong", "Let the person try again, or resend."),
-    errors.FactorNotFound: Row(404, "There is no such factor", "Enrol one, or use another way."),
+    errors.InsufficientScope: Row(403, "The credential lacks a scope"),
+    errors.InvalidCode: Row(
+        400, "The code is wrong", "Let the person try again, or resend the code."
+    ),
+    errors.FactorNotFound: Row(
+        404, "The factor does not exist", "Enrol one, or use another method."
+    ),
     errors.FactorProofRequired: Row(
         409,
-        "The change needs proof with a factor that the subject has",
-        "Verify an authenticator or a recovery code of the subject, and give the proof of that as `proof`.",
+        "The change needs a proof by an existing factor of the subject",
+        "Verify an authenticator or a recovery code of the subject, and send its proof as `proof`.",
     ),
     errors.TooManyFactors: Row(
-        409, "The subject has as many factors as it may", "Remove one first."
+        409, "The subject has the maximum number of factors", "Remove one first."
     ),
     errors.AlreadyIssued: Row(
         409,
-        "The secrets of this call have been shown",
-        "They are shown once and not kept. Remove what was made, or issue anew with another Idempotency-Key.",
+        "The secrets of this call were already shown",
+        "They are shown once and not stored. Remove what the call created, or repeat it with another Idempotency-Key.",
     ),
     errors.ProofNotAccepted: Row(
         400,
-        "No device is remembered for this proof",
-        "See reason. The proof is spent; verify a code and use its proof, by the same caller and for the same subject.",
+        "The proof cannot be used to remember a device",
+        "See reason. The proof is spent. Verify a new code with the same caller and subject, and use its proof.",
     ),
-    errors.DeviceNotFound: Row(404, "There is no such device"),
+    errors.DeviceNotFound: Row(404, "The device does not exist"),
     errors.InvalidDevice: Row(
-        400, "The device is not remembered", "Ask for the second factor, and drop the token."
+        400, "The device is not remembered", "Ask for the second factor and delete the token."
     ),
     errors.DeviceMismatch: Row(
         409,
-        "The device was remembered for something else",
-        "Give its purpose and its binding, or ask for the second factor. The token stays good.",
+        "The device was remembered for another purpose or binding",
+        "Send the original purpose and binding, or ask for the second factor. The token stays valid.",
     ),
     errors.DeviceRotated: Row(
         409,
-        "The token was used a moment ago",
-        "A call beside this one got the new token: use that, or ask for the second factor. Drop nothing.",
+        "A concurrent call used the token",
+        "Use the new token that it got, or ask for the second factor. Do not delete the token.",
     ),
     errors.DeviceReused: Row(
         410,
-        "The token was used before, so there is a copy; the device is forgotten",
-        "Ask for the second factor, drop the token, and tell the person.",
+        "The token was used before, so it may have been copied; the device is revoked",
+        "Ask for the second factor, delete the token, and warn the person.",
     ),
-    errors.ChallengeNotFound: Row(404, "There is no such challenge", "Request a new code."),
+    errors.ChallengeNotFound: Row(404, "The challenge does not exist", "Request a new code."),
     errors.ChallengeMismatch: Row(
         409,
-        "The challenge was opened for something else",
-        "Give the purpose and the binding of the request. No try was spent.",
+        "The challenge was created for another purpose or binding",
+        "Send the purpose and binding of the request. No attempt was counted.",
     ),
     errors.CodeNotSent: Row(
-        409, "No code has gone out yet", "Wait for the delivery, or resend. No try was spent."
+        409,
+        "No code has been sent yet",
+        "Wait for the delivery, or resend. No attempt was counted.",
     ),
     errors.ChallengeUsed: Row(410, "The code has been used", "Request a new code."),
     errors.ChallengeExpired: Row(410, "The code has expired", "Request a new code."),
-    errors.ChallengeExhausted: Row(410, "The tries are used up", "Request a new code."),
+    errors.ChallengeExhausted: Row(410, "All attempts are used up", "Request a new code."),
     errors.ChallengeCanceled: Row(410, "The challenge was canceled", "Request a new code."),
     errors.ChallengeReplaced: Row(
-        410, "A newer request took its place", "Verify against the newest challenge."
+        410, "A newer request replaced the challenge", "Verify against the newest challenge."
     ),
     errors.RateLimited: Row(429, "A limit is reached", "Try again after retry_after seconds."),
     errors.SubjectBlocked: Row(
         429,
         "Too many wrong codes for this subject",
-        "Wait, or use another factor, unless all factors together are blocked. Trying does not prolong the block.",
+        "Wait, or use another factor, unless all factors are blocked. Further attempts do not extend the block.",
     ),
     errors.QuotaExceeded: Row(
-        429, "The budget of sends is spent", "Try again after retry_after seconds."
+        429, "The send budget is used up", "Try again after retry_after seconds."
     ),
     errors.IdempotencyInProgress: Row(
         409,
@@ -112,21 +118,23 @@ TABLE: dict[type[OtpError], Row] = {
         "Repeat it after retry_after seconds.",
     ),
     errors.IdempotencyKeyReused: Row(
-        422, "The Idempotency-Key came with another body before", "Use a new key for a new call."
+        422, "The Idempotency-Key was used with another body", "Use a new key for a new call."
     ),
     errors.Overloaded: Row(
-        503, "Too much at once", "Nothing was counted. Try again after retry_after seconds."
+        503,
+        "The service is overloaded",
+        "Nothing was counted. Try again after retry_after seconds.",
     ),
     errors.StoreEmptied: Row(
         503,
-        "The data of people's factors is lost",
-        "Redis came back empty, so nobody knows who has an authenticator. The operator must restore it or accept that. "
-        "Codes by SMS work.",
+        "Redis lost the data of all factors",
+        "Redis came back empty, so the service does not know who has an authenticator. The operator must restore it or "
+        "accept the loss. Codes by SMS still work.",
     ),
     errors.ClockSkew: Row(
         503,
-        "Codes of authenticators cannot be judged now",
-        "The service's clock and Redis' clock differ. No try was spent. Use another method, or try again later.",
+        "Authenticator codes cannot be verified now",
+        "The clocks of the service and of Redis differ. No attempt was counted. Use another method or try again later.",
     ),
     errors.SiteMisconfigured: Row(
         503,
@@ -136,19 +144,19 @@ TABLE: dict[type[OtpError], Row] = {
     errors.SubscriptionUndone: Row(
         503,
         "The WordPress site undid the subscription",
-        "WSMS does so when its gateway refuses the welcome SMS. The code stays good: repeat the call with it when the "
-        "gateway works.",
+        "WSMS does so when its gateway refuses the welcome SMS. The code stays valid: repeat the call when the gateway "
+        "works.",
     ),
     errors.Unavailable: Row(
         503,
-        "The service can't decide now",
-        "The call may have been carried out all the same. Repeat it with the same Idempotency-Key, or look first.",
+        "The service is unavailable",
+        "The call may have been carried out. Repeat it with the same Idempotency-Key, or read the state first.",
     ),
 }
 
 NOTHING_DONE = "Nothing was counted, sent or changed. Try again after retry_after seconds."
 
-INTERNAL = Row(500, "A bug of ours", "It is logged under this request's id.")
+INTERNAL = Row(500, "Internal error", "It is logged with this request's id.")
 
 
 def leaves(root: type[OtpError] = OtpError) -> Iterator[type[OtpError]]:

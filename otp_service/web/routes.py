@@ -31,7 +31,7 @@ LIMITS = (errors.RateLimited, errors.SubjectBlocked, errors.QuotaExceeded)
 _LIMIT_HEADERS = {
     "RateLimit-Policy": "The caller's own sliding limits on this recipient "
     "(draft-ietf-httpapi-ratelimit-headers).",
-    "RateLimit": "What is left of them, and in how many seconds the oldest send leaves the window.",
+    "RateLimit": "Remaining sends, and seconds until the oldest send leaves the window.",
 }
 
 OPERATIONS: Sequence[Operation] = (
@@ -41,8 +41,8 @@ OPERATIONS: Sequence[Operation] = (
         name="requestCode",
         summary="Send a one-time code",
         description="Opens a challenge and queues its code. A newer request of the same caller, purpose, "
-        "subject and binding replaces an older one. The answer does not wait for the provider unless `Prefer: wait=N` "
-        "asks for it.",
+        "subject and binding replaces an older one. The response waits for the provider only with "
+        "`Prefer: wait=N`.",
         handler=otp.request_code,
         scope="otp:request",
         request=otp_models.CodeRequestBody,
@@ -51,15 +51,15 @@ OPERATIONS: Sequence[Operation] = (
         refusals=(errors.DestinationRefused, errors.FactorNotFound, errors.ClockSkew, *LIMITS),
         idempotent=True,
         waits=True,
-        headers={"Location": "Where the challenge can be looked at.", **_LIMIT_HEADERS},
+        headers={"Location": "URL of the challenge's status.", **_LIMIT_HEADERS},
     ),
     Operation(
         method="POST",
         path="/otp/verify",
         name="verifyCode",
         summary="Check a code",
-        description="Accepts the right code once. A wrong one spends a try of the challenge and of its subject; what "
-        "is malformed, for another purpose or another binding spends none.",
+        description="Accepts the right code once. A wrong code counts as an attempt of the challenge and of its "
+        "subject. A malformed code, another purpose and another binding do not count.",
         handler=otp.verify_code,
         scope="otp:verify",
         request=otp_models.VerifyBody,
@@ -82,7 +82,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/otp/resend",
         name="resendCode",
         summary="Send a new code for a challenge",
-        description="The old code is dead. Neither the tries nor the limits start anew.",
+        description="Invalidates the old code. Attempts and limits are not reset.",
         handler=otp.resend_code,
         scope="otp:request",
         request=otp_models.ChallengeBody,
@@ -103,7 +103,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/otp/cancel",
         name="cancelChallenge",
         summary="End a challenge",
-        description="Its code is not accepted any more, and not sent if it has not left. Again: the same answer.",
+        description="Invalidates its code. A queued code is not sent. Repeating the call has the same result.",
         handler=otp.cancel_challenge,
         scope="otp:request",
         request=otp_models.ChallengeBody,
@@ -121,8 +121,8 @@ OPERATIONS: Sequence[Operation] = (
         method="GET",
         path="/otp/{challenge_id}",
         name="getChallenge",
-        summary="See how a challenge stands or ended",
-        description="For 24 hours after its end. Never a code, a number or a proof.",
+        summary="Get the status of a challenge",
+        description="Available for OTP_RETENTION (24 hours) after its end. Contains no code, number or proof.",
         handler=otp.look_at_challenge,
         scope="otp:request",
         request=None,
@@ -134,9 +134,9 @@ OPERATIONS: Sequence[Operation] = (
         method="POST",
         path="/optin/request",
         name="requestOptIn",
-        summary="Ask a person to confirm a subscription",
-        description="Double opt-in with the words of WSMS' newsletter, and what it lacks: expiry, tries, limits, one "
-        "spelling of a number. Asking again replaces the code. `delivery` tells how the SMS fared: `failed` with the "
+        summary="Request a double opt-in",
+        description="Double opt-in for the WSMS newsletter, with expiry, an attempt limit, send limits and normalized "
+        "numbers. Another request replaces the code. `delivery` reports the SMS: `failed` with the "
         "reason `refused_by_site` means that the site's gateway refused it and that no code is valid. Then "
         "`/optin/verify` is 409 `code_not_sent`, as for any send that failed, until the person is asked again.",
         handler=optin.request_opt_in,
@@ -153,9 +153,9 @@ OPERATIONS: Sequence[Operation] = (
         path="/optin/verify",
         name="verifyOptIn",
         summary="Confirm a subscription",
-        description="Confirms with the code that the person got. The answer holds the receipt of the consent. WSMS "
-        "7.2.6 and later refuse every code of a number, the right one too, for 15 minutes after ten wrong ones: that "
-        "is 429 `rate_limited` with the limit `site_codes`, and costs no try.",
+        description="Confirms with the code that the person received, and returns the receipt of the consent. "
+        "After ten wrong codes, WSMS 7.2.6 and later refuse every code of a number for 15 minutes: the response is 429 "
+        "`rate_limited` with the limit `site_codes`, and no attempt is counted.",
         handler=optin.verify_opt_in,
         scope="optin",
         request=optin_models.OptInVerifyBody,
@@ -181,7 +181,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/optin/unsubscribe",
         name="unsubscribe",
         summary="End a subscription",
-        description="In one group, or in all when none is given. Again: the same answer.",
+        description="In one group, or in all if none is given. Repeating the call has the same result.",
         handler=optin.unsubscribe,
         scope="optin",
         request=optin_models.OptInUnsubscribeBody,
@@ -194,8 +194,8 @@ OPERATIONS: Sequence[Operation] = (
         path="/factors/totp",
         name="enrollTotp",
         summary="Enrol an authenticator app",
-        description="Makes a seed and shows it once, as text, URI and QR code. It counts for nothing until one code "
-        "has confirmed it, within 15 minutes.",
+        description="Creates a seed and shows it once, as text, URI and QR code. The authenticator is not used until "
+        "it is confirmed by a code, within 15 minutes.",
         handler=factors.enroll_totp,
         scope="factors:manage",
         request=factor_models.TotpBody,
@@ -210,8 +210,8 @@ OPERATIONS: Sequence[Operation] = (
         path="/factors/totp/verify",
         name="verifyTotp",
         summary="Check an authenticator's code",
-        description="Accepts the code of the current or the past step of any confirmed authenticator of the subject, "
-        "each step once.",
+        description="Accepts the code of the current or the previous time step of any confirmed authenticator of the "
+        "subject, each step once.",
         handler=factors.verify_totp,
         scope="factors:verify",
         request=factor_models.TotpVerifyBody,
@@ -230,7 +230,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/factors/totp/{factor_id}/confirm",
         name="confirmTotp",
         summary="Confirm an authenticator by its first code",
-        description="After five wrong codes the pending authenticator is gone.",
+        description="Five wrong codes delete the pending authenticator.",
         handler=factors.confirm_totp,
         scope="factors:manage",
         request=factor_models.ConfirmBody,
@@ -249,8 +249,8 @@ OPERATIONS: Sequence[Operation] = (
         method="GET",
         path="/factors",
         name="listFactors",
-        summary="See which factors a subject has",
-        description="Without secrets. For a login flow, `ways` says what to ask the person for.",
+        summary="List the factors of a subject",
+        description="Contains no secrets. `ways` lists the methods that a login flow can offer.",
         handler=factors.list_factors,
         scope="factors:manage",
         also="factors:verify",
@@ -263,7 +263,7 @@ OPERATIONS: Sequence[Operation] = (
         method="PATCH",
         path="/factors/{factor_id}",
         name="renameFactor",
-        summary="Give a factor another name",
+        summary="Rename a factor",
         description="Only the name can be changed.",
         handler=factors.rename_factor,
         scope="factors:manage",
@@ -277,8 +277,8 @@ OPERATIONS: Sequence[Operation] = (
         path="/factors/{factor_id}",
         name="removeFactor",
         summary="Remove a factor",
-        description="Its codes are refused from this moment. With a confirmed one every remembered device of the "
-        "subject is forgotten.",
+        description="Its codes are refused immediately. Removing a confirmed authenticator also forgets every "
+        "remembered device of the subject.",
         handler=factors.remove_factor,
         scope="factors:manage",
         request=None,
@@ -291,8 +291,8 @@ OPERATIONS: Sequence[Operation] = (
         path="/factors/{factor_id}/remove",
         name="removeFactorWithProof",
         summary="Remove a factor, with a proof",
-        description="As DELETE, with the proof that it needs where the operator asks for one. A DELETE has no body, "
-        "and what is in a URL ends up in logs.",
+        description="Like DELETE, with a proof if the operator requires one. A proof in a URL would end up in logs, "
+        "and DELETE has no body.",
         handler=factors.remove_factor,
         scope="factors:manage",
         request=factor_models.ProofBody,
@@ -305,7 +305,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/recovery-codes",
         name="issueRecoveryCodes",
         summary="Issue a set of recovery codes",
-        description="Ten codes of 80 bits, shown once. Older codes of the subject are void. Ten sets an hour at most.",
+        description="Ten codes of 80 bits, shown once. Older codes become invalid. At most ten sets an hour.",
         handler=factors.issue_recovery_codes,
         scope="factors:manage",
         request=factor_models.RecoveryCodesBody,
@@ -334,9 +334,9 @@ OPERATIONS: Sequence[Operation] = (
         path="/devices",
         name="rememberDevice",
         summary="Remember a device",
-        description="After a proof, which is spent: gives a token that stands in for the factor shown, for the same "
-        "purpose, until it expires; using it does not prolong that. Of more than ten devices of a subject the one "
-        "longest not used is forgotten.",
+        description="Spends a proof and returns a token that replaces the verified factor, for the same purpose, until "
+        "it expires; using it does not extend this. A subject has at most ten devices: an eleventh replaces the least "
+        "recently used.",
         handler=devices.remember_device,
         scope="devices:manage",
         request=device_models.RememberBody,
@@ -351,9 +351,9 @@ OPERATIONS: Sequence[Operation] = (
         path="/devices/verify",
         name="verifyDevice",
         summary="Check a remembered device",
-        description="Accepts the newest token of a device once, and gives the next. A token that was used before says "
-        "that there is a copy, and the device is forgotten; only the one before the newest is forgiven for a few "
-        "seconds (OTP_DEVICE_LEEWAY), for calls side by side.",
+        description="Accepts the newest token of a device once, and returns the next. A token that was used before "
+        "counts as stolen and the device is revoked. For a few seconds (OTP_DEVICE_LEEWAY) the previous token counts "
+        "as a concurrent call instead.",
         handler=devices.verify_device,
         scope="devices:verify",
         request=device_models.DeviceVerifyBody,
@@ -371,8 +371,8 @@ OPERATIONS: Sequence[Operation] = (
         method="GET",
         path="/devices",
         name="listDevices",
-        summary="See which devices of a subject are remembered",
-        description="Without tokens.",
+        summary="List the remembered devices of a subject",
+        description="Contains no tokens.",
         handler=devices.list_devices,
         scope="devices:manage",
         request=None,
@@ -385,7 +385,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/devices",
         name="forgetDevices",
         summary="Forget all devices of a subject",
-        description="Their tokens are refused from this moment. Again, or when there are none: the same answer.",
+        description="Their tokens are refused immediately. Repeating the call has the same result.",
         handler=devices.forget_devices,
         scope="devices:manage",
         request=None,
@@ -398,7 +398,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/devices/{device_id}",
         name="forgetDevice",
         summary="Forget a device",
-        description="Its token is refused from this moment.",
+        description="Its token is refused immediately.",
         handler=devices.forget_device,
         scope="devices:manage",
         request=None,
@@ -411,10 +411,9 @@ OPERATIONS: Sequence[Operation] = (
         path="/proofs/introspect",
         name="introspectProof",
         summary="Redeem a proof",
-        description="Tells what a proof proves, once, to the caller it is meant for (RFC 7662). Unknown, spent, "
-        "expired and foreign proofs are one answer: `active` is false. So is one that was made for another purpose or "
-        "binding than asked for, and the question spends it: whoever shows it elsewhere took it from somebody. Nobody "
-        "but its audience can spend a proof.",
+        description="Returns the content of a proof, once, to its audience (RFC 7662). `active` is false for a proof "
+        "that is unknown, spent, expired or for another audience, purpose or binding. A request by the audience with "
+        "another purpose or binding spends the proof, because the proof may be stolen. No other caller can spend it.",
         handler=proofs.introspect_proof,
         scope="proof:redeem",
         request=proof_models.IntrospectBody,
@@ -425,9 +424,9 @@ OPERATIONS: Sequence[Operation] = (
         method="POST",
         path="/timeline",
         name="readTimeline",
-        summary="See what happened to a person or a challenge",
-        description="For a help desk, by subject, number or challenge: what was requested, sent, tried and blocked in "
-        "the last day, and what is blocked now. Never a code. Every look is audited.",
+        summary="Read the timeline of a person or a challenge",
+        description="For a help desk, by subject, number or challenge: requests, deliveries, attempts and blocks of "
+        "the last day, and current blocks. Contains no code. Every read is audited.",
         handler=support.read_timeline,
         scope="support:read",
         request=support_models.TimelineBody,
@@ -439,9 +438,9 @@ OPERATIONS: Sequence[Operation] = (
         method="POST",
         path="/subjects/unblock",
         name="unblockSubject",
-        summary="Free a blocked person",
-        description="Five more tries with one factor. The long counts go on, a person is freed three times a day at "
-        "most, and it is audited with its reason.",
+        summary="Unblock a person",
+        description="Allows five more attempts with one factor. The long-term counts are not reset. A person can be "
+        "unblocked three times a day. The call is audited with its reason.",
         handler=support.unblock_subject,
         scope="support:unblock",
         request=support_models.UnblockBody,
@@ -454,11 +453,10 @@ OPERATIONS: Sequence[Operation] = (
         method="POST",
         path="/subjects/erase",
         name="eraseSubject",
-        summary="Erase what is kept of a person",
-        description="For a closed account, or on the person's request: authenticators, recovery codes, remembered "
-        "devices, challenges and the timeline, at once, and without a proof whatever the policy of factors says. "
-        "Counts of wrong codes and of sends go on for the day in which they count. It is audited before it is done. "
-        "Again: the same, with nothing left to count.",
+        summary="Erase a person's data",
+        description="For a closed account, or on the person's request: erases authenticators, recovery codes, "
+        "remembered devices, challenges and the timeline at once. It never needs a proof. Counts of wrong codes and of "
+        "sends expire after a day. The call is audited before it is carried out. A repeated call erases nothing more.",
         handler=support.erase_subject,
         scope="subjects:erase",
         request=support_models.EraseBody,

@@ -27,10 +27,14 @@ _BLOCK = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 # The endpoints that are no operations: (call, success, what).
 _PLAIN = (
-    ("GET /healthz", "200", "The process answers; nothing else is looked at"),
-    ("GET /readyz", "200, 503", "Whether a code could be requested now, with reasons and warnings"),
-    ("GET /.well-known/jwks.json", "200", "The public keys of what the service signs"),
-    ("GET /openapi.json", "200", "The whole contract, OpenAPI 3.1"),
+    ("GET /healthz", "200", "Liveness: the process answers"),
+    (
+        "GET /readyz",
+        "200, 503",
+        "Readiness: whether codes can be requested, with reasons and warnings",
+    ),
+    ("GET /.well-known/jwks.json", "200", "Public keys of signed proofs and receipts"),
+    ("GET /openapi.json", "200", "The API description, OpenAPI 3.1"),
     ("GET /metrics", "200", "Prometheus, on the admin port only"),
 )
 
