@@ -72,7 +72,8 @@ class SiteCodes:
                 # Others have typed wrong codes, or the site judged another code of the number at the same time.
                 await self._give_back(address, tried)
                 raise RateLimited(LIMIT, _BUSY_SECONDS) from None
-            if error.reason is not NewsletterRefusal.NOT_FOUND:
+            # Counted for who was subscribed before too, or the answers would tell a stranger who is.
+            if tried.subscribed or error.reason is not NewsletterRefusal.NOT_FOUND:
                 await self._opt_ins.count_site_code(number)
             if tried.unsure == code and error.reason is NewsletterRefusal.NOT_FOUND:
                 return  # the try whose answer was lost had confirmed it: the site knows no pending row any more

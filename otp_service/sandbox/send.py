@@ -167,8 +167,12 @@ def _filled_by_handler(site: "Site", call: Call, message: str) -> str:
     values: dict[str, str] = {}
     if handler == "WordPressUserNotification" and (user := site.users.by_id(subject)):
         values = {"%user_login%": user.login, "%user_email%": user.email}
-    elif handler == "SubscriberNotification" and (row := site.subscribers.get(subject)):
-        values = {"%subscriber_name%": row.name, "%subscriber_mobile%": row.mobile}
+    elif handler == "SubscriberNotification":
+        row = site.subscribers.get(subject)
+        values = {
+            "%subscriber_name%": row.name if row else "",
+            "%subscriber_mobile%": row.mobile if row else "",
+        }
     for variable, value in values.items():
         message = message.replace(variable, value)
     return message

@@ -92,6 +92,29 @@ async def test_own_count_foresees_the_refusal(site_draws: Service, locale: str) 
     assert right.status_code == 200
 
 
+@pytest.mark.parametrize("subscribed", [False, True])
+async def test_guesses_tell_no_stranger_who_is_subscribed(
+    start_service: Starter, sandbox: Sandbox, subscribed: bool
+) -> None:
+    sandbox.settings(newsletter_form_verify=True)
+    service = await start_service(
+        OTP_OPTIN_MODE="wsms",
+        OTP_LIMIT_RECIPIENT="100/1d",
+        OTP_FAILURES="30/30m",
+        OTP_FAILURES_LONG="60/1d",
+    )
+    if subscribed:
+        await ask(service)
+        await confirm(service, service.code())
+    for _ in range(2):
+        service.advance(120)
+        await use_up_tries(service)
+    service.advance(120)
+    await ask(service)
+
+    assert (await confirm(service, "0000")).json()["limit"] == "site_codes"
+
+
 async def test_a_right_code_deletes_the_count(site_draws: Service) -> None:
     await use_up_tries(site_draws, await site_draws.caller("other"))
     await ask(site_draws)
