@@ -22,7 +22,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
         --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup format lint unit controls bench lock docs clean
+.PHONY: help run test setup format lint unit test-long controls bench lock docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{sub(/:.*/, "", $$1); printf "  make %-9s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ ifneq ($(MISSING),)
 else
 	$(PYTEST)
 endif
+
+test-long: $(TEST)  ## the races, 200 rounds each
+	$(PYTEST) --rounds 200 tests/reliability tests/devices
 
 controls: $(TEST)  ## builds that lack one defence each: every one must fail a test
 	$(BIN)/python -m tests.security.broken_builds

@@ -94,16 +94,16 @@ async def winners(
     return [answer for answer in answers if answer is not None]
 
 
-async def test_of_fifty_at_once_one_redeems_200_times_over(lines: list[Line]) -> None:
+async def test_of_fifty_at_once_one_redeems(lines: list[Line], rounds: int) -> None:
     """B12, Q3."""
-    for _ in range(200):
+    for _ in range(rounds):
         found = await winners(lines, await proven(lines[0]))
         assert [one.subject for one in found] == ["ann"]
 
 
-async def test_strangers_among_them_neither_win_nor_spend(lines: list[Line]) -> None:
+async def test_strangers_among_them_neither_win_nor_spend(lines: list[Line], rounds: int) -> None:
     """B13, F18: there is one winner, and it is the audience."""
-    for _ in range(100):
+    for _ in range(rounds):
         proof = await proven(lines[0])
         assert await winners(lines, proof, callers=("mallory", "eve")) == []
         found = await winners(lines, proof, callers=("mallory", "shop", "eve"))
@@ -112,9 +112,10 @@ async def test_strangers_among_them_neither_win_nor_spend(lines: list[Line]) -> 
 
 async def test_a_wrong_binding_among_right_ones_wins_nothing_and_at_most_costs_it(
     lines: list[Line],
+    rounds: int,
 ) -> None:
     """B13."""
-    for _ in range(50):
+    for _ in range(rounds):
         proof = await proven(lines[0], binding="session")
         wrong, right = await asyncio.gather(
             winners(lines, proof, binding="another"), winners(lines, proof, binding="session")
