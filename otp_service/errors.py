@@ -1,10 +1,10 @@
 """
-Everything the service says no with, as one tree.
+All errors of the service, as one tree.
 
 OtpError                          never raised itself
-├── Refusal                       an expected no: the caller can read `code` and act on it
+├── Refusal                       an expected refusal: the caller can act on `code`
 │   ├── MalformedRequest          the request could not be read at all
-│   │   ├── BadRequest            a Host that is none, a query string where nothing is asked in one
+│   │   ├── BadRequest            an invalid Host, or an unexpected query string
 │   │   ├── InvalidJson           not JSON, not an object, duplicate names, bad UTF-8, too deep
 │   │   ├── TooLarge              the body is over the limit
 │   │   ├── NotJson               another media type, charset or content coding
@@ -13,40 +13,40 @@ OtpError                          never raised itself
 │   │   ├── NoSuchResource        no such path
 │   │   └── MethodNotAllowed      the path has other methods
 │   ├── InvalidRequest            fields missing, unknown, mistyped or malformed
-│   ├── DestinationRefused        the number is none we send to
-│   ├── Unauthorized              the caller's credential
-│   ├── InsufficientScope         the credential may not do this
-│   ├── InvalidCode               wrong, and tries are left
+│   ├── DestinationRefused        the number is not allowed
+│   ├── Unauthorized              the caller's credential is missing or invalid
+│   ├── InsufficientScope         the credential lacks a scope
+│   ├── InvalidCode               wrong, and attempts are left
 │   ├── FactorNotFound            no such factor of this caller, or none to try
 │   ├── FactorProofRequired       the change needs a proof with a factor that the subject has
-│   ├── TooManyFactors            the subject has as many as it may
+│   ├── TooManyFactors            the subject has the maximum number
 │   ├── AlreadyIssued             secrets are shown once: the same call again shows none
-│   ├── ProofNotAccepted          the proof is none that a device may be remembered for
+│   ├── ProofNotAccepted          the proof cannot be used to remember a device
 │   ├── DeviceNotFound            no such device of this caller
-│   ├── InvalidDevice             the token is of no device that is remembered
+│   ├── InvalidDevice             the token belongs to no remembered device
 │   ├── DeviceMismatch            purpose or binding differ
-│   ├── DeviceRotated             a newer token has just taken its place
-│   ├── DeviceReused              an old token came again: nothing of the device is good any more
+│   ├── DeviceRotated             a concurrent call used the token
+│   ├── DeviceReused              a used token was presented again: the device is revoked
 │   ├── ChallengeNotFound         never existed, another caller's, or past retention
 │   ├── ChallengeMismatch         purpose or binding differ
-│   ├── CodeNotSent               no code has been drawn yet
-│   ├── ChallengeEnded            over, and how
+│   ├── CodeNotSent               no code has been sent yet
+│   ├── ChallengeEnded            the challenge ended, and how
 │   │   ├── ChallengeUsed
 │   │   ├── ChallengeExpired
 │   │   ├── ChallengeExhausted
 │   │   ├── ChallengeCanceled
 │   │   └── ChallengeReplaced
-│   ├── RateLimited               a sliding limit; waiting helps
+│   ├── RateLimited               a sliding-window limit; waiting helps
 │   │   ├── SubjectBlocked        too many wrong codes
 │   │   └── QuotaExceeded         the caller's or the process's budget of sends
 │   ├── IdempotencyInProgress     the same key is being worked on
 │   └── IdempotencyKeyReused      the same key with another body
-└── Fault                         not the caller's doing; nobody was let in
+└── Fault                         not caused by the caller; never a success
     ├── Overloaded                shed before anything was counted
     ├── SiteMisconfigured         the site's settings do not fit this opt-in
     ├── SubscriptionUndone        the site undid it, as WSMS does when its gateway refuses the SMS
-    ├── StoreEmptied              the store came back empty: who has factors is not known
-    └── Unavailable               Redis or the provider is away: closed, never open
+    ├── StoreEmptied              Redis came back empty: the factors are unknown
+    └── Unavailable               Redis or the provider is unreachable: fail closed
 
 No HTTP here: `otp_service.web.problems` gives each leaf its status, and a test fails when one has none.
 """
@@ -62,7 +62,7 @@ class OtpError(Exception):
 
 
 class Refusal(OtpError):
-    """An expected no. `code` is stable; the attributes are the caller's to read."""
+    """An expected refusal. `code` is stable; the attributes are for the caller."""
 
 
 class MalformedRequest(Refusal):
@@ -124,7 +124,7 @@ class FieldError:
 
 
 class InvalidRequest(Refusal):
-    """Fields are missing, unknown, mistyped or malformed; all of them are told at once."""
+    """Fields are missing, unknown, mistyped or malformed; all are reported at once."""
 
     code = "invalid_request"
 
@@ -135,7 +135,7 @@ class InvalidRequest(Refusal):
 
 class DestinationRefused(Refusal):
     """
-    The number is none we send to.
+    The number is not allowed.
 
     Attributes:
         reason: `not_a_number`, `extension`, `cannot_receive_sms` or `region`.
@@ -151,10 +151,10 @@ class DestinationRefused(Refusal):
 
 class Unauthorized(Refusal):
     """
-    The caller's credential, and nothing else.
+    The caller's credential is missing or invalid.
 
     Attributes:
-        presented: Whether a credential came at all (RFC 6750 section 3.1 wants no error code if not).
+        presented: Whether a credential was sent (RFC 6750 section 3.1: no error code if not).
     """
 
     code = "unauthorized"
@@ -177,8 +177,8 @@ class InvalidCode(Refusal):
     A wrong code.
 
     Attributes:
-        hint: Why a code of an authenticator is refused that looks right: `clock_off` (right at another time) or
-            `already_used` (right, and accepted before: no try was spent); None otherwise.
+        hint: Why an authenticator code is refused: `clock_off` (right at another time) or `already_used`
+            (accepted before; no attempt was counted); None otherwise.
     """
 
     code = "invalid_code"
@@ -203,9 +203,9 @@ class FactorNotFound(Refusal):
 
 class FactorProofRequired(Refusal):
     """
-    What a person gets in with is only changed with a proof by a factor that the subject has.
+    Factors can only be changed with a proof by an existing factor of the subject.
 
-    None was shown, or one that is spent, expired, another subject's, or not of an authenticator or a recovery code.
+    The proof is missing, spent, expired, another subject's, or not by an authenticator or a recovery code.
     """
 
     code = "factor_proof_required"
@@ -217,7 +217,7 @@ class TooManyFactors(Refusal):
 
 class AlreadyIssued(Refusal):
     """
-    The call with this Idempotency-Key has shown its secrets; they are not kept, so they can't be shown again.
+    The call with this Idempotency-Key has shown its secrets; they are not stored, so they can't be shown again.
 
     Attributes:
         factor_id: The factor it made, if it made one.
@@ -234,11 +234,11 @@ class AlreadyIssued(Refusal):
 
 class ProofNotAccepted(Refusal):
     """
-    The proof is none that a device may be remembered for; it is spent all the same.
+    The proof cannot be used to remember a device; it is spent anyway.
 
     Attributes:
         reason: `inactive` (unknown, spent, expired, or meant for another caller), `subject` (of another person, or of
-            none) or `method` (not one that a device may stand in for).
+            none) or `method` (not one that a device may replace).
     """
 
     code = "proof_not_accepted"
@@ -261,24 +261,24 @@ class InvalidDevice(Refusal):
 
 
 class DeviceMismatch(Refusal):
-    """The device was remembered for another purpose or binding; its token stays good."""
+    """The device was remembered for another purpose or binding; its token stays valid."""
 
     code = "device_mismatch"
 
 
 class DeviceRotated(Refusal):
-    """Another call used the token a moment ago; its successor is good, and nothing is lost."""
+    """A concurrent call used the token; the new token is valid."""
 
     code = "device_rotated"
 
 
 class DeviceReused(Refusal):
     """
-    A token that was used before came again, so there are two holders of what one may hold: the device is forgotten.
+    A used token was presented again, so it may have been copied: the device is revoked.
 
     Attributes:
-        device_id: Which.
-        ended_at: When that was seen first; Unix milliseconds.
+        device_id: The device.
+        ended_at: First detection; Unix milliseconds.
     """
 
     code = "device_reused"
@@ -296,17 +296,17 @@ class ChallengeNotFound(Refusal):
 
 
 class ChallengeMismatch(Refusal):
-    """Purpose or binding are not those of the request; no guess was burned."""
+    """Purpose or binding differ from the request; no attempt was counted."""
 
     code = "challenge_mismatch"
 
 
 class CodeNotSent(Refusal):
     """
-    No code has been drawn yet; no guess was burned.
+    No code has been sent yet; no attempt was counted.
 
     Attributes:
-        retry_after: Seconds after which trying again makes sense.
+        retry_after: Seconds to wait before another attempt.
     """
 
     code = "code_not_sent"
@@ -318,7 +318,7 @@ class CodeNotSent(Refusal):
 
 class ChallengeEnded(Refusal):
     """
-    The challenge is over.
+    The challenge has ended.
 
     Attributes:
         ended_at: Unix milliseconds.
@@ -351,12 +351,12 @@ class ChallengeReplaced(ChallengeEnded):
 
 class RateLimited(Refusal):
     """
-    A sliding limit is reached; the refused call counted nothing.
+    A sliding-window limit is reached; the refused call is not counted.
 
     Attributes:
-        limit: Which, by name.
-        retry_after: Seconds, at least 1, after which no limit known now stands in the way.
-        window: Seconds in which it counts; None where it has no window, such as a cooldown.
+        limit: Name of the limit.
+        retry_after: Seconds, at least 1, until every limit allows the call.
+        window: Seconds of its window; None for a limit without one, such as a cooldown.
     """
 
     code = "rate_limited"
@@ -394,10 +394,10 @@ class IdempotencyKeyReused(Refusal):
 
 class Fault(OtpError):
     """
-    Not the caller's doing. Nobody was let in, and no limit was loosened.
+    Not caused by the caller. No code was accepted, and no limit was loosened.
 
     Attributes:
-        retry_after: Seconds; None where repeating the call does not help.
+        retry_after: Seconds; None if repeating the call does not help.
     """
 
     def __init__(self, detail: str, retry_after: int | None = 1) -> None:
@@ -407,7 +407,7 @@ class Fault(OtpError):
 
 
 class Overloaded(Fault):
-    """Shed before anything was counted."""
+    """Refused before anything was counted."""
 
     code = "overloaded"
 
@@ -422,7 +422,7 @@ class SiteMisconfigured(Fault):
 
 
 class SubscriptionUndone(Fault):
-    """The site undid a subscription, since its gateway refused the welcome SMS. The code stays good."""
+    """The site undid a subscription, since its gateway refused the welcome SMS. The code stays valid."""
 
     code = "subscription_undone"
 
@@ -432,11 +432,11 @@ class SubscriptionUndone(Fault):
 
 class Unavailable(Fault):
     """
-    Redis or the provider is away, or there is no memory for a hash.
+    Redis or the provider is unreachable, or there is no memory for a hash.
 
     Attributes:
-        nothing_done: Whether the whole call certainly counted, spent, sent and changed nothing. The operation knows
-            (`core.call_effects`); until it has said so, the call may have been carried out.
+        nothing_done: Whether the whole call certainly counted, spent, sent and changed nothing. The operation sets it
+            (`core.call_effects`); until then, the call may have been carried out.
         script_ran: False where the one script that failed certainly did nothing.
     """
 
@@ -446,13 +446,13 @@ class Unavailable(Fault):
 
 
 class StoreEmptied(Fault):
-    """The store was in use and came back empty: who has factors is not known. Nothing was counted."""
+    """Redis was in use and came back empty: the factors are unknown. Nothing was counted."""
 
     code = "store_emptied"
 
 
 class ClockSkew(Fault):
-    """Redis' clock and this process's differ too much to judge a code of an authenticator. Nothing was counted."""
+    """Redis' clock and this process's differ too much to verify authenticator codes. Nothing was counted."""
 
     code = "clock_skew"
 

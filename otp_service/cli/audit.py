@@ -27,7 +27,7 @@ from otp_service.settings.table import Settings
 from otp_service.store.audit import Audit
 from otp_service.store.connection import Connection
 
-app = typer.Typer(help="Who did what: a log that can only be added to.")
+app = typer.Typer(help="Show the append-only audit log of administrative acts.")
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 _COLUMNS = ("at", "act", "by", "about", "reason")
@@ -42,14 +42,16 @@ def audit(
     since: Annotated[
         str | None,
         typer.Option(
-            help="A time such as 2026-11-23T12:00Z, how long ago: 7d, or the id of the last entry that you have."
+            help="Time such as 2026-11-23T12:00Z, age such as 7d, or the id of the last entry you have."
         ),
     ] = None,
-    act: Annotated[list[Act] | None, typer.Option(help="Only these.")] = None,
+    act: Annotated[
+        list[Act] | None, typer.Option(help="Only acts of this type; repeatable.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines, for a SIEM.")] = False,
     follow: Annotated[
         bool,
-        typer.Option(help="Go on with each new entry, until interrupted; also past an outage."),
+        typer.Option(help="Follow new entries until interrupted, also after an outage."),
     ] = False,
 ) -> None:
     """List the audit log, the oldest entry first. People are in it as fingerprints."""

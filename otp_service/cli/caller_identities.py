@@ -18,15 +18,15 @@ from otp_service.store.callers import CallerRecord, Callers
 
 JwtSubject = Annotated[
     list[str] | None,
-    typer.Option(help="It may come with a JWT of OTP_CALLER_ISSUER that names this subject."),
+    typer.Option(help="Subject of the caller's JWTs from OTP_CALLER_ISSUER."),
 ]
 CertificateSha256 = Annotated[
     list[str] | None,
-    typer.Option(help="It may come with this very certificate: SHA-256 of its DER, in hex."),
+    typer.Option(help="SHA-256 of the caller's certificate (DER), in hex."),
 ]
 CertificateSan = Annotated[
     list[str] | None,
-    typer.Option(help="It may come with a certificate for this URI (SPIFFE) or DNS name."),
+    typer.Option(help="URI (SPIFFE) or DNS name of the caller's certificates."),
 ]
 
 
@@ -36,10 +36,10 @@ def identify(
     certificate_sha256: CertificateSha256 = None,
     certificate_san: CertificateSan = None,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Take these away instead; refused within 5 seconds.")
+        bool, typer.Option("--remove", help="Remove these instead; refused within 5 seconds.")
     ] = False,
 ) -> None:
-    """Say by which token or certificate a caller may come besides."""
+    """Register a token subject or certificate of a caller."""
     settings = load_settings()
     known = existing(settings, name)
     given = named(jwt_subject, certificate_sha256, certificate_san)

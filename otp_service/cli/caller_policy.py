@@ -20,16 +20,16 @@ def policy(
     name: Name,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help=f"FIELD=VALUE, may be repeated; of {', '.join(RULES)}."),
+        typer.Option("--set", help=f"FIELD=VALUE, repeatable; of {', '.join(RULES)}."),
     ] = None,
     unset: Annotated[
-        list[str] | None, typer.Option(help="FIELD: what the service says holds again.")
+        list[str] | None, typer.Option(help="FIELD to reset to the service's setting; repeatable.")
     ] = None,
 ) -> None:
     """
-    Set what holds for one caller beside the service's rules, and show it; docs/callers.md says what each field does.
+    Set and show the policy of one caller; docs/callers.md describes each field.
 
-    In force everywhere within 5 seconds.
+    Takes effect in every process within 5 seconds.
     """
     from otp_service.outside import load_catalogue
 

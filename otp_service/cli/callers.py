@@ -30,9 +30,7 @@ from otp_service.core.audit import Act, Detail
 from otp_service.core.credentials import CALLER_NAME, MAX_LIVE, SCOPES, StoredCredential
 from otp_service.store.callers import CallerRecord
 
-app = typer.Typer(
-    no_args_is_help=True, help="Who may call, by what it is known, and under which rules."
-)
+app = typer.Typer(no_args_is_help=True, help="Callers, their credentials, identities and policies.")
 app.command("policy")(policy)
 app.command("identify")(identify)
 
@@ -41,20 +39,20 @@ _DURATION = re.compile(r"([0-9]{1,5})([mhd])", re.ASCII)
 
 ExpiresIn = Annotated[
     str | None,
-    typer.Option(help="How long the credential is valid, such as 90d or 12h; for ever without."),
+    typer.Option(help="Validity of the credential, such as 90d or 12h. Default: no expiry."),
 ]
 
 
 @app.command()
 def create(
     name: Name,
-    scope: Annotated[list[str], typer.Option(help=f"What it may do: {', '.join(SCOPES)}.")],
+    scope: Annotated[list[str], typer.Option(help=f"Scope; repeatable. Of {', '.join(SCOPES)}.")],
     expires_in: ExpiresIn = None,
     jwt_subject: JwtSubject = None,
     certificate_sha256: CertificateSha256 = None,
     certificate_san: CertificateSan = None,
 ) -> None:
-    """Create a caller and print its credential, once; one with a token or certificate gets none until `rotate`."""
+    """Create a caller and print its credential once. A caller with a token or certificate gets one by `rotate`."""
     if CALLER_NAME.fullmatch(name) is None:
         refuse(["NAME: a-z, 0-9 and -, 32 at most, not - at the ends"])
     _refuse_unknown("--scope", scope)
@@ -113,10 +111,10 @@ def show(name: Name) -> None:
 @app.command()
 def scopes(
     name: Name,
-    add: Annotated[list[str] | None, typer.Option(help="What it may do besides.")] = None,
-    remove: Annotated[list[str] | None, typer.Option(help="What it may not do any more.")] = None,
+    add: Annotated[list[str] | None, typer.Option(help="Scope to add; repeatable.")] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="Scope to remove; repeatable.")] = None,
 ) -> None:
-    """Give a caller more scopes or fewer, and show them; its credentials stay. In force within 5 seconds."""
+    """Add or remove scopes of a caller and show them; credentials stay valid. Takes effect within 5 seconds."""
     _refuse_unknown("--add", add or ())
     _refuse_unknown("--remove", remove or ())
     settings = load_settings()
@@ -150,7 +148,7 @@ def revoke(
     name: Name,
     credential: Annotated[
         str | None,
-        typer.Option(help="The id of one credential; without it the caller goes with all."),
+        typer.Option(help="Id of one credential. Default: the caller with all credentials."),
     ] = None,
 ) -> None:
     """Revoke one credential, or a caller with all of them; refused everywhere within 5 seconds."""

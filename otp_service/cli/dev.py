@@ -39,19 +39,19 @@ CALLER = "dev"
 
 def dev(
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Of the service; 0 picks a free one.")
+        int, typer.Option(min=0, max=65_535, help="Port of the service; 0 picks a free one.")
     ] = 8000,
     sandbox_port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Of the WSMS sandbox; 0 picks a free one.")
+        int, typer.Option(min=0, max=65_535, help="Port of the WSMS sandbox; 0 picks a free one.")
     ] = 8025,
-    data_dir: Annotated[Path, typer.Option(help="Where the data lies; kept between runs.")] = Path(
+    data_dir: Annotated[Path, typer.Option(help="Data directory; kept between runs.")] = Path(
         ".dev"
     ),
     credential_file: Annotated[
-        Path | None, typer.Option(help="Write the dev caller's credential there, for scripts.")
+        Path | None, typer.Option(help="File to write the dev caller's credential to.")
     ] = None,
 ) -> None:
-    """Start the service with a Valkey and a WSMS sandbox of its own, for development. No SMS leaves."""
+    """Start the service with its own Valkey and WSMS sandbox, for development. No SMS is sent."""
     for number in (
         signal.SIGINT,
         signal.SIGTERM,

@@ -1,4 +1,4 @@
-"""`otp-service doctor` and `otp-service settings`: what is wrong, and what can be set."""
+"""`otp-service doctor` and `otp-service settings`."""
 
 import asyncio
 from collections.abc import Iterable
@@ -18,12 +18,14 @@ _COLOURS = {"ok": "green", "note": "cyan", "warn": "yellow", "refuse": "red"}
 
 
 def doctor(
-    site: Annotated[bool, typer.Option(help="Ask the WordPress site too; nothing is sent.")] = True,
+    site: Annotated[
+        bool, typer.Option(help="Also check the WordPress site; no SMS is sent.")
+    ] = True,
 ) -> None:
     """
-    Look at everything that start-up looks at, and at the WordPress site, and say it all.
+    Run all start-up checks, check the WordPress site, and list every finding.
 
-    Exits 1 when the service would refuse to start, or could send no code.
+    Exits with 1 if the service would refuse to start or could not send codes.
     """
     from otp_service.doctor.everything import look  # not above: it imports metrics
 

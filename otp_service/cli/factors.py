@@ -30,7 +30,7 @@ from otp_service.store.factors import Factors
 from otp_service.store.proofs import FactorProof
 from otp_service.store.scripts import Scripts
 
-app = typer.Typer(no_args_is_help=True, help="Authenticators: bring, take along, take away.")
+app = typer.Typer(no_args_is_help=True, help="Import, export and remove authenticators.")
 if (
     TYPE_CHECKING
 ):  # flows count in metrics, which must not be there before `serve` says where they are kept
@@ -40,19 +40,23 @@ T = TypeVar("T")
 
 AT_ONCE = 16
 
-Caller = Annotated[str, typer.Option(help="The caller whose subjects they belong to.")]
+Caller = Annotated[str, typer.Option(help="Caller of the subjects.")]
 
 
 @app.command("import")
 def import_seeds(
-    file: Annotated[Path, typer.Argument(help="The file; /dev/stdin leaves no trace on a disk.")],
+    file: Annotated[
+        Path, typer.Argument(help="File to import; /dev/stdin leaves no trace on disk.")
+    ],
     caller: Caller,
-    format: Annotated[Format | None, typer.Option(help="By the file's ending, if not.")] = None,
+    format: Annotated[
+        Format | None, typer.Option(help="Format. Default: by the file name.")
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and judge every row, and write nothing.")
+        bool, typer.Option("--dry-run", help="Check every row and write nothing.")
     ] = False,
 ) -> None:
-    """Bring authenticators that people have already, confirmed; run again, it brings what is missing."""
+    """Import existing authenticators as confirmed ones. A repeated import skips known ones."""
     settings = load_settings()
     try:
         rows = list(read_file(file.read_text("utf-8-sig"), format or format_of(file)))
@@ -81,16 +85,18 @@ def import_seeds(
 @app.command("export")
 def export_seeds(
     caller: Caller,
-    format: Annotated[Format, typer.Option(help="What to write.")],
+    format: Annotated[Format, typer.Option(help="Output format.")],
     output: Annotated[
-        Path | None, typer.Option(help="A new file, made with mode 0600; without it, a pipe.")
+        Path | None, typer.Option(help="New file with mode 0600. Default: a pipe.")
     ] = None,
     yes: Annotated[
         bool,
-        typer.Option("--yes-export-secrets", help="Yes: who has them makes everybody's codes."),
+        typer.Option(
+            "--yes-export-secrets", help="Required: the output allows generating everyone's codes."
+        ),
     ] = False,
 ) -> None:
-    """Write out the seeds of all confirmed authenticators, for a service that takes over."""
+    """Export the seeds of all confirmed authenticators, to migrate to another service."""
     if not yes:
         refuse(["--yes-export-secrets: seeds leave in clear; say that you mean it"])
     if output is None and sys.stdout.isatty():
@@ -123,9 +129,9 @@ def remove(
         str,
         typer.Option(help="The caller's id of the person.", parser=subject_id, metavar="TEXT"),
     ],
-    reason: Annotated[str, typer.Option(help="Why; it is kept in the audit log.")],
+    reason: Annotated[str, typer.Option(help="Reason, for the audit log.")],
 ) -> None:
-    """Remove all authenticators of a person who has lost them, whatever proof the service asks callers for."""
+    """Remove all authenticators of a person who lost them, without a proof. Audited."""
     try:
         reason = checked_reason(reason, not_naming=subject)
     except ValueError as error:

@@ -37,7 +37,7 @@ from otp_service.store.connection import Connection
 from otp_service.store.lasting import Lasting
 from otp_service.store.scripts import Scripts
 
-app = typer.Typer(no_args_is_help=True, help="The ring of secret keys.")
+app = typer.Typer(no_args_is_help=True, help="Manage the key ring.")
 T = TypeVar("T")
 
 _MARKS_KEPT_APART = (
@@ -75,11 +75,11 @@ def list_keys(file: RingFile) -> None:
 
 
 @app.command()
-def add(kind: Annotated[Kind, typer.Argument(help="What the key is for.")], file: RingFile) -> None:
+def add(kind: Annotated[Kind, typer.Argument(help="Kind of key.")], file: RingFile) -> None:
     """
-    Add a key that only checks, for now; promote it once everybody who checks knows it.
+    Add a key that only verifies. Promote it once every process and consumer knows it.
 
-    The first of its kind, in a ring of an earlier version, is active at once: nothing else can be.
+    The first key of a kind, in a ring of an earlier version, is active at once.
     """
     from otp_service.flows.rotation import promotable_seconds
 
@@ -108,14 +108,17 @@ def promote(
     kid: Kid,
     file: RingFile,
     now: Annotated[
-        bool, typer.Option("--now", help="Although not everybody who checks may know it yet.")
+        bool,
+        typer.Option(
+            "--now", help="Promote although some processes or consumers may not know the key."
+        ),
     ] = False,
 ) -> None:
     """
-    Let a key make new things; the active one of its kind only checks from then on.
+    Make a key the active one of its kind; the previous one only verifies from then on.
 
-    A key that was added too recently is refused: what it makes would be refused by processes that have not read it, and
-    what it signs by consumers whose copy of /.well-known/jwks.json is older than the key.
+    A key that was added too recently is refused, because processes and consumers with a cached
+    /.well-known/jwks.json may not know it yet.
     """
     from otp_service.flows.rotation import promotable_seconds
 
@@ -144,15 +147,16 @@ def reseal(
     erase: Annotated[
         bool,
         typer.Option(
-            "--erase-orphans", help="Erase what retired route keys named: nobody finds it again."
+            "--erase-orphans",
+            help="Erase data under retired route keys, which cannot be found any more.",
         ),
     ] = False,
 ) -> None:
     """
-    Bring what lasts under the active seal and route keys: authenticators, webhook endpoints, counts of wrong codes.
+    Re-encrypt stored data with the active seal and route keys: authenticators, webhook endpoints, wrong-code counts.
 
-    Run it half a minute after a seal or route key was promoted. It may run beside the service, be broken off and be run
-    again.
+    Run it half a minute after promoting a seal or route key. It can run while the service runs, and it can be
+    interrupted and repeated.
     """
     text = json.dumps(ring_file.read(file))
     ring, orphaned = Keyring.from_json(text), retired(text, Kind.ROUTE) if erase else ()
@@ -180,11 +184,11 @@ def retire(
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="At once, although something depends on it: that is void then."
+            "--force", help="Retire although something depends on the key; that becomes invalid."
         ),
     ] = False,
 ) -> None:
-    """Take a key out of use: what it made is refused from then on. Refuses while something depends on it."""
+    """Retire a key: everything made with it is refused from then on. Fails while something depends on it."""
     ring = ring_file.read(file)
     entry = ring_file.find(ring, kid)
     if entry["state"] == State.ACTIVE:

@@ -22,7 +22,7 @@ from otp_service.core.messages import (
 )
 from otp_service.core.segments import segments
 
-app = typer.Typer(help="Check and show the texts of SMS.", no_args_is_help=True)
+app = typer.Typer(help="Check and preview the SMS texts.", no_args_is_help=True)
 
 _SAMPLE_CONTEXT = {"amount": "1234.50 EUR", "payee": "Corner Bookshop"}
 
@@ -32,22 +32,20 @@ Directory = Annotated[
         "--dir",
         exists=True,
         file_okay=False,
-        help="Your own texts, over those of the package: files such as en.toml.",
+        help="Directory of your own texts: files such as en.toml.",
     ),
 ]
-Brand = Annotated[
-    str | None, typer.Option(help="Your name as it stands in messages; 20 characters at most.")
-]
+Brand = Annotated[str | None, typer.Option(help="Your name in messages; at most 20 characters.")]
 Origin = Annotated[
-    str | None, typer.Option(help="The host that may fill codes in: the last line, @host #code.")
+    str | None, typer.Option(help="Host that codes are bound to: the last line, @host #code.")
 ]
 AppHash = Annotated[
     str | None,
-    typer.Option(help="The 11 characters of an Android app, for the SMS Retriever: 140 bytes."),
+    typer.Option(help="Hash (11 characters) of an Android app, for the SMS Retriever."),
 ]
 Configured = Annotated[
     list[str] | None,
-    typer.Option("--configured", help="A purpose of your own that may have texts; repeatable."),
+    typer.Option("--configured", help="Additional purpose that may have texts; repeatable."),
 ]
 
 
@@ -59,7 +57,7 @@ def lint_command(
     app_hash: AppHash = None,
     digits: Annotated[
         list[int] | None,
-        typer.Option(min=4, max=10, help="A length of codes in use; repeatable. Default: 4 to 10."),
+        typer.Option(min=4, max=10, help="Length of codes; repeatable. Default: 4 to 10."),
     ] = None,
     locale: Annotated[
         list[str] | None, typer.Option(help="A locale; repeatable. Default: all.")
@@ -70,10 +68,10 @@ def lint_command(
     configured: Configured = None,
 ) -> None:
     """
-    Hold every text to the rules, with the longest values there may be.
+    Check every text with the longest possible values.
 
-    Without --brand and --origin the longest are assumed, though no host beside --app-hash.
-    Exits 1 when something is wrong.
+    Without --brand and --origin it assumes the longest ones, but no host with --app-hash.
+    Exits with 1 on an error.
     """
     console = Console(highlight=False)
     catalogue = _load(directory, configured, console)
@@ -110,13 +108,13 @@ def preview(
     brand: Brand = None,
     origin: Origin = None,
     app_hash: AppHash = None,
-    digits: Annotated[int, typer.Option(min=4, max=10, help="The length of the code.")] = 6,
-    minutes: Annotated[int, typer.Option(min=1, max=60, help="How long the code lives.")] = 5,
+    digits: Annotated[int, typer.Option(min=4, max=10, help="Length of the code.")] = 6,
+    minutes: Annotated[int, typer.Option(min=1, max=60, help="Minutes the code is valid.")] = 5,
     amount: Annotated[str, typer.Option(help="For payments.")] = _SAMPLE_CONTEXT["amount"],
     payee: Annotated[str, typer.Option(help="For payments.")] = _SAMPLE_CONTEXT["payee"],
     configured: Configured = None,
 ) -> None:
-    """Show messages as they would be sent, with a sample code, and what they cost."""
+    """Show messages with a sample code, as they would be sent, with their encoding and segments."""
     console = Console(highlight=False)
     catalogue = _load(directory, configured, console)
     locales, purposes = _chosen(catalogue, locale, purpose)

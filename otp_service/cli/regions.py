@@ -18,7 +18,7 @@ from otp_service.store.region_codes import Pair, RegionCodes
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Regions that are paused, since few of their codes come back.")
+app = typer.Typer(help="Regions that are paused because few codes are approved.")
 
 
 @app.callback(invoke_without_command=True)
@@ -47,14 +47,14 @@ def regions(context: typer.Context) -> None:
 
 @app.command()
 def resume(
-    region: Annotated[str, typer.Argument(help="Its ISO code, such as DE.")],
-    caller: Annotated[str, typer.Option(help="The caller for which it is paused.")],
-    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
+    region: Annotated[str, typer.Argument(help="ISO code, such as DE.")],
+    caller: Annotated[str, typer.Option(help="Caller for which it is paused.")],
+    reason: Annotated[str, typer.Option(help="Reason, for the audit log.")],
 ) -> None:
     """
-    End a pause and forget the counts that led to it; should few codes come back again, it begins again.
+    End a pause and reset its counts. If few codes are approved again, a new pause begins.
 
-    In force everywhere within seconds.
+    Takes effect in every process within seconds.
     """
     settings = load_settings()
     try:

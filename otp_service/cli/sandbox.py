@@ -16,13 +16,13 @@ def sandbox(
     ] = 8025,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     fd: Annotated[int | None, typer.Option(help="Listen on this inherited socket instead.")] = None,
-    username: Annotated[str, typer.Option(help="Login name of the site's one account.")] = "otp",
+    username: Annotated[str, typer.Option(help="Login name of the site's account.")] = "otp",
     application_password: Annotated[
         str | None,
         typer.Option(
             envvar="OTP_SANDBOX_APPLICATION_PASSWORD",
-            help="Its application password, 24 letters and digits, spaces as you like."
-            " Generated and printed when not given.",
+            help="Application password of the account, 24 letters and digits, spaces ignored."
+            " Default: generated and printed.",
         ),
     ] = None,
     allow_remote: Annotated[
@@ -30,20 +30,22 @@ def sandbox(
     ] = False,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="Answer to this host name too; repeatable. Addresses always work."),
+        typer.Option(help="Also answer to this host name; repeatable. Addresses always work."),
     ] = None,
     double_opt_in: Annotated[
-        bool, typer.Option(help="Have new subscribers confirm by a code, as WSMS can be set to.")
+        bool, typer.Option(help="New subscribers must confirm by a code (a setting of WSMS).")
     ] = False,
     wsms_version: Annotated[
-        WsmsVersion, typer.Option(help="The release of the plugin to imitate.")
+        WsmsVersion, typer.Option(help="Plugin release to imitate.")
     ] = NEWEST_VERSION,
     allow_private_webhooks: Annotated[
         bool,
-        typer.Option(help="Call webhooks on loopback and over http, which a real site refuses."),
+        typer.Option(
+            help="Also call webhooks on loopback and over http, which a real site refuses."
+        ),
     ] = False,
 ) -> None:
-    """Run a stand-in WordPress site with WSMS for development: no real site, and no SMS leaves it."""
+    """Run a sandbox WordPress site with WSMS, for development. No SMS is sent."""
     if fd is None and not server.is_loopback(host) and not allow_remote:
         typer.echo(f"{host} is not loopback: everybody who reaches it reads the codes.", err=True)
         typer.echo("Say --allow-remote if that is what you want.", err=True)

@@ -28,7 +28,9 @@ def serve(
         str | None, typer.Option(help="Address to listen on.", envvar="OTP_HOST")
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.", envvar="OTP_PORT")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes.", envvar="OTP_WORKERS")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Serving processes.", envvar="OTP_WORKERS")
+    ] = None,
     fd: Annotated[int | None, typer.Option(help="Listen on this inherited socket instead.")] = None,
 ) -> None:
     """Serve the API, and deliver codes in the same processes unless OTP_DELIVER=false."""
@@ -45,7 +47,7 @@ def serve(
 
 
 def worker() -> None:
-    """Deliver codes, and serve nothing but metrics."""
+    """Deliver codes without serving the API; metrics are served."""
     settings = load_settings()
     with metrics_directory():
         _check(settings)
@@ -62,10 +64,10 @@ def worker() -> None:
 
 def healthcheck(
     url: Annotated[
-        str | None, typer.Option(help="What to ask; by default /readyz of this host.")
+        str | None, typer.Option(help="URL to check. Default: /readyz of this host.")
     ] = None,
 ) -> None:
-    """Exit 0 when the service is ready, 1 when not: for containers, which have no curl."""
+    """Exit with 0 if the service is ready, else with 1; for containers without curl."""
     port = os.environ.get("OTP_PORT", "8000")
     try:
         with urllib.request.urlopen(url or f"http://127.0.0.1:{port}/readyz", timeout=3) as answer:  # noqa: S310

@@ -18,7 +18,7 @@ from otp_service.store.history import HistoryStore, StepBack
 
 T = TypeVar("T")
 
-app = typer.Typer(help="After Redis was restored or came back empty; see docs/restore.md.")
+app = typer.Typer(help="Recover after Redis was restored or emptied; see docs/restore.md.")
 
 _WHY = {
     "emptied": "it came back empty, or is another one",
@@ -37,10 +37,10 @@ _UNKNOWN = (
 @app.command("after-restore")
 def after_restore(
     done: Annotated[
-        bool, typer.Option("--done", help="All is done again: end the warning of /readyz.")
+        bool, typer.Option("--done", help="Everything was repeated: end the warning of /readyz.")
     ] = False,
 ) -> None:
-    """List when Redis went back in time, and which acts of operators must be done again."""
+    """List when Redis went back in time, and which acts of operators must be repeated."""
     settings = load_settings()
     steps = _run(settings, lambda store: store.steps_back())
     if not steps:
@@ -59,12 +59,12 @@ def after_restore(
 
 @app.command("accept-empty")
 def accept_empty(
-    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
+    reason: Annotated[str, typer.Option(help="Reason, for the audit log.")],
 ) -> None:
     """
-    Go on with a store that came back empty: people's authenticators, recovery codes and devices are gone for good.
+    Accept that Redis came back empty: all authenticators, recovery codes and devices are lost.
 
-    In force everywhere within seconds.
+    Takes effect in every process within seconds.
     """
     try:
         why = checked_reason(reason)

@@ -24,17 +24,17 @@ from otp_service.store.guards import FACTORS
 
 T = TypeVar("T")
 
-Caller = Annotated[str, typer.Argument(help="The caller whose person it is.")]
+Caller = Annotated[str, typer.Argument(help="Caller of the person.")]
 SubjectId = Annotated[
     str | None,
     typer.Option(help="The caller's id of the person.", parser=subject_id, metavar="TEXT"),
 ]
 InsteadOfSubject = Annotated[
     str | None,
-    typer.Option("--to", "--number", help="The number, where the caller gives no subject."),
+    typer.Option("--to", "--number", help="Number of the person, if the caller uses no subjects."),
 ]
 Reason = Annotated[
-    str, typer.Option(help="Why, for the audit log: a ticket, never the person or a number.")
+    str, typer.Option(help="Reason for the audit log, such as a ticket; no names or numbers.")
 ]
 
 _SAID = {
@@ -57,12 +57,14 @@ def timeline(
     caller: Caller,
     subject: SubjectId = None,
     to: Annotated[
-        str | None, typer.Option("--to", "--number", help="The number codes went to.")
+        str | None, typer.Option("--to", "--number", help="Number that codes were sent to.")
     ] = None,
-    challenge: Annotated[str | None, typer.Option(help="One challenge's id.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As POST /timeline answers.")] = False,
+    challenge: Annotated[str | None, typer.Option(help="Id of a challenge.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, as POST /timeline returns it.")
+    ] = False,
 ) -> None:
-    """Show what happened to a person or a challenge in the last day; never a code. It is audited."""
+    """Show the events of a person or a challenge in the last day, without codes. Audited."""
     if sum(given is not None for given in (subject, to, challenge)) != 1:
         refuse(["--subject, --to or --challenge: exactly one of them"])
 
@@ -91,7 +93,7 @@ def unblock(
     to: InsteadOfSubject = None,
     factor: Annotated[str, typer.Option(help=f"Of {', '.join(FACTORS)}.")] = "sms",
 ) -> None:
-    """Give a blocked person five more tries with one factor. The long counts go on; success clears them."""
+    """Allow a blocked person five more attempts with one factor. The long-term counts are not reset. Audited."""
     if (subject is None) == (to is None):
         refuse(["--subject or --to: exactly one of them"])
     if factor not in FACTORS:
@@ -111,7 +113,7 @@ def unblock(
 def erase(
     caller: Caller, reason: Reason, subject: SubjectId = None, to: InsteadOfSubject = None
 ) -> None:
-    """Erase what is kept of a person: authenticators, recovery codes, devices, challenges, timeline. It is audited."""
+    """Erase a person's data: authenticators, recovery codes, devices, challenges, timeline. Audited."""
     if (subject is None) == (to is None):
         refuse(["--subject or --to: exactly one of them"])
     reason, person = _checked(reason, subject), Person(subject=subject, to=to)

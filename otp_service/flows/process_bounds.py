@@ -71,9 +71,7 @@ class NewsletterCapacity:
 def _one_of(shares: tuple[FairShare, ...], caller: str) -> Iterator[None]:
     free = next((share for share in shares if share.refusal(caller) is None), None)
     if free is None:
-        raise Overloaded(
-            "all opt-in calls that this process makes at once for the caller are under way"
-        )
+        raise Overloaded("The capacity for opt-in calls is in use.")
     free.take(caller)
     try:
         yield

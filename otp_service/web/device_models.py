@@ -23,8 +23,8 @@ DeviceId = Annotated[str, Field(examples=[EXAMPLE_ID])]
 DeviceBinding = Annotated[
     Binding,
     Field(
-        description="Ties the device to something that stays with it and is not in the token, such as a hash of a key "
-        "in the browser's own store: what is given when it is remembered must be given at each verification. No hash "
+        description="Binds the device to a value that stays with it and is not in the token, such as a hash of a key "
+        "in the browser's storage. The same value must be sent at each verification. No hash "
         "of a session, which is another one the next time.",
         examples=["5d41402abc4b2a76b9719d911017c592"],
     ),
@@ -32,7 +32,7 @@ DeviceBinding = Annotated[
 Token = Annotated[
     str,
     Field(
-        description="For the person's browser to keep (a cookie: Secure, HttpOnly, SameSite). Shown once, good once.",
+        description="Token for the person's browser (a cookie: Secure, HttpOnly, SameSite). Shown once, valid once.",
         examples=[_EXAMPLE_TOKEN],
     ),
 ]
@@ -44,8 +44,8 @@ class RememberBody(Sent):
         str,
         Field(
             pattern="^[A-Za-z0-9_-]{1,128}$",
-            description="Of the verification that just was: of a code or an authenticator, by this caller, for this "
-            "subject. It is spent.",
+            description="Proof of a recent verification of a code or an authenticator, by this caller and for this "
+            "subject. The call spends it.",
             examples=["otpp_1f" + "x" * 43],
         ),
     ]
@@ -56,7 +56,7 @@ class RememberBody(Sent):
         Field(
             ge=60,
             le=90 * 86_400,
-            description="Seconds; at most OTP_DEVICE_TTL, which is the default.",
+            description="Seconds; at most OTP_DEVICE_TTL, the default.",
             examples=[604_800],
         ),
     ] = None
@@ -67,7 +67,7 @@ class DeviceRemembered(Given):
     device_id: DeviceId
     token: Token
     purpose: Annotated[
-        str, Field(description="What it stands in for: the proof's.", examples=["login"])
+        str, Field(description="Purpose of the device, taken from the proof.", examples=["login"])
     ]
     expires_at: Moment
     expires_in: Seconds
@@ -79,7 +79,7 @@ class DeviceVerifyBody(VerifiesBody):
         str,
         Field(
             max_length=4096,
-            description="As the person's browser gave it, whatever that is: what is none is `invalid_device`.",
+            description="Token as sent by the person's browser, unchecked; a malformed one is `invalid_device`.",
             examples=[_EXAMPLE_TOKEN],
         ),
     ]
@@ -93,7 +93,7 @@ class DeviceVerification(Given):
     token: Annotated[
         str,
         Field(
-            description="The new token, to take the place of the one that was sent: that is dead.",
+            description="New token. It replaces the sent one, which is now invalid.",
             examples=[_EXAMPLE_TOKEN],
         ),
     ]
@@ -102,7 +102,8 @@ class DeviceVerification(Given):
     amr: Annotated[
         list[str],
         Field(
-            description="Empty: RFC 8176 has no value for it, and it is no factor.", examples=[[]]
+            description="Empty: a device is not a factor, and RFC 8176 has no value for it.",
+            examples=[[]],
         ),
     ]
     verified_at: Moment

@@ -23,8 +23,8 @@ FactorProof = Annotated[
     str,
     Field(
         pattern="^[A-Za-z0-9_-]{1,128}$",
-        description="Of a verification of an authenticator or a recovery code of the same subject; spent by this call. "
-        "Needed where the operator asks for it and the subject has a confirmed authenticator.",
+        description="Proof of an authenticator or a recovery code of the same subject; spent by this call. Required if "
+        "the operator configured it and the subject has a confirmed authenticator.",
         examples=["otpp_1f9b2c…".replace("…", "x" * 40)],
     ),
 ]
@@ -54,19 +54,17 @@ Account = Annotated[str, AfterValidator(_account), Field(min_length=1, max_lengt
 class TotpBody(ShowsProof):
     subject: Subject
     account_name: Annotated[
-        Account, Field(description="What the app shows as account.", examples=["ann@example.com"])
+        Account, Field(description="Account name shown in the app.", examples=["ann@example.com"])
     ]
     issuer: Annotated[
         Account | None,
-        Field(
-            description="What the app shows as service; the brand by default.", examples=["Acme"]
-        ),
+        Field(description="Service name shown in the app; default: the brand.", examples=["Acme"]),
     ] = None
     name: Label | None = None
     algorithm: Annotated[
-        Literal["SHA1", "SHA256", "SHA512"], Field(description="SHA1 is what every app knows.")
+        Literal["SHA1", "SHA256", "SHA512"], Field(description="SHA1 works in every app.")
     ] = "SHA1"
-    digits: Annotated[Literal[6, 8], Field(description="Of a code.")] = 6
+    digits: Annotated[Literal[6, 8], Field(description="Digits of a code.")] = 6
 
 
 class TotpEnrolled(Given):
@@ -90,7 +88,7 @@ class TotpEnrolled(Given):
     qr_terminal: Annotated[
         str,
         Field(
-            description="The same for a terminal, lines of half blocks, light on dark; shown once.",
+            description="QR code for a terminal, lines of half blocks, light on dark; shown once.",
             examples=["█▀▀▀█\n"],
         ),
     ]
@@ -149,8 +147,8 @@ class FactorList(Given):
     ways: Annotated[
         list[str],
         Field(
-            description="How the person can show who they are, in the order in which `channel: auto` picks: `totp` "
-            "with a confirmed authenticator app, `sms` if you have a number, then `recovery_code` while some are left.",
+            description="Methods available to the person, in the order of `channel: auto`: `totp` with a confirmed "
+            "authenticator app, `sms` if you have a number, then `recovery_code` while some are left.",
             examples=[["totp", "sms", "recovery_code"]],
         ),
     ]
@@ -165,7 +163,8 @@ class RecoveryCodesIssued(Given):
     codes: Annotated[
         list[str],
         Field(
-            description="Ten, shown once; older ones are void.", examples=[["7K3M-0Q9X-W2ZT-VB5N"]]
+            description="Ten codes, shown once; older ones are invalid.",
+            examples=[["7K3M-0Q9X-W2ZT-VB5N"]],
         ),
     ]
     created_at: Moment
@@ -186,7 +185,7 @@ class RecoveryVerifyBody(VerifiesBody):
         Field(
             min_length=1,
             max_length=64,
-            description="As the person typed it: case, dashes, O for 0, I and L for 1 do not matter.",
+            description="Code as typed by the person; case and dashes are ignored, O is read as 0, I and L as 1.",
             examples=["7k3m 0q9x w2zt vb5n"],
         ),
     ]

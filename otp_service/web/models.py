@@ -46,8 +46,8 @@ Purpose = Annotated[
     str,
     Field(
         pattern="^[a-z][a-z0-9_]{0,31}$",
-        description="What the code is for: login, signup, verification, recovery, payment, opt_in, or one that the "
-        "operator configured.",
+        description="Purpose of the code: login, signup, verification, recovery, payment, opt_in, or one configured by "
+        "the operator.",
         examples=["login"],
     ),
 ]
@@ -55,7 +55,7 @@ ChallengeId = Annotated[
     str,
     Field(
         pattern="^[A-Za-z0-9_-]{1,64}$",
-        description="As given by /otp/request.",
+        description="Challenge id from /otp/request.",
         examples=[EXAMPLE_ID],
     ),
 ]
@@ -64,8 +64,8 @@ Binding = Annotated[
     Field(
         min_length=1,
         max_length=256,
-        description="Ties the challenge to something only the right party has, such as a hash of the caller's session: "
-        "what is given at the request must be given at the verification.",
+        description="Binds the challenge to a value that only the right party has, such as a hash of the caller's "
+        "session. The value of the request must be sent again at the verification.",
         examples=["5d41402abc4b2a76b9719d911017c592"],
     ),
     AfterValidator(no_controls),
@@ -76,8 +76,8 @@ Code = Annotated[
     Field(
         min_length=1,
         max_length=64,
-        description="What the person typed: digits of any script; spaces, dashes and direction marks are ignored. "
-        "A string, since leading zeros count.",
+        description="Code as typed by the person: digits of any script; spaces, dashes and direction marks are "
+        "ignored. A string, because leading zeros count.",
         examples=["042137"],
     ),
 ]
@@ -94,30 +94,30 @@ class VerifiesBody(Sent):
         str | None,
         Field(
             pattern="^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$",
-            description="The caller that the proof is for; by default the one that verifies. Another needs the scope "
-            "proof:vouch. Whether there is a caller of that name is not told.",
+            description="Caller that may redeem the proof; default: the verifying caller. Another one needs the scope "
+            "proof:vouch. The response does not reveal whether that caller exists.",
             examples=["payments"],
         ),
     ] = None
     proof_format: Annotated[
         Literal["opaque", "jwt"],
         Field(
-            description="opaque: redeemed once at /proofs/introspect. jwt: signed (typ otp-proof+jwt), checked by its "
-            "audience with /.well-known/jwks.json; nobody counts how often it is shown, so the audience must remember "
+            description="opaque: redeemed once at /proofs/introspect. jwt: signed (typ otp-proof+jwt), verified by its "
+            "audience with /.well-known/jwks.json; the service does not record it, so the audience must remember "
             "its jti until exp."
         ),
     ] = "opaque"
 
 
 ProofBinding = Annotated[
-    Binding, Field(description="The `binding` of that verification, if it had one.")
+    Binding, Field(description="`binding` of that verification, if it had one.")
 ]
 Subject = Annotated[
     str,
     Field(
         min_length=1,
         max_length=text.MAX_SUBJECT,
-        description="The caller's own opaque id of the person: printable Unicode, compared byte for byte after NFC. An "
+        description="The caller's opaque id of the person: printable Unicode, compared byte for byte after NFC. An "
         "OIDC `sub` fits.",
         examples=["user-4711"],
     ),
@@ -125,7 +125,9 @@ Subject = Annotated[
 ]
 Label = Annotated[
     str,
-    Field(min_length=1, max_length=64, description="What the person calls it.", examples=["Phone"]),
+    Field(
+        min_length=1, max_length=64, description="Name chosen by the person.", examples=["Phone"]
+    ),
     AfterValidator(visible),
 ]
 
@@ -135,7 +137,7 @@ class NoContent(Given):
 
 
 class KeySet(Given):
-    keys: Annotated[list[dict[str, str]], Field(description="RFC 7517, public halves only.")]
+    keys: Annotated[list[dict[str, str]], Field(description="Public keys, RFC 7517.")]
 
 
 class Noted(Given):
@@ -148,7 +150,7 @@ class Alive(Given):
 
 class Readiness(Given):
     status: Literal["ready", "not_ready"]
-    reasons: Annotated[dict[str, str], Field(description="What stands in the way, by part.")]
-    warnings: Annotated[
-        dict[str, str], Field(description="What works and deserves a look, by part.")
+    reasons: Annotated[
+        dict[str, str], Field(description="Reasons why the service is not ready, by component.")
     ]
+    warnings: Annotated[dict[str, str], Field(description="Warnings, by component.")]

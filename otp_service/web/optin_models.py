@@ -23,7 +23,7 @@ def _custom_field(value: object) -> object:
 CustomField = Annotated[str | int | bool, BeforeValidator(_custom_field)]
 GroupId = Annotated[
     int | None,
-    Field(ge=1, le=2_147_483_647, description="One group of the site, or none.", examples=[3]),
+    Field(ge=1, le=2_147_483_647, description="Group of the site; optional.", examples=[3]),
 ]
 PersonName = Annotated[
     str,
@@ -35,7 +35,7 @@ Mobile = Annotated[
     Field(
         min_length=1,
         max_length=40,
-        description="A number in international form, in any usual spelling.",
+        description="Number in international form, in any usual spelling.",
         examples=["+14155550123"],
     ),
 ]
@@ -49,7 +49,7 @@ class OptInRequestBody(Sent):
         dict[str, CustomField] | None,
         Field(
             max_length=32,
-            description="As the site's form defines them.",
+            description="Custom fields, as defined by the site's form.",
             examples=[{"city": "Berlin"}],
         ),
     ] = None
@@ -58,7 +58,7 @@ class OptInRequestBody(Sent):
         Field(
             min_length=1,
             max_length=4000,
-            description="The text that the person agreed to; only its SHA-256 is kept, for the receipt.",
+            description="Text that the person agreed to; only its SHA-256 is stored, for the receipt.",
             examples=["Yes, send me the newsletter."],
         ),
     ] = None
@@ -66,21 +66,21 @@ class OptInRequestBody(Sent):
         str | None,
         Field(
             pattern="^[\\x21-\\x7e]{1,64}$",
-            description="Your name for that text, for the receipt.",
+            description="Your identifier of that text, for the receipt.",
             examples=["newsletter-2026-11"],
         ),
     ] = None
     locale: Annotated[
         Annotated[str, Field(max_length=64), AfterValidator(_locale)] | None,
         Field(
-            description="The language of the text and of our message.",
+            description="Language of the text and of the message.",
             examples=["en"],
         ),
     ] = None
     client_ip: Annotated[
         Annotated[str, Field(max_length=64), AfterValidator(_address)] | None,
         Field(
-            description="The end user's address, to limit sends.",
+            description="IP address of the end user; sends are limited per address.",
             examples=["203.0.113.7"],
         ),
     ] = None
@@ -95,7 +95,7 @@ class OptInVerifyBody(Sent):
         Field(
             min_length=1,
             max_length=64,
-            description="The code as the person typed it, a string: 4 digits of the site, or as many as ours has.",
+            description="Code as typed by the person, a string: 4 digits if drawn by the site, else OTP_CODE_DIGITS.",
             examples=["5678"],
         ),
     ]
@@ -111,14 +111,16 @@ class OptInUnsubscribeBody(Sent):
 class OptInAsked(Given):
     status: Annotated[
         Literal["pending"],
-        Field(description="Also of a number that is subscribed: it tells no stranger who is."),
+        Field(
+            description="The same for a subscribed number, so that it does not reveal who is subscribed."
+        ),
     ]
     mobile: Annotated[str, Field(description="Masked.", examples=["+1•••••23"])]
     expires_in: Annotated[int, Field(description="Seconds.", examples=[1800])]
     resend_in: Annotated[
         int | None,
         Field(
-            description="Seconds until asking again may pass; null when it can't.", examples=[30]
+            description="Seconds until another request is allowed; null if none is.", examples=[30]
         ),
     ]
     delivery: Delivery
@@ -132,7 +134,7 @@ class OptInSubscribed(Given):
     receipt: Annotated[
         str,
         Field(
-            description="Proof of consent: a JWS (ES256, typ consent-receipt+jws) to keep; its key is in "
+            description="Receipt of the consent, to keep: a JWS (ES256, typ consent-receipt+jws); its key is in "
             "/.well-known/jwks.json.",
             examples=[
                 "eyJhbGciOiJFUzI1NiIsImtpZCI6InNpZ25pbmctMSIsInR5cCI6ImNvbnNlbnQtcmVjZWlwdCtqd3MifQ.e30.c2ln"

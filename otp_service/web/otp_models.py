@@ -41,8 +41,8 @@ class CodeRequestBody(Sent):
     to: Annotated[
         Annotated[str, Field(min_length=1, max_length=40)] | None,
         Field(
-            description="Where the code goes: a number in international form. Spaces, dashes, dots and brackets are "
-            "layout. Required wherever an SMS is sent.",
+            description="Recipient: a number in international form. Spaces, dashes, dots and brackets are ignored. "
+            "Required if an SMS is sent.",
             examples=["+14155550123"],
         ),
     ] = None
@@ -50,15 +50,15 @@ class CodeRequestBody(Sent):
     channel: Annotated[
         Literal["sms", "auto"],
         Field(
-            description="How it goes there. `auto` needs `subject`, and picks by the operator's order: where the "
-            "person has a confirmed authenticator app, nothing is sent, and /otp/verify takes the app's code. What has "
-            "a `context` goes by SMS, which can show it."
+            description="Channel. `auto` needs `subject` and chooses by OTP_AUTO_CHANNELS: for a person with a "
+            "confirmed authenticator app nothing is sent, and /otp/verify accepts the app's code. A request with a "
+            "`context` is sent by SMS, which can show it."
         ),
     ] = "sms"
     subject: Annotated[
         Subject | None,
         Field(
-            description="The caller's own opaque id of the person, for whom wrong codes are counted. Without it the "
+            description="The caller's opaque id of the person. Wrong codes are counted per subject. Without it, the "
             "number identifies the person.",
             examples=["user-4711"],
         ),
@@ -67,14 +67,14 @@ class CodeRequestBody(Sent):
     locale: Annotated[
         Annotated[str, Field(max_length=64), AfterValidator(_locale)] | None,
         Field(
-            description="The language of the message; the nearest there is serves.",
+            description="Language of the message; the nearest available one is used.",
             examples=["pt-BR"],
         ),
     ] = None
     client_ip: Annotated[
         Annotated[str, Field(max_length=64), AfterValidator(_address)] | None,
         Field(
-            description="The end user's address as the caller knows it: sends are limited for it (/32, /64).",
+            description="IP address of the end user; sends are limited per network (/32, /64).",
             examples=["203.0.113.7"],
         ),
     ] = None
@@ -82,7 +82,7 @@ class CodeRequestBody(Sent):
         str | None,
         Field(
             pattern="^[A-Za-z0-9._:-]{1,64}$",
-            description="The caller's own mark, handed back by GET /otp/{challenge_id}.",
+            description="The caller's reference, returned by GET /otp/{challenge_id}.",
             examples=["checkout-17"],
         ),
     ] = None
@@ -90,8 +90,8 @@ class CodeRequestBody(Sent):
         dict[str, str] | None,
         Field(
             max_length=8,
-            description="What the message shows besides: `amount` and `payee` for the purpose payment, nothing for "
-            "others.",
+            description="Additional content of the message: `amount` and `payee` for the purpose payment; not allowed "
+            "for others.",
             examples=[{"amount": "19.90 EUR", "payee": "Acme Books"}],
         ),
     ] = None
@@ -110,16 +110,17 @@ class Delivery(Given):
     status: Annotated[
         DeliveryStatus,
         Field(
-            description="`none`: an authenticator app has the code, nothing is sent. "
-            "`accepted`: the site took it, which is no receipt of the phone, the person had the code, or (reason "
-            "`test_number`) nothing is sent. "
-            "`failed`: it certainly never left: resend. With the reason `reported_by_site` alone it may have arrived: "
-            "the site says that its gateway failed, and the code stays valid; offer both, the code field and a "
-            "resend. `unknown`: it may or may not have gone out; nothing is sent again by itself, and the "
-            "site's outbox may still tell."
+            description="`none`: the code is in an authenticator app, nothing is sent. "
+            "`accepted`: the site accepted the message (which does not prove that the phone received it), the person "
+            "entered the code, or (reason `test_number`) nothing is sent. "
+            "`failed`: it was certainly not sent; resend it. Only with the reason `reported_by_site` it may have "
+            "arrived: "
+            "the site reports that its gateway failed, and the code stays valid; offer both, the code field and a "
+            "resend. `unknown`: it may or may not have been sent; it is not sent again automatically, and the site's "
+            "outbox may still resolve it."
         ),
     ]
-    reason: Annotated[str | None, Field(description="Why, where known.", examples=["timeout"])] = (
+    reason: Annotated[str | None, Field(description="Reason, if known.", examples=["timeout"])] = (
         None
     )
 
@@ -130,9 +131,7 @@ class Challenge(Given):
     purpose: Annotated[str, Field(examples=["login"])]
     channel: Annotated[
         str,
-        Field(
-            description="`sms`, or `totp`: the person reads the code off an app.", examples=["sms"]
-        ),
+        Field(description="`sms`, or `totp`: the code is in the person's app.", examples=["sms"]),
     ]
     to: Annotated[str | None, Field(description="Masked; null for `totp`.", examples=["+1•••••23"])]
     expires_at: Moment
@@ -140,7 +139,7 @@ class Challenge(Given):
     resend_in: Annotated[
         int | None,
         Field(
-            description="Seconds until a resend may pass; null when it can't any more.",
+            description="Seconds until a resend is allowed; null if none is.",
             examples=[30],
         ),
     ]
@@ -165,7 +164,7 @@ class Verification(Given):
     proof: Annotated[
         str,
         Field(
-            description="As wished by proof_format: opaque and redeemed once at /proofs/introspect, or a signed JWT.",
+            description="In the requested proof_format: opaque, redeemed once at /proofs/introspect, or a signed JWT.",
             examples=["otpp_1f" + "x" * 43],
         ),
     ]

@@ -12,18 +12,14 @@ class IntrospectBody(Sent):
         str,
         Field(
             pattern="^[A-Za-z0-9._-]{1,4096}$",
-            description="As given by a verification. One of format jwt is not recorded, so never active here.",
+            description="Proof from a verification. A proof of format jwt is not recorded, so it is never active here.",
             examples=["otpp_1f9b2c…".replace("…", "x" * 40)],
         ),
     ]
-    purpose: Annotated[
-        Purpose | None, Field(description="What it must be for; anything by default.")
-    ] = None
+    purpose: Annotated[Purpose | None, Field(description="Required purpose; default: any.")] = None
     binding: Annotated[
         Binding | None,
-        Field(
-            description="What it must be bound to: as given at the verification, and nothing where nothing was given."
-        ),
+        Field(description="Required binding: that of the verification; omit it if there was none."),
     ] = None
 
 
@@ -36,7 +32,7 @@ class Introspection(Given):
     active: Annotated[
         bool,
         Field(
-            description="False for unknown, spent, expired, foreign and wrongly purposed or bound proofs alike."
+            description="False if the proof is unknown, spent, expired, or for another audience, purpose or binding."
         ),
     ]
     iss: Annotated[
@@ -46,12 +42,13 @@ class Introspection(Given):
         str | None, Field(description="The caller that may redeem it.", examples=["payments"])
     ] = None
     jti: Annotated[
-        str | None, Field(description="Of this proof alone.", examples=["5d41402abc4b2a76b9719d91"])
+        str | None,
+        Field(description="Unique id of the proof.", examples=["5d41402abc4b2a76b9719d91"]),
     ] = None
     client_id: Annotated[
         str | None,
         Field(
-            description="The caller that verified: `sub` is its name of the person. Compare it where others may vouch.",
+            description="Caller that verified; `sub` is its name of the person. Check it if several callers may vouch.",
             examples=["shop"],
         ),
     ] = None
@@ -62,7 +59,7 @@ class Introspection(Given):
     binding: Annotated[
         str | None,
         Field(
-            description="base64url(SHA-256(binding)), if it is bound.",
+            description="base64url(SHA-256(binding)), if bound.",
             examples=["LPJNul-wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ"],
         ),
     ] = None

@@ -12,11 +12,11 @@ from otp_service.web.models import EXAMPLE_ID, ChallengeId, Given, Moment, Sent,
 
 FactorName = Annotated[
     Literal["sms", "totp", "recovery"],
-    Field(description="Wrong codes are counted for each by itself."),
+    Field(description="Wrong codes are counted per factor."),
 ]
 EntryFactor = Annotated[
     Literal["sms", "totp", "recovery", "device"],
-    Field(description="What it happened to; `device` is a remembered one."),
+    Field(description="Factor of the event; `device` is a remembered device."),
 ]
 Number = Annotated[
     str,
@@ -35,7 +35,7 @@ Reason = Annotated[
     Field(
         min_length=1,
         max_length=MAX_REASON,
-        description="For the audit log, where it is kept: a ticket, never the person or a number.",
+        description="Reason for the audit log, such as a ticket. It must not contain the person's name or a number.",
         examples=["called the help desk, ticket 17"],
     ),
 ]
@@ -60,7 +60,7 @@ class ActOnPerson(Sent):
     subject: Subject | None = None
     to: Annotated[
         Number | None,
-        Field(description="Where you give no subject: the number stands for the person."),
+        Field(description="Number of the person, if you use no subjects."),
     ] = None
     reason: Reason
 
@@ -89,21 +89,23 @@ class TimelineEntry(Given):
     purpose: Annotated[str | None, Field(examples=["login"])]
     client_ref: Annotated[str | None, Field(examples=["checkout-17"])]
     generation: Annotated[
-        int | None, Field(description="Which code of the challenge.", examples=[1])
+        int | None, Field(description="Number of the code within the challenge.", examples=[1])
     ]
     reason: Annotated[
         str | None,
         Field(
-            description="Of `failed` and `unknown`, as in `delivery`; of `refused`: `blocked`, or the limit's name.",
+            description="For `failed` and `unknown`, as in `delivery`; for `refused`: `blocked`, or the limit's name.",
             examples=["timeout"],
         ),
     ]
-    attempt: Annotated[int | None, Field(description="Try number so …", examples=[1])]
-    attempts_allowed: Annotated[int | None, Field(description="… of so many.", examples=[5])]
+    attempt: Annotated[int | None, Field(description="Number of the attempt.", examples=[1])]
+    attempts_allowed: Annotated[
+        int | None, Field(description="Maximum number of attempts.", examples=[5])
+    ]
     until: Annotated[
         str | None,
         Field(
-            description="RFC 3339: when the code or device expires, or the refusal or block ends.",
+            description="Expiry of the code or device, or end of the refusal or block; RFC 3339.",
             examples=["2026-11-23T12:05:00.000Z"],
         ),
     ]
@@ -115,7 +117,7 @@ class Block(Given):
     blocked_until: Annotated[
         str | None,
         Field(
-            description="RFC 3339; null: until it is freed, or another factor succeeds.",
+            description="RFC 3339; null: until it is unblocked, or another factor succeeds.",
             examples=["2026-11-23T12:30:00.000Z"],
         ),
     ]
@@ -124,23 +126,23 @@ class Block(Given):
 class Timeline(Given):
     subject: Annotated[
         str | None,
-        Field(description="Null where the number stands for the person.", examples=["user-4711"]),
+        Field(description="Null if the number identifies the person.", examples=["user-4711"]),
     ]
-    blocks: Annotated[list[Block], Field(description="What is blocked now.")]
-    entries: Annotated[list[TimelineEntry], Field(description="The oldest first.")]
+    blocks: Annotated[list[Block], Field(description="Current blocks.")]
+    entries: Annotated[list[TimelineEntry], Field(description="Events, oldest first.")]
 
 
 class Timelines(Given):
     timelines: Annotated[
         list[Timeline],
-        Field(description="One; by number, one for each person to whom codes went there, or none."),
+        Field(description="One; for a number, one per person who got codes there, or none."),
     ]
 
 
 class Unblocked(Given):
     status: Annotated[
         Literal["unblocked", "not_blocked"],
-        Field(description="`not_blocked`: there was nothing to do, and nothing was done."),
+        Field(description="`not_blocked`: there was no block, and nothing was changed."),
     ]
     factor: FactorName
     tries: Annotated[
@@ -149,8 +151,8 @@ class Unblocked(Given):
 
 
 class Erased(Given):
-    status: Annotated[Literal["erased"], Field(description="Done, also where there was nothing.")]
-    factors: Annotated[int, Field(ge=0, description="How many there were.", examples=[1])]
-    recovery_codes: Annotated[int, Field(ge=0, description="That were left.", examples=[9])]
+    status: Annotated[Literal["erased"], Field(description="Also if there was no data.")]
+    factors: Annotated[int, Field(ge=0, description="Erased authenticators.", examples=[1])]
+    recovery_codes: Annotated[int, Field(ge=0, description="Erased unused codes.", examples=[9])]
     devices: Annotated[int, Field(ge=0, examples=[2])]
-    challenges: Annotated[int, Field(ge=0, description="Live and ended ones.", examples=[3])]
+    challenges: Annotated[int, Field(ge=0, description="Live and ended challenges.", examples=[3])]

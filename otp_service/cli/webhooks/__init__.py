@@ -4,7 +4,7 @@ import typer
 
 from otp_service.cli.webhooks import dead_letters, endpoints
 
-app = typer.Typer(no_args_is_help=True, help="Where callers are told of events.")
+app = typer.Typer(no_args_is_help=True, help="Webhook endpoints of callers.")
 app.command()(endpoints.create)
 app.command("list")(endpoints.list_endpoints)
 for command in (

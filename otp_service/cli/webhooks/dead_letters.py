@@ -16,9 +16,11 @@ from otp_service.store.webhooks import Endpoint
 
 
 def dead(
-    retry: Annotated[str | None, typer.Option(help="A message's id, or `all`: send again.")] = None,
+    retry: Annotated[
+        str | None, typer.Option(help="Id of a message, or `all`, to send again.")
+    ] = None,
 ) -> None:
-    """List what was given up, kept for 30 days."""
+    """List dead letters, which are kept for 30 days, or send them again."""
 
     async def work(desk: Desk) -> list[tuple[Endpoint, str, Record]]:
         found = [

@@ -27,7 +27,7 @@ def create(
     url: Annotated[str, typer.Argument(help="https, a public name, port 443 or 8443.")],
     event: Annotated[
         list[str] | None,
-        typer.Option(help="Only these types; all that concern the caller without any."),
+        typer.Option(help="Event type; repeatable. Default: all that concern the caller."),
     ] = None,
 ) -> None:
     """Register an endpoint; print its id and its secret, the secret once."""
@@ -99,7 +99,7 @@ def rotate(
 
 
 def remove(endpoint_id: Id) -> None:
-    """Remove an endpoint with all that waits for it."""
+    """Remove an endpoint and its queued messages."""
 
     async def work(desk: Desk) -> None:
         endpoint = await desk.find(endpoint_id)
@@ -112,7 +112,7 @@ def remove(endpoint_id: Id) -> None:
 
 
 def enable(endpoint_id: Id) -> None:
-    """Send again to an endpoint that was switched off; what it missed is under `dead`."""
+    """Enable an endpoint that was disabled; missed messages are listed by `dead`."""
 
     async def work(desk: Desk) -> None:
         endpoint = await desk.find(endpoint_id)
@@ -124,7 +124,7 @@ def enable(endpoint_id: Id) -> None:
 
 
 def test(endpoint_id: Id) -> None:
-    """Send a `ping` now, once, and say what came of it; exit 1 unless the endpoint took it."""
+    """Send one `ping` now and print the result; exits with 1 unless the endpoint accepted it."""
 
     async def work(desk: Desk) -> str:
         from otp_service.channels.webhooks import WebhookChannel

@@ -8,7 +8,7 @@ import typer
 from otp_service.cli.wsms import newsletter, outbox, sending, site, webhooks
 from otp_service.cli.wsms.running import Login, setting
 
-app = typer.Typer(help="Call a site's WSMS API by hand.", no_args_is_help=True)
+app = typer.Typer(help="Call a site's WSMS API.", no_args_is_help=True)
 for command in (
     sending.send,
     newsletter.subscribe,

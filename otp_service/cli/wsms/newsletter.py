@@ -9,7 +9,7 @@ from otp_service.cli.wsms.running import run
 from otp_service.cli.wsms.showing import AsJson, show, show_table
 from otp_service.wsms import WsmsClient
 
-Name: TypeAlias = Annotated[str, typer.Argument(help="Needed by the site.")]
+Name: TypeAlias = Annotated[str, typer.Argument(help="Name; required by the site.")]
 Mobile: TypeAlias = Annotated[str, typer.Argument(help="E.164, e.g. +14155550123.")]
 Group: TypeAlias = Annotated[int | None, typer.Option(help="One group id.")]
 

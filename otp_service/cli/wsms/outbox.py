@@ -14,7 +14,7 @@ from otp_service.cli.wsms.running import explain, run
 from otp_service.cli.wsms.showing import AsJson, show, show_outcome, show_table
 from otp_service.wsms import OutboxRow, OutboxStatus, SendOutcome, WsmsClient
 
-app = typer.Typer(help="What the site tried to send.", invoke_without_command=True)
+app = typer.Typer(help="Outbox of the site.", invoke_without_command=True)
 
 RowId: TypeAlias = Annotated[int, typer.Argument(help="The row's id.")]
 
@@ -31,7 +31,7 @@ def outbox(
     texts: Annotated[bool, typer.Option(help="Show the messages, codes included.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List what the site tried to send; its status is no delivery report."""
+    """List the messages that the site tried to send; the status is not a delivery report."""
     if context.invoked_subcommand:
         return
 

@@ -40,12 +40,14 @@ def send(
         "day"
     ),
     repeat_until: Annotated[str, typer.Option(help="ISO 8601 with a zone.")] = "",
-    handler: Annotated[Handler | None, typer.Option(help="Whose %variables% to fill in.")] = None,
-    handler_id: Annotated[int | None, typer.Option(help="Of which object.")] = None,
+    handler: Annotated[
+        Handler | None, typer.Option(help="Handler whose %variables% are filled in.")
+    ] = None,
+    handler_id: Annotated[int | None, typer.Option(help="Id of the handler's object.")] = None,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for the whole call.")] = 30.0,
     as_json: AsJson = False,
 ) -> None:
-    """Send one message, and say what is certain about it."""
+    """Send one message and print the certain result."""
     kinds: list[Recipients] = [
         *([Subscribers(group)] if group else []),
         *([Users(user)] if user else []),

@@ -17,7 +17,7 @@ def credit(
     refresh: Annotated[bool, typer.Option(help="Let the site ask its gateway.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the gateway says is left."""
+    """Show the SMS credit that the gateway reports."""
 
     async def call(wsms: WsmsClient) -> Mapping[str, object]:
         found = await (wsms.credit.refresh() if refresh else wsms.credit.stored())
@@ -27,7 +27,7 @@ def credit(
 
 
 def check(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show what the site offers and what the credential may do; changes and sends nothing."""
+    """Show the site's features and the credential's capabilities; changes and sends nothing."""
     report: SiteReport = run(context, lambda wsms: wsms.check())
     if as_json:
         show(_report_data(report), as_json)

@@ -10,7 +10,7 @@ from otp_service.cli.wsms.running import run
 from otp_service.cli.wsms.showing import AsJson, show
 from otp_service.wsms import WebhookEvent, WsmsClient
 
-app = typer.Typer(help="Have the site announce things.", no_args_is_help=True)
+app = typer.Typer(help="Webhooks of the site.", no_args_is_help=True)
 
 HookUrl: TypeAlias = Annotated[str, typer.Argument(help="https, with an ASCII host.")]
 HookEvent: TypeAlias = Annotated[WebhookEvent | None, typer.Argument()]
@@ -27,7 +27,7 @@ def subscribe(
     here: Here = False,
     as_json: AsJson = False,
 ) -> None:
-    """Have the site call an https URL; unsigned, so put a secret into its path. Or `--here`: this service."""
+    """Register an https URL at the site; calls are unsigned, so put a secret into its path. `--here`: this service."""
     for where, what in _hooks(url, event, here):
         run(context, partial(_subscribe, where, what), changes=True)
     show({"status": "subscribed"}, as_json)
@@ -41,7 +41,7 @@ def unsubscribe(
     here: Here = False,
     as_json: AsJson = False,
 ) -> None:
-    """Stop it."""
+    """Remove a URL from the site."""
     for where, what in _hooks(url, event, here):
         run(context, partial(_unsubscribe, where, what), changes=True)
     show({"status": "unsubscribed"}, as_json)
