@@ -92,17 +92,17 @@ class OtpServiceError(Exception):
 
 
 class Refused(OtpServiceError):
-    """An expected no."""
+    """An expected refusal."""
 
 
 class InvalidCode(Refused):
     """
-    Wrong, and tries are left.
+    The code is wrong, and attempts are left.
 
     Attributes:
         attempts_remaining: At least 1 for a challenge.
         clock_off: The code would be right at another time: the person's clock is off.
-        already_used: The code is right and was accepted before: no try was spent, the next code works.
+        already_used: The code was accepted before; no attempt was counted, and the next code works.
     """
 
     def _read(self, data: Mapping[str, Any]) -> None:
@@ -113,7 +113,7 @@ class InvalidCode(Refused):
 
 class ChallengeEnded(Refused):
     """
-    Over.
+    The challenge has ended.
 
     Attributes:
         ended_at: When.
@@ -128,39 +128,39 @@ class ChallengeUsed(ChallengeEnded):
 
 
 class ChallengeExpired(ChallengeEnded):
-    """Its time is over."""
+    """The code has expired."""
 
 
 class ChallengeExhausted(ChallengeEnded):
-    """The tries are used up."""
+    """All attempts are used up."""
 
 
 class ChallengeCanceled(ChallengeEnded):
-    """It was canceled."""
+    """The challenge was canceled."""
 
 
 class ChallengeReplaced(ChallengeEnded):
-    """A newer request took its place."""
+    """A newer request replaced the challenge."""
 
 
 class ChallengeNotFound(Refused):
-    """Never existed, another caller's, or too long ago."""
+    """The challenge does not exist, is another caller's, or ended too long ago."""
 
 
 class ChallengeMismatch(Refused):
-    """Purpose or binding are not those of the request; no try was spent."""
+    """Purpose or binding differ from the request; no attempt was counted."""
 
 
 class CodeNotSent(Refused):
-    """No code has left yet; no try was spent."""
+    """No code has been sent yet; no attempt was counted."""
 
 
 class RateLimited(Refused):
     """
-    A limit is reached; the refused call counted nothing.
+    A limit is reached; the refused call is not counted.
 
     Attributes:
-        limit: Which, by name.
+        limit: Name of the limit.
     """
 
     def _read(self, data: Mapping[str, Any]) -> None:
@@ -168,16 +168,16 @@ class RateLimited(Refused):
 
 
 class SubjectBlocked(RateLimited):
-    """Too many wrong codes for this subject; trying does not prolong it."""
+    """Too many wrong codes for this subject; further attempts do not extend the block."""
 
 
 class QuotaExceeded(RateLimited):
-    """The budget of sends is spent."""
+    """The send budget is used up."""
 
 
 class DestinationRefused(Refused):
     """
-    No code goes there.
+    The destination is not allowed.
 
     Attributes:
         reason: `not_a_number`, `extension`, `cannot_receive_sms` or `region`.
@@ -192,16 +192,16 @@ class FactorNotFound(Refused):
 
 
 class FactorProofRequired(Refused):
-    """What a person gets in with is only changed with a proof by a factor that the subject has."""
+    """The change needs a proof by an existing factor of the subject."""
 
 
 class TooManyFactors(Refused):
-    """The subject has as many as it may."""
+    """The subject has the maximum number of factors."""
 
 
 class AlreadyIssued(Refused):
     """
-    The call with this key has shown its secrets, and they are not kept.
+    The call with this key has shown its secrets, and they are not stored.
 
     Attributes:
         factor_id: The factor it made, if it made one.
@@ -215,11 +215,11 @@ class AlreadyIssued(Refused):
 
 class ProofNotAccepted(Refused):
     """
-    No device is remembered for this proof, which is spent all the same.
+    The proof cannot be used to remember a device; it is spent anyway.
 
     Attributes:
         reason: `inactive` (unknown, spent, expired, or of another caller), `subject` (of another person) or `method`
-            (not one that a device may stand in for).
+            (not one that a device may replace).
     """
 
     def _read(self, data: Mapping[str, Any]) -> None:
@@ -231,26 +231,26 @@ class DeviceNotFound(Refused):
 
 
 class InvalidDevice(Refused):
-    """The token is of no device that is remembered: ask for the second factor, and drop the token."""
+    """The token belongs to no remembered device: ask for the second factor and delete the token."""
 
 
 class DeviceMismatch(Refused):
-    """The device was remembered for another purpose or binding; its token stays good."""
+    """The device was remembered for another purpose or binding; its token stays valid."""
 
 
 class DeviceRotated(Refused):
-    """A call beside this one used the token a moment ago and got the new one: use that, and drop nothing."""
+    """A concurrent call used the token and got the new one: use that, and do not delete the token."""
 
 
 class DeviceReused(Refused):
     """
-    The token was used before, so there is a copy, or the answer with its successor got lost; the device is forgotten.
+    The token was used before: it was copied, or the response with the new token got lost. The device is revoked.
 
-    Ask for the second factor, drop the token, and tell the person.
+    Ask for the second factor, delete the token, and warn the person.
 
     Attributes:
-        device_id: Which.
-        ended_at: When that was seen first.
+        device_id: The device.
+        ended_at: First detection.
     """
 
     def _read(self, data: Mapping[str, Any]) -> None:
@@ -260,9 +260,9 @@ class DeviceReused(Refused):
 
 class ProofInactive(Refused):
     """
-    Unknown, spent, expired, for another purpose or binding, or meant for another caller: one answer for all.
+    The proof is unknown, spent, expired, or for another purpose, binding or audience.
 
-    Where a `ProofVerifier` says it, `detail` has the reason, for your log and nobody else.
+    With a `ProofVerifier`, `detail` has the reason. Use it only for your log.
     """
 
 
@@ -298,27 +298,27 @@ class IdempotencyInProgress(Refused):
 
 
 class IdempotencyKeyReused(Refused):
-    """The key came with another body before."""
+    """The key was used with another body."""
 
 
 class Unavailable(OtpServiceError):
     """
-    No answer, or one that decides nothing. Never take it for a yes.
+    No response, or a 5xx. Never treat it as a success.
 
-    Whether the call was acted on is unknown; with `idempotency_key` the same call can be repeated without harm.
+    The call may have been carried out; with `idempotency_key` it can be repeated safely.
     """
 
 
 class Overloaded(Unavailable):
-    """Too much at once; nothing was counted."""
+    """The service is overloaded; nothing was counted."""
 
 
 class SubscriptionUndone(Unavailable):
-    """The WordPress site undid the subscription: its gateway refused the welcome SMS. The code stays good."""
+    """The WordPress site undid the subscription: its gateway refused the welcome SMS. The code stays valid."""
 
 
 class SiteMisconfigured(Unavailable):
-    """The WordPress site does not fit the mode of opt-in. Repeating the call does not help: tell the operator."""
+    """The WordPress site does not fit the opt-in mode. Repeating the call does not help: tell the operator."""
 
 
 class StoreEmptied(Unavailable):
@@ -326,8 +326,8 @@ class StoreEmptied(Unavailable):
 
 
 class ClockSkew(Unavailable):
-    """The service's clocks differ, so no code of an authenticator is judged; no try was spent. Other methods work."""
+    """The clocks of service and Redis differ: authenticator codes are not verified or counted. Other methods work."""
 
 
 class NotAnOtpService(OtpServiceError):
-    """The answer is none of an otp_service: look at the URL, and at proxies between."""
+    """The response is not from an otp_service: check the URL and proxies."""

@@ -58,22 +58,22 @@ def _lint_command(settings: Settings) -> str:
 
 
 def inspect_region_pause(settings: Settings) -> Finding:
-    """Return what is done where many are sent codes and few type them."""
+    """Return whether SMS pumping of a region is limited, recorded or not evaluated."""
     rules = settings.pause_rules()
     match rules.mode:
         case PauseMode.OFF:
-            return Finding("note", "regions", "OTP_REGION_PAUSE=off: of pumping only metrics tell")
+            return Finding("note", "regions", "OTP_REGION_PAUSE=off: only metrics show SMS pumping")
         case PauseMode.RECORD:
-            return Finding("ok", "regions", "OTP_REGION_PAUSE=record: of pumping the log tells")
+            return Finding("ok", "regions", "OTP_REGION_PAUSE=record: SMS pumping is logged")
     if not rules.exempt:
         return Finding(
             "warn",
             "regions",
-            "OTP_REGION_PAUSE=enforce and OTP_REGION_PAUSE_EXEMPT names none: who asks for many codes in the region "
-            "of your users slows them all down",
+            "OTP_REGION_PAUSE=enforce without OTP_REGION_PAUSE_EXEMPT: an attacker who requests many codes in the "
+            "region of your users limits all of them",
         )
     exempt = ", ".join(sorted(rules.exempt))
-    return Finding("ok", "regions", f"OTP_REGION_PAUSE=enforce, but in {exempt} only told")
+    return Finding("ok", "regions", f"OTP_REGION_PAUSE=enforce, only recorded in {exempt}")
 
 
 def inspect_test_numbers(settings: Settings) -> list[Finding]:
@@ -83,21 +83,19 @@ def inspect_test_numbers(settings: Settings) -> list[Finding]:
         return []
     what, until = "OTP_TEST_NUMBERS", settings.test_numbers_until
     if known.until <= time.time():
-        return [Finding("warn", what, f"ended with {until}: take them out, an SMS goes there now")]
-    found = [
-        f"{len(known.codes)}, until {until}: who knows number and code gets in without a phone"
-    ]
+        return [Finding("warn", what, f"expired on {until}: remove them, SMS are sent there now")]
+    found = [f"{len(known.codes)}, until {until}: anyone who knows number and code can log in"]
     regions = {
         parse_recipient(number, regions=None, allow_fictional=True).region
         for _, number in known.codes
     }
     if settings.regions and not regions <= settings.regions:
         outside = ", ".join(sorted(regions - settings.regions))
-        found.append(f"some are in {outside}, where OTP_REGIONS lets nobody ask for a code")
+        found.append(f"some are in {outside}, which is not in OTP_REGIONS")
     if {len(code) for code in known.codes.values()} != {settings.code_digits}:
         found.append(
-            f"some codes have other than {settings.code_digits} digits (OTP_CODE_DIGITS): an SMS goes there, unless "
-            "the caller's rule `digits` fits"
+            f"some codes have other than {settings.code_digits} digits (OTP_CODE_DIGITS): SMS are sent there, unless "
+            "the caller's policy has matching `digits`"
         )
     return [Finding("warn", what, message) for message in found]
 
@@ -107,13 +105,13 @@ def inspect_state_dir(settings: Settings) -> list[Finding]:
     what, directory = "OTP_STATE_DIR", settings.state_dir
     if directory is None:
         message = (
-            "is not set: a Redis that was restored or emptied while no process ran is not noticed, and spent codes and "
-            "used recovery codes count again; name a directory that outlives restarts (docs/restore.md)"
+            "is not set: a Redis that was restored or emptied while no process ran is not detected, and spent codes "
+            "and used recovery codes are accepted again; name a directory that survives restarts (docs/restore.md)"
         )
         return [Finding("warn", what, message)] if settings.environment == "production" else []
     if directory.exists() and not (directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)):
-        return [Finding("refuse", what, "is no directory that the service may write to")]
-    return [Finding("ok", what, "a restored or emptied Redis is noticed at a start too")]
+        return [Finding("refuse", what, "is not a directory that the service can write to")]
+    return [Finding("ok", what, "a start detects a restored or emptied Redis")]
 
 
 def inspect_argon2() -> Finding:
@@ -124,5 +122,7 @@ def inspect_argon2() -> Finding:
     told = f"{found.version}, the wheel for every processor ({found.tag})"
     if found.processor_also_has:
         wider = ", ".join(found.processor_also_has)
-        told += f"; this one has {wider}: a build of its own may verify twice as much (docs/operations.md)"
+        told += (
+            f"; this one has {wider}: a custom build may verify twice as much (docs/operations.md)"
+        )
     return Finding("note", "argon2", told)

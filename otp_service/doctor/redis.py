@@ -62,7 +62,7 @@ def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
             Finding(
                 "warn",
                 "redis",
-                "our user may not run INFO: eviction, persistence and min-replicas-to-write can't be checked",
+                "the Redis user may not run INFO: eviction, persistence and min-replicas-to-write can't be checked",
             )
         )
     elif facts.policy != "noeviction":
@@ -78,19 +78,19 @@ def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
         found.append(Finding(strict, "redis", message))
     if abs(facts.skew_seconds) > MAX_SKEW_SECONDS:
         message = (
-            f"the clock of Redis differs from ours by {facts.skew_seconds:.1f} s, so codes of authenticators are "
+            f"the clock of Redis differs from the server's by {facts.skew_seconds:.1f} s, so authenticator codes are "
             "refused; set both by NTP"
         )
         found.append(Finding("refuse", "clock", message))
     if facts.missing_commands:
         message = (
-            f"our user may not run {', '.join(facts.missing_commands)}; give it the ACL of "
+            f"the Redis user may not run {', '.join(facts.missing_commands)}; give it the ACL of "
             "docker/users.acl.template"
         )
         found.append(Finding("refuse", "OTP_REDIS_URL", message))
     if facts.all_powerful:
         message = (
-            "our user may FLUSHALL and CONFIG SET; give it the ACL of docker/users.acl.template, "
+            "the Redis user may FLUSHALL and CONFIG SET; give it the ACL of docker/users.acl.template, "
             "or OTP_REDIS_ALLOW_ADMIN=true"
         )
         level = "warn" if settings.redis_allow_admin else strict
@@ -113,9 +113,7 @@ def judge(facts: RedisFacts, settings: Settings) -> Sequence[Finding]:
         )
     elif facts.replicas == 0 and settings.environment == "production" and not facts.lone_primaries:
         found.append(
-            Finding(
-                "warn", "redis", "has no replica: while it is away nobody can log in with a code"
-            )
+            Finding("warn", "redis", "has no replica: if it fails, logins with codes fail")
         )
     return found
 
@@ -134,7 +132,7 @@ def _of_a_cluster(facts: RedisFacts) -> list[Finding]:
         found.append(Finding("warn", "redis", message))
     elif facts.full_coverage is None:
         message = (
-            "our user may not run CONFIG GET: see to it that cluster-require-full-coverage is no on all nodes, or one "
+            "the Redis user may not run CONFIG GET: set cluster-require-full-coverage to no on all nodes, or one "
             "lost slot stops every node"
         )
         found.append(Finding("note", "redis", message))

@@ -36,7 +36,7 @@ def _inspect(what: str, path: Path, settings: Settings) -> Finding:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
-        return Finding("warn", what, f"can't be looked at ({type(error).__name__})")
+        return Finding("warn", what, f"cannot be checked ({type(error).__name__})")
     told = f"its mode is {mode:04o}"
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         return Finding(strict, what, f"{told}, so others on this machine may change it: chmod 600")
@@ -45,7 +45,7 @@ def _inspect(what: str, path: Path, settings: Settings) -> Finding:
     if settings.allow_readable_secrets:
         return Finding("note", what, f"{told}, allowed by OTP_ALLOW_READABLE_SECRETS")
     message = (
-        f"{told}, so others on this machine may read it: chmod 600, or in a container, where there are no others, "
+        f"{told}, so others on this machine may read it: chmod 600, or in a container without other users "
         "OTP_ALLOW_READABLE_SECRETS=true"
     )
     return Finding(strict, what, message)

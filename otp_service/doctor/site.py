@@ -23,7 +23,7 @@ async def inspect_site(client: WsmsClient, settings: Settings) -> list[Finding]:
     try:
         report = await client.check()
     except WsmsError as error:
-        return [Finding("refuse", "OTP_WSMS_URL", f"the site can't be asked: {error}")]
+        return [Finding("refuse", "OTP_WSMS_URL", f"the site could not be checked: {error}")]
     return [
         Finding("ok", "site", f"{report.index.name or 'a site'} at {report.address}"),
         *(_of_site(finding, report, settings) for finding in advice.findings(report)),
@@ -41,12 +41,12 @@ def _of_site(finding: advice.Finding, report: SiteReport, settings: Settings) ->
         case "plugin" | "credential" | Capability.SEND if finding.ok is False:
             return Finding("refuse", finding.what, told)
         case Capability.OUTBOX if settings.wsms_scrub_outbox and finding.ok is False:
-            told += " OTP_WSMS_SCRUB_OUTBOX can't be kept without."
+            told += " OTP_WSMS_SCRUB_OUTBOX needs it."
             return Finding("refuse", finding.what, told)
         case Capability.OUTBOX if not (settings.wsms_scrub_outbox or settings.wsms_reconcile):
-            return Finding("ok", finding.what, "not there, and not used")
+            return Finding("ok", finding.what, "missing, and not used")
         case Capability.SETTING if settings.wsms_credit_warning is None and finding.ok is False:
-            return Finding("ok", finding.what, "not there: the credit is known from sends only")
+            return Finding("ok", finding.what, "missing: the credit is only known from sends")
         case "https" if report.address.startswith("http://"):
             return Finding("warn", finding.what, told)
     return Finding("warn", finding.what, told)
@@ -69,7 +69,9 @@ async def _outbox_texts(client: WsmsClient, report: SiteReport, settings: Settin
             f"is off, and the site keeps {_count(kept)} with their texts, codes included: {remedy}"
         )
     else:
-        told = f"is off: unless the site stores nothing, every code stays readable there: {remedy}"
+        told = (
+            f"is off: every code stays readable on the site, unless it stores no messages: {remedy}"
+        )
     return Finding("warn", what, told)
 
 
@@ -101,15 +103,13 @@ async def inspect_opt_in(opt_ins: OptIns, settings: Settings) -> Finding:
     except Unavailable:
         seen = False  # that Redis is away is told of by inspect_redis
     if service and seen:
-        message = (
-            "the site sends an activation of its own: switch its verification off, or set wsms"
-        )
+        message = "the site also sends an activation: switch its verification off, or set wsms"
         return Finding("refuse", what, message)
     if seen:
         message = "the site subscribes without asking for a code: set service, or switch its verification on"
         return Finding("refuse", what, message)
     if service:
         return Finding(
-            "note", what, f"is service: the site must not verify too, which {_SITE_VERIFIES}"
+            "note", what, f"is service: the site must not verify as well, which {_SITE_VERIFIES}"
         )
     return Finding("note", what, f"is wsms: the site must verify by itself, which {_SITE_VERIFIES}")

@@ -60,7 +60,7 @@ def _safe_site(value: str) -> str:
         raise ValueError("must be an https:// URL")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(
-            "must be https: the application password and every code would go over the wire in clear"
+            "must be https, or the application password and every code would be sent in clear text"
         )
     try:
         SiteAddress(value)
@@ -83,7 +83,7 @@ def _safe_key_set(value: str) -> str:
     if parts.scheme not in ("https", "http") or not parts.hostname or parts.username:
         raise ValueError("must be an https:// URL without a user name")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError("must be https: whoever is on the way could give keys of its own")
+        raise ValueError("must be https, or an attacker on the network could replace the keys")
     return value
 
 
@@ -92,9 +92,11 @@ def _named_proxies(value: frozenset[str]) -> frozenset[str]:
         try:
             network = ipaddress.ip_network(word, strict=False)
         except ValueError:
-            raise ValueError("must be addresses or networks; anybody (*) is not") from None
+            raise ValueError("must be addresses or networks; * is not allowed") from None
         if network.prefixlen == 0:
-            raise ValueError("must be addresses or networks; anybody is not")
+            raise ValueError(
+                "must be addresses or networks; a network of all addresses is not allowed"
+            )
     return value
 
 

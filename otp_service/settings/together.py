@@ -1,4 +1,4 @@
-"""What settings may not be together, each of them being fine by itself."""
+"""Checks of combinations of settings."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,13 +18,13 @@ def contradictions(settings: Settings) -> list[str]:
         wrong.append("OTP_CODE_DIGITS: fewer than 6 needs OTP_ALLOW_SHORT_CODES=true")
     if settings.min_life_at_send >= settings.code_ttl:
         wrong.append(
-            "OTP_MIN_LIFE_AT_SEND: must be less than OTP_CODE_TTL, else nothing is ever sent"
+            "OTP_MIN_LIFE_AT_SEND: must be less than OTP_CODE_TTL, or no code is ever sent"
         )
     if settings.failures_long.seconds < settings.failures.seconds:
         wrong.append("OTP_FAILURES_LONG: must be over a longer time than OTP_FAILURES")
     if settings.drain_seconds < settings.wsms_deadline:
         wrong.append(
-            "OTP_DRAIN_SECONDS: must not be less than OTP_WSMS_DEADLINE, else a stop cuts sends off, which end unknown"
+            "OTP_DRAIN_SECONDS: must not be less than OTP_WSMS_DEADLINE, or a shutdown interrupts sends"
         )
     if max(settings.cooldown) > settings.limit_recipient[0].seconds:
         wrong.append(
@@ -39,11 +39,11 @@ def contradictions(settings: Settings) -> list[str]:
         wrong.append("OTP_REGION_PAUSE_FROM: its time must be 10m to 1d, such as 50/1h")
     if unknown := settings.open_purposes - settings.policy().purposes - {"none"}:
         wrong.append(
-            f"OTP_OPEN_PURPOSES: {', '.join(sorted(unknown))} is no built-in purpose and not in OTP_PURPOSES"
+            f"OTP_OPEN_PURPOSES: {', '.join(sorted(unknown))} is neither a built-in purpose nor in OTP_PURPOSES"
         )
     if settings.webhooks_allow_private and settings.environment != "development":
         wrong.append(
-            "OTP_WEBHOOKS_ALLOW_PRIVATE: only with OTP_ENVIRONMENT=development: callers could reach inside"
+            "OTP_WEBHOOKS_ALLOW_PRIVATE: only with OTP_ENVIRONMENT=development: callers could reach internal hosts"
         )
     if settings.test_numbers.get_secret_value():
         wrong += _test_numbers(settings)
@@ -60,11 +60,13 @@ def contradictions(settings: Settings) -> list[str]:
         ]
     if settings.caller_certificates and not settings.trusted_proxies:
         wrong.append(
-            "OTP_CALLER_CERTIFICATES: needs OTP_TRUSTED_PROXIES: else anybody could hand a certificate on"
+            "OTP_CALLER_CERTIFICATES: needs OTP_TRUSTED_PROXIES, or any client could present any certificate"
         )
     if settings.environment == "production":
         if not settings.regions:
-            wrong.append("OTP_REGIONS: name the regions to which codes go, such as DE,AT,CH")
+            wrong.append(
+                "OTP_REGIONS: name the regions that codes may be sent to, such as DE,AT,CH"
+            )
         wrong += _redis_in_the_open(settings)
     for name, named in {
         "OTP_REGIONS": settings.regions,
@@ -88,7 +90,7 @@ def _test_numbers(settings: Settings) -> list[str]:
     until, latest = settings.test_numbers_until, datetime.now(UTC).date() + timedelta(days=MAX_DAYS)
     if until is None:
         return [
-            f"OTP_TEST_NUMBERS_UNTIL: is required with OTP_TEST_NUMBERS, which must end: a day such as {latest}"
+            f"OTP_TEST_NUMBERS_UNTIL: is required with OTP_TEST_NUMBERS: an end date such as {latest}"
         ]
     if until > latest:
         return [f"OTP_TEST_NUMBERS_UNTIL: must be within {MAX_DAYS} days, {latest} at the latest"]

@@ -270,7 +270,7 @@ def test_pauses_that_could_meet_ones_own_users_are_warned_of(
     assert inspect_region_pause(load({**environment, **change})).level == level
 
 
-@pytest.mark.parametrize(("days", "told"), [(2, "without a phone"), (-2, "take them out")])
+@pytest.mark.parametrize(("days", "told"), [(2, "can log in"), (-2, "remove them")])
 def test_numbers_whose_codes_are_known_are_warned_of_as_long_as_they_stand_there(
     days: int, told: str, ring: str
 ) -> None:
@@ -289,7 +289,7 @@ def test_numbers_whose_codes_are_known_are_warned_of_as_long_as_they_stand_there
     ("change", "told"),
     [
         ({"OTP_REGIONS": "US,DE", "OTP_CODE_DIGITS": "6"}, []),
-        ({"OTP_REGIONS": "DE"}, ["some are in US, where OTP_REGIONS"]),
+        ({"OTP_REGIONS": "DE"}, ["some are in US, which is not in OTP_REGIONS"]),
         ({"OTP_CODE_DIGITS": "8"}, ["some codes have other than 8 digits"]),
     ],
 )

@@ -63,8 +63,8 @@ def test_every_table_of_a_command_folds_long_words() -> None:
         ("wpsms_sendsms", {}, 1, "refuse wpsms_sendsms"),
         ("wpsms_outbox", {}, 0, "warn wpsms_outbox"),
         ("wpsms_outbox", {"OTP_WSMS_SCRUB_OUTBOX": "true"}, 1, "refuse wpsms_outbox"),
-        ("wpsms_outbox", {"OTP_WSMS_RECONCILE": "false"}, 0, "ok wpsms_outbox not there, and not"),
-        ("wpsms_setting", {}, 0, "ok wpsms_setting not there: the credit is known from sends only"),
+        ("wpsms_outbox", {"OTP_WSMS_RECONCILE": "false"}, 0, "ok wpsms_outbox missing, and not"),
+        ("wpsms_setting", {}, 0, "ok wpsms_setting missing: the credit is only known from sends"),
         ("wpsms_setting", {"OTP_WSMS_CREDIT_WARNING": "50"}, 0, "warn wpsms_setting"),
         ("wpsms_subscribers", {}, 0, "warn wpsms_subscribers"),
     ],
@@ -125,7 +125,7 @@ async def test_codes_that_stay_readable_in_wordpress(
     await service.request()
     _, after = await asyncio.to_thread(doctor, environment)
 
-    assert "warn OTP_WSMS_SCRUB_OUTBOX is off: unless the site stores nothing" in before
+    assert "warn OTP_WSMS_SCRUB_OUTBOX is off: every code stays readable on the site" in before
     assert "warn OTP_WSMS_SCRUB_OUTBOX is off, and the site keeps 1 message with" in after
 
 
@@ -136,7 +136,7 @@ async def test_codes_that_stay_readable_in_wordpress(
         ("wsms", "note OTP_OPTIN_MODE is wsms: the site must verify by itself, which cannot be"),
         (
             "service",
-            "note OTP_OPTIN_MODE is service: the site must not verify too, which cannot be",
+            "note OTP_OPTIN_MODE is service: the site must not verify as well, which cannot be",
         ),
     ],
 )

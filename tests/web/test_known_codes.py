@@ -174,7 +174,7 @@ def test_test_numbers_without_an_end_do_not_start(ring: str) -> None:
     with pytest.raises(SettingsError) as refused:
         load({**environment, **without_end})
     assert refused.value.lines == (
-        "OTP_TEST_NUMBERS_UNTIL: is required with OTP_TEST_NUMBERS, which must end: a day such as "
+        "OTP_TEST_NUMBERS_UNTIL: is required with OTP_TEST_NUMBERS: an end date such as "
         f"{TODAY + timedelta(days=90)}",
     )
 
