@@ -11,7 +11,7 @@ TESTED_RELEASES = ("7.2", "7.2.8")
 _PURPOSES = {
     Capability.SEND: "sending",
     Capability.SUBSCRIBERS: "opt-in by the site's newsletter",
-    Capability.OUTBOX: "learning what became of unknown sends, and deleting codes on the site",
+    Capability.OUTBOX: "looking up unknown sends, and deleting codes on the site",
     Capability.SETTING: "credit and webhooks",
 }
 
@@ -66,7 +66,7 @@ def missing_route_advice(index: SiteIndex) -> str:
 def _release(report: SiteReport) -> Finding:
     what, tested = "version", " and ".join(TESTED_RELEASES)
     if report.index.version != "7":
-        return Finding(what, None, "Not known before the plugin is there.")
+        return Finding(what, None, "Unknown until the plugin is active.")
     if report.release is None:
         return Finding(
             what,
@@ -102,9 +102,9 @@ def _credential(report: SiteReport) -> Finding:
                 "credential",
                 False,
                 "Not accepted: check the user name and the application password (not the login"
-                " password), and that the web server hands the Authorization header on.",
+                " password), and that the web server passes the Authorization header on.",
             )
-    return Finding("credential", None, "Nothing told whether it is accepted.")
+    return Finding("credential", None, "Unknown: no response shows it.")
 
 
 def _language(report: SiteReport) -> Finding:
@@ -117,7 +117,7 @@ def _language(report: SiteReport) -> Finding:
         what,
         False,
         "The plugin's texts are translated: a message that the site queues looks like one that was"
-        " sent, so keep its delivery method direct; why the newsletter refuses cannot be told.",
+        " sent, so keep its delivery method direct. Reasons of newsletter refusals are unknown.",
     )
 
 
@@ -126,12 +126,12 @@ def _capability(report: SiteReport, capability: Capability) -> Finding:
     if has:
         return Finding(what, True)
     if report.index.version != "7":
-        return Finding(what, None, "Not known before the plugin is there.")
+        return Finding(what, None, "Unknown until the plugin is active.")
     note = report.notes.get(capability, "")
     if has is None:
         return Finding(what, None, note)
     if report.authorized is False:
-        return Finding(what, None, "Not known before the credential is accepted.")
+        return Finding(what, None, "Unknown until the credential is accepted.")
     if note:
         return Finding(what, False, note)
     return Finding(

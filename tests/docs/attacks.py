@@ -37,65 +37,65 @@ ATTACKS = dict(
     for line in """
 A01 Many wrong codes at the same moment, before the first is counted
 A02 As A01, released by one packet or over one multiplexed connection
-A03 A resend to have the tries back
-A04 A new request to have the tries back
-A05 Many live challenges, each with tries of its own
+A03 A resend to reset the attempts
+A04 A new request to reset the attempts
+A05 Many live challenges, each with its own attempts
 A06 Each guess from another address
 A07 A few guesses a day, for weeks
-A08 A call that takes a code and was never limited
+A08 A call that accepts codes without a limit
 A09 One guess at each of many people
-A10 The other factor's door, when one is blocked
-A11 The right code after a block that came later than the request
-A12 A failure that is not counted, because something else broke
-A13 A caller that sets tries, life or code by itself
-A14 A limit of nothing, less than nothing or a billion in the settings
+A10 Guesses at another factor when one is blocked
+A11 The right code after a block that began after the request
+A12 A failure that is not counted because of another fault
+A13 A caller that sets attempts, lifetime or code
+A14 A limit of zero, below zero or a billion in the settings
 A15 One guess more than allowed
-A16 Junk at somebody's challenge until its tries are gone
-A17 Wrong codes to keep a person locked out
-A18 Spellings of one person's id, to be counted as several
-A19 An own success to clear another's count
+A16 Wrong codes for another person's challenge to use up its attempts
+A17 Wrong codes to lock a person out
+A18 Several spellings of one person's id, counted separately
+A19 A success of one's own that clears another person's count
 A20 Twice the limit around the edge of a window
 B01 The same code a second time
 B02 The same code many times at the same moment
-B03 A verification beside a resend, so that two codes are good
+B03 A verification concurrent with a resend, so that two codes are valid
 B04 The old code after a resend
 B05 A code of one purpose for another
 B06 Another caller's challenge
-B07 Another number, named when the code comes back
-B08 A code brought into another session than it was asked for in
-B09 A code at the edge of its time, or past it where a key still lies
-B10 A code for a factor that is gone
+B07 Another number at the verification
+B08 A code used in another session than it was requested in
+B09 A code at its expiry, or after it while a key still exists
+B10 A code for a removed factor
 B11 A spent code after a failover
 B12 A proof redeemed twice
-B13 A proof for somebody else, something else or another session
+B13 A proof for another person, purpose or session
 B14 An idempotency key with another body
 B15 One idempotency key many times at the same moment
 B16 Another caller's idempotency key
 B17 Secrets shown again by a retried call
 B18 A recovery code twice
 B19 A recovery code many times at the same moment
-B20 Two recovery codes at once, of which one comes back
-B21 An old recovery code beside the issue of new ones
+B20 Two concurrent recovery codes, one of which becomes unused again
+B21 An old recovery code concurrent with the issue of new ones
 B22 An app's code twice in its half minute
 B23 An app's code twice, spelled otherwise
 B24 An app's code many times at the same moment
 B25 An older step after a newer one
-B26 A code of steps that are past or to come
-B27 A clock set back, to open a step again
-B28 A caller's own idea of the time
-B29 An authenticator that nobody confirmed, or a second one put beside the first
+B26 A code of past or future time steps
+B27 A clock set back to reuse a time step
+B28 A time sent by the caller
+B29 An unconfirmed authenticator, or a second one beside the first
 B30 A seed read a second time
 B31 Weak parameters or a foreign secret for an app
 B32 Local time, in the hour that comes twice
 B33 Another person's authenticator, by its id
-C01 A number, a truth or a list in place of a code
+C01 A number, a boolean or a list in place of a code
 C02 A code without its leading zeros
 C03 Digits of other scripts
 C04 Blanks, line feeds and invisible characters around a code
 C05 A code of another length
 C06 A name twice in one object
-C07 NaN, Infinity and numbers beyond
-C08 Nesting without end
+C07 NaN, Infinity and out-of-range numbers
+C08 Very deep nesting
 C09 Numbers of thousands of digits
 C10 Bodies that are huge, endless or of another length than they say
 C11 A compressed bomb
@@ -103,21 +103,21 @@ C12 Other encodings, bad UTF-8, half surrogates
 C13 Nothing, or something that is no object
 C14 JSON under another content type
 C15 Forms with a million fields
-C16 Fields that are not the caller's to set
+C16 Fields that the caller must not set
 C17 Fields and codes in the query
 C18 Another method, or a header that names one
 C19 A poisoned Host
-C20 Other spellings of a path
+C20 Alternative spellings of a path
 C21 A head of one byte a second
 C22 A body of one byte a second
-C23 Connections that say nothing
-C24 Two readings of where a request ends; headers in trailers; upgrades
+C23 Idle connections
+C24 Request smuggling; headers in trailers; upgrades
 C25 A head of megabytes or of thousands of lines
-C26 Texts that make patterns slow
+C26 Texts that make regular expressions slow
 C27 Ranges of ranges
 C28 Line feeds and escapes for logs and terminals
-D01 One number in many spellings, to be counted as many
-D02 Extensions, to be counted as many
+D01 One number in many spellings, counted separately
+D02 Extensions, counted separately
 D03 Trunk zeros
 D04 Several numbers in one field
 D05 Line feeds in a number
@@ -138,12 +138,12 @@ D19 Last lines that browsers do not read
 D20 Characters that make one SMS three
 D21 Paths as a locale
 D22 A second number that looks like the code
-D23 The site's other fields, such as who else gets it
+D23 Other fields of the site, such as more recipients
 E01 Known and unknown people told apart by answers
 E02 Known and unknown people told apart by time
-E03 Unknown, wrong, expired and spent told apart by strangers
-E04 Another's use seen in one's own limits
-E05 Another's challenge looked at
+E03 Unknown, wrong, expired and spent codes told apart by other callers
+E04 Another caller's use visible in limits
+E05 Reading another caller's challenge
 E06 A code in an answer
 E07 A code that always works
 E08 Codes, numbers and secrets in logs
@@ -154,94 +154,94 @@ E12 A dump of Redis, and a million guesses at a digest
 E13 Codes in what Redis logs and appends
 E14 Codes that stay readable in WordPress
 E15 Answers kept by caches and browsers
-E16 Another's answer after a canceled call
+E16 Another call's response after a canceled call
 E17 Pseudonyms turned back into numbers
-E18 Masks that show too much
+E18 Masked numbers that show too much
 F01 No credential, an empty one, garbage, another scheme
 F02 A credential found by timing, or forged in Redis
-F03 More than one's scopes
+F03 Calls beyond the caller's scopes
 F04 Another caller's name in a field or header
-F05 Tokens that nobody signed
+F05 Unsigned tokens
 F06 A public key used as a secret
 F07 Algorithms that are not allowed
-F08 Critical extensions that nobody understands
-F09 Keys that a token brings along
+F08 Unknown critical extensions
+F09 Keys inside a token
 F10 Tokens expired, too early, for others, without claims
 F11 A token of one kind in the place of another
-F12 An issuer that is stormed, slow or sends garbage
+F12 An issuer that is overloaded, slow or sends garbage
 F13 A credential in a query, or anywhere but in its header
 F14 A credential that was revoked
-F15 Addresses and certificates that a client names itself
+F15 Addresses and certificates claimed by a client
 F16 An IPv6 address for each call
 F17 Ids of another caller's things
-F18 Proofs guessed or asked about by strangers
-F19 Steps out of order
+F18 Proofs guessed or introspected by other callers
+F19 Calls out of order
 F20 Sample secrets in production
 G01 A site that redirects
 G02 Proxies and passwords of the environment
 G03 Certificates that are wrong, and old TLS
 G04 An SMS twice after a time-out
 G05 An SMS twice after a crash
-G06 Success that is none, garbage, endless answers
-G07 Secrets in what a site says went wrong
-G08 An SMS that comes when its code is over
+G06 False success, garbage and endless responses
+G07 Secrets in a site's error messages
+G08 An SMS sent after its code has expired
 G09 Webhooks into the inner network
 G10 Webhooks forged, changed or repeated
 G11 A dead endpoint and ten thousand events
-G12 Personal things in webhooks
-H01 Characters that mean something in keys
-H02 All of one's keys in one slot
+G12 Personal data in webhooks
+H01 Special characters in Redis keys
+H02 Many keys forced into one slot
 H03 Counters evicted from a full Redis
 H04 Counters flushed
 H05 Counters lost in a restart
-H06 Reading from a replica that is behind
+H06 Reading from a stale replica
 H07 A script cache that is flushed
 H08 Scripts over several slots
 H09 Slots that move
 H10 A Redis user that may do anything
 H11 Servers whose scripts can be broken out of
-H12 Keys without an end
+H12 Keys without a TTL
 H13 Scripts that get slower
-H14 Answers of Redis that make no sense
+H14 Malformed responses of Redis
 I01 Verifications to burn processors
 I02 Verifications to fill memory
-I03 Hashes that hold everything else up
+I03 Hashes that block everything else
 I04 More threads than cores
 I05 More requests than the site can send
 I06 Challenges to fill Redis
 I07 Keys of limits and calls to fill Redis
 I08 Labels and log lines without bound
-I09 Connections without end
-I10 Everybody coming back at the same moment
+I09 Unlimited connections
+I10 All clients reconnecting at the same time
 J01 A foreign page that posts
 J02 A foreign page that reads
 J03 A page inside of a foreign page
 J04 Markup in what is shown
 J05 A redirect to wherever a parameter says
-J06 A proof in an address
+J06 A proof in a URL
 J07 Links built from a forged Host
-J08 Cookies that scripts and other hosts get
+J08 Cookies readable by scripts and other hosts
 J09 A code filled into another host's page
 J10 Markup in the place of a code
-J11 A page from the browser's memory
-K01 A source of randomness that is none
-K02 Codes that are not all as likely
-K03 Ids that can be foretold
+J11 A page from the browser's cache
+K01 A weak source of randomness
+K02 Codes with a non-uniform distribution
+K03 Predictable ids
 K04 Codes and proofs over the rotation of a key
-K05 Limits that start anew with a new key
-K06 A key that leaked, and what it made
-K07 A key that consumers do not know yet
-K08 A key in the place of another
+K05 Limits reset by a new key
+K06 A leaked key and data made with it
+K07 A key unknown to consumers
+K08 A key used as another kind
 K09 Documents, metrics and consoles on the public port
 K10 A debug mode left on
-K11 Misspelt and empty settings that open something
-K12 A container with more than it needs
+K11 Misspelt and empty settings that weaken security
+K12 A container with unneeded privileges
 K13 Secrets in packages and images
-K14 A package that was exchanged
+K14 A replaced package
 K15 A build that others can start or change
-K16 A release that was exchanged
-K17 A package of the same name elsewhere
-K18 Operators and help desks that go too far
+K16 A replaced release
+K17 Dependency confusion
+K18 Abuse by operators and help desks
 """.strip().splitlines()
 )
 NOT_HERE = {

@@ -81,7 +81,7 @@ async def test_a_wrong_password_is_told_from_a_missing_capability(sandbox_url: s
     assert report.authorized is False
     assert not report.ready_to_send
     assert "application password" in advice(report)["credential"]
-    assert advice(report)["wpsms_sendsms"].startswith("Not known")
+    assert advice(report)["wpsms_sendsms"].startswith("Unknown until")
 
 
 async def test_application_passwords_switched_off(wsms: WsmsClient, sandbox: Site) -> None:
@@ -101,7 +101,7 @@ async def test_the_plugin_switched_off(wsms: WsmsClient, sandbox: Site) -> None:
 
     assert report.index.version is None
     assert "Install and activate" in advice(report)["plugin"]
-    assert advice(report)["wpsms_sendsms"] == "Not known before the plugin is there."
+    assert advice(report)["wpsms_sendsms"] == "Unknown until the plugin is active."
     with pytest.raises(NoSuchRoute):
         await wsms.credit.stored()
 
