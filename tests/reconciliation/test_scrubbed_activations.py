@@ -21,6 +21,12 @@ from tests.reconciliation.conftest import (
 )
 from tests.reliability.harness import credential, gate_before, script, serve
 
+
+@pytest.fixture
+def stands_at() -> None:
+    """The killed processes share the Redis, and their clock goes on."""
+
+
 OTHER = "+14155550199"
 PERSON = {"name": "Ann Lee", "mobile": TO}
 PATIENCE = 601

@@ -16,6 +16,12 @@ from tests.reconciliation.conftest import (
 )
 from tests.reliability.harness import age_jobs, eventually, gate_before, script, work
 
+
+@pytest.fixture
+def stands_at() -> None:
+    """The killed processes share the Redis, and their clock goes on."""
+
+
 LONG_ENOUGH = LEASE_SECONDS + 1
 STOPS = [
     ("settle_send", "hold_before"),
