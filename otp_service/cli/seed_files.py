@@ -4,10 +4,11 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from otp_service.core.seeds import Seed, SeedRefused, read
+from otp_service.core.seeds import COLUMNS, Seed, SeedRefused, read
 
 ISSUER = "otp_service"
 _BY_ENDING = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
@@ -36,7 +37,7 @@ def read_file(text: str, format: Format) -> Iterator[tuple[int, Seed | SeedRefus
     """
     for number, row in _rows(text, format):
         try:
-            yield number, read(row) if isinstance(row, dict) else _no_object()
+            yield number, _read_row(row)
         except SeedRefused as refused:
             yield number, refused
 
@@ -66,8 +67,8 @@ def _rows(text: str, format: Format) -> Iterator[tuple[int, object]]:
             yield from _csv_rows(text)
         case Format.JSON:
             try:
-                found = json.loads(text)
-            except ValueError:
+                found = _parse_json(text)
+            except (ValueError, RecursionError):
                 raise SeedRefused("file", "is no JSON") from None
             if not isinstance(found, list):
                 raise SeedRefused("file", "must be a JSON array of objects")
@@ -75,7 +76,10 @@ def _rows(text: str, format: Format) -> Iterator[tuple[int, object]]:
         case Format.JSONL | Format.OTPAUTH:
             for number, line in enumerate(text.split("\n"), 1):
                 if line.strip():
-                    yield number, {"uri": line} if format is Format.OTPAUTH else _object(line)
+                    yield (
+                        number,
+                        {"uri": line.strip()} if format is Format.OTPAUTH else _object(line),
+                    )
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, object]]:
@@ -94,13 +98,39 @@ def _csv_rows(text: str) -> Iterator[tuple[int, object]]:
 
 def _object(line: str) -> object:
     try:
-        return json.loads(line)
-    except ValueError:
+        return _parse_json(line)
+    except (ValueError, RecursionError):
         return None
 
 
-def _no_object() -> Seed:
-    raise SeedRefused("row", "is no JSON object")
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    """A JSON object that has a name twice; `json.loads` would keep the last value."""
+
+    name: str
+
+
+def _parse_json(text: str) -> object:
+    return json.loads(text, object_pairs_hook=_json_object)
+
+
+def _json_object(pairs: list[tuple[str, object]]) -> dict[str, object] | _Repeated:
+    row: dict[str, object] = {}
+    for name, value in pairs:
+        if name in row:
+            return _Repeated(name if name in COLUMNS else "row")
+        row[name] = value
+    return row
+
+
+def _read_row(row: object) -> Seed:
+    match row:
+        case dict():
+            return read(row)
+        case _Repeated(name):
+            raise SeedRefused(name, "is given twice")
+        case _:
+            raise SeedRefused("row", "is no JSON object")
 
 
 def _row(seed: Seed) -> dict[str, object]:

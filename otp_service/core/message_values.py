@@ -41,9 +41,7 @@ _NAME_PUNCTUATION = frozenset(" &'-.,()+")
 _INVISIBLE_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 JOINERS: Final = "\u200c\u200d"
 _STRAIGHT_APOSTROPHE = str.maketrans({"\u2018": "'", "\u2019": "'"})
-# A full stop with something behind it that could be a domain's last label: two characters or more. "S.p.A." has none.
-_LINK_LIKE = re.compile(r"\.(?! |$|[^\W\d_]\b)")
-_CODE_LIKE = re.compile(r"\d(?:[ .,'()+-]{0,2}\d){3}")
+_CODE_LIKE = re.compile(r"\d(?:\W*\d){3}")  # \W: spaces, punctuation, marks
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -80,29 +78,36 @@ def amount_problem(value: str) -> str | None:
     An amount is a plain number and an ISO 4217 code in either order, ``1234.50 EUR`` or
     ``EUR1234,5``: no grouping, a point or comma before one or two decimals (three only for
     currencies that have them, so that ``1.500 EUR`` can't mean two things), nine digits at most, or
-    eleven without decimals.
+    eleven without decimals. Decimals that are zeros do not count beyond nine digits: systems write
+    large currencies as ``LBP 1250000000.00``.
     """
     if _parse_amount(value) is None:
         return (
             "must be a number without grouping and a currency code, such as 1234.50 EUR: "
             f"at most {LONG_AMOUNT_DIGITS} digits, or {AMOUNT_DIGITS} of which at most two are decimals "
-            "(three where the currency has them)"
+            "(three where the currency has them) that are not all zeros"
         )
     return None
 
 
 def _parse_amount(value: str) -> tuple[str, str, str, bool] | None:
-    """Return whole, decimals, currency and whether it stands first; None if malformed."""
+    """
+    Return whole, decimals, currency and whether it stands first; None if malformed.
+
+    Zero decimals of a number that is too long with them are dropped.
+    """
     if found := _AMOUNT.fullmatch(value):
         whole, decimals, currency = found.groups(default="")
     elif found := _AMOUNT_CURRENCY_FIRST.fullmatch(value):
         currency, whole, decimals = found.groups(default="")
     else:
         return None
-    if decimals and len(whole) + len(decimals) > AMOUNT_DIGITS:
-        return None
     if len(decimals) == 3 and currency not in _THREE_DECIMALS:
         return None
+    if decimals and len(whole) + len(decimals) > AMOUNT_DIGITS:
+        if decimals.strip("0"):
+            return None
+        decimals = ""
     return whole, decimals, currency, value[0].isalpha()
 
 
@@ -150,7 +155,7 @@ def name_problem(value: str, *, longest: int = PAYEE_LENGTH) -> str | None:
         return f"must have at most {longest} characters"
     if not all(_fits_in_a_name(name, index) for index in range(len(name))):
         return "may have letters, digits, single spaces and & ' - . , ( ) + only"
-    if _LINK_LIKE.search(name):
+    if _looks_like_a_link(name):
         return (
             "must not look like a link: a full stop only before a space, at the end or in an "
             "abbreviation such as S.p.A."
@@ -180,6 +185,20 @@ def _fits_in_a_name(name: str, index: int) -> bool:
         character.isalpha()
         or character in _NAME_PUNCTUATION
         or unicodedata.category(character) in {"Mn", "Mc", "Nd"}
+    )
+
+
+def _looks_like_a_link(name: str) -> bool:
+    """
+    Return whether a full stop has something behind it that could be the last label of a domain.
+
+    Such a label has two characters or more; a mark counts, because ``.कॉम`` is one too. A single
+    letter, as in "S.p.A.", is none.
+    """
+    return any(
+        after[:1] not in ("", " ")
+        and not (after[0].isalpha() and (after[1:2] == "" or after[1] in _NAME_PUNCTUATION))
+        for after in (name[index + 1 :] for index, one in enumerate(name) if one == ".")
     )
 
 

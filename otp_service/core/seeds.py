@@ -18,6 +18,7 @@ from otp_service.core.totp import PERIOD, Algorithm, Authenticator
 COLUMNS = ("subject", "name", "secret", "algorithm", "digits", "period", "uri")
 MIN_BITS = 128  # RFC 4226 section 4, R6
 _MAX_BYTES = 128
+_NUMBERS = frozenset({"digits", "period"})  # JSON may have numbers here
 _BESIDE_A_URI = frozenset({"subject", "name", "uri"})
 _PARAMETERS = frozenset({"secret", "issuer", "algorithm", "digits", "period", "encoder"})
 
@@ -53,9 +54,7 @@ def read(row: Mapping[str, object]) -> Seed:
     Raises:
         SeedRefused: see there.
     """
-    given = {column: str(value).strip() for column, value in row.items() if value not in (None, "")}
-    if set(given) - set(COLUMNS):
-        raise SeedRefused("row", f"has a column that is none of {', '.join(COLUMNS)}")
+    given = _texts(row)
     if ("secret" in given) == ("uri" in given):
         raise SeedRefused("secret", "or uri must be given, and not both")
     account, name = "", given.get("name")
@@ -77,6 +76,23 @@ def read(row: Mapping[str, object]) -> Seed:
     return Seed(subject=subject, name=name, authenticator=authenticator)
 
 
+def _texts(row: Mapping[str, object]) -> dict[str, str]:
+    """Return the columns that have a value, without spaces at their ends."""
+    texts: dict[str, str] = {}
+    for column, value in row.items():
+        if value in (None, ""):
+            continue
+        if column not in COLUMNS:
+            raise SeedRefused("row", f"has a column that is none of {', '.join(COLUMNS)}")
+        if column in _NUMBERS and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str):
+            raise SeedRefused(column, "must be a string")
+        if stripped := value.strip(" "):
+            texts[column] = stripped
+    return texts
+
+
 def _read_columns(given: Mapping[str, str]) -> Authenticator:
     return Authenticator(
         seed=_base32(given["secret"], "secret"),
@@ -92,7 +108,14 @@ def _read_uri(uri: str) -> tuple[Authenticator, str, str | None]:
     The account is "" where the label has none, or where it could name one of two people.
     Source: https://github.com/google/google-authenticator/wiki/Key-Uri-Format
     """
-    parts = urlsplit(uri)
+    if text.has_controls(
+        uri
+    ):  # urlsplit removes tabs and line breaks: `an<TAB>n` would become `ann`
+        raise SeedRefused("uri", text.NO_CONTROLS)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise SeedRefused("uri", "is no otpauth URI that can be read") from None
     scheme = parts.scheme.lower()
     if scheme == "otpauth-migration":
         raise SeedRefused("uri", "is Google's export of several: take them apart first")
@@ -103,6 +126,8 @@ def _read_uri(uri: str) -> tuple[Authenticator, str, str | None]:
     given = _parameters(parts.query)
     if parts.netloc.lower() == "steam" or given.get("encoder", "").lower() == "steam":
         raise SeedRefused("uri", "is of Steam, whose codes are no digits")
+    if parts.fragment:
+        raise SeedRefused("uri", "must not have a raw #: write it as %23")
     if parts.netloc.lower() != "totp":
         raise SeedRefused("uri", "is no otpauth URI that can be read")
     account, issuer = _label(parts.path.removeprefix("/"), given.get("issuer"))
@@ -119,7 +144,7 @@ def _parameters(query: str) -> dict[str, str]:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
     except ValueError:
         raise SeedRefused("uri", "is no otpauth URI that can be read") from None
-    named = [(name.lower(), value.strip()) for name, value in pairs]
+    named = [(name.lower(), value.strip(" ")) for name, value in pairs]
     known = [(name, value) for name, value in named if name in _PARAMETERS]
     if len(dict(known)) < len(known):
         raise SeedRefused("uri", "has a parameter twice")
@@ -138,10 +163,10 @@ def _label(label: str, issuer: str | None) -> tuple[str, str | None]:
         if not literal:
             prefix, encoded, rest = unquote(label, errors="strict").partition(":")
             if not encoded:
-                return prefix.strip(), issuer
+                return prefix.strip(" "), issuer
             if issuer is None:
                 return "", None
-        prefix, account = (unquote(part, errors="strict").strip() for part in (prefix, rest))
+        prefix, account = (unquote(part, errors="strict").strip(" ") for part in (prefix, rest))
     except UnicodeDecodeError:
         raise SeedRefused("uri", "is no otpauth URI that can be read") from None
     if issuer is not None and prefix != issuer:
@@ -166,7 +191,10 @@ def _digits(digits: str, field: str, period: str) -> int:
 
 def _base32(text: str, field: str) -> str:
     """Return the seed in one spelling: capitals, no spaces, no padding. Case, spaces and dashes do not matter."""
-    plain = re.sub(r"[\s-]", "", text).upper().rstrip("=")
+    plain = re.sub(r"[\s-]", "", text)
+    if not plain.isascii():  # capitals of other letters may be ASCII: the long s becomes S
+        raise SeedRefused(field, "is no base32")
+    plain = plain.upper().rstrip("=")
     try:
         seed = base64.b32decode(plain + "=" * (-len(plain) % 8))
     except (ValueError, binascii.Error):

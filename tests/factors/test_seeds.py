@@ -64,7 +64,25 @@ def test_a_uri_names_subject_and_name_where_the_row_does_not() -> None:
         ({"subject": "ann", "secret": SEED[:-1] + "1"}, "secret", "no base32"),
         ({"subject": "ann", "secret": "MZXW6YTBOI======" + SEED}, "secret", "no base32"),
         ({"subject": "ann", "secret": SEED, "digits": "7"}, "digits", "6 or 8"),
-        ({"subject": "ann", "secret": SEED, "digits": True}, "digits", "6 or 8"),
+        ({"subject": "ann", "secret": SEED, "digits": True}, "digits", "a string"),
+        ({"subject": ["a"], "secret": SEED}, "subject", "a string"),
+        ({"subject": True, "secret": SEED}, "subject", "a string"),
+        ({"subject": {}, "secret": SEED}, "subject", "a string"),
+        ({"subject": 4711, "secret": SEED}, "subject", "a string"),
+        ({"subject": False, "uri": f"otpauth://totp/ann?secret={SEED}"}, "subject", "a string"),
+        ({"subject": "ann", "secret": SEED, "name": ["a"]}, "name", "a string"),
+        ({"subject": "ann", "secret": SEED, "digits": 6.0}, "digits", "a string"),
+        ({"subject": "ann\n", "secret": SEED}, "subject", "control"),
+        ({"subject": "ann\u00a0", "secret": SEED}, "subject", "space"),
+        ({"subject": "ann", "secret": SEED.replace("S", "\u017f").replace("G", "\u017f")}, "secret", "no base32"),
+        ({"uri": f"otpauth://totp/Acme:an\tn?secret={SEED}"}, "uri", "control"),
+        ({"uri": f"otpauth://totp/an\nn?secret={SEED}"}, "uri", "control"),
+        ({"uri": f"\x00otpauth://totp/ann?secret={SEED}"}, "uri", "control"),
+        ({"uri": f"otpauth://totp/an%09n?secret={SEED}"}, "subject", "control"),
+        ({"uri": f"otpauth://totp/Acme:%0Aann?secret={SEED}"}, "subject", "control"),
+        ({"uri": f"otpauth://totp/ann%C2%A0?secret={SEED}"}, "subject", "space"),
+        ({"uri": f"otpauth://totp/ann?secret={SEED}&issuer=A#b"}, "uri", "%23"),
+        ({"uri": f"otpauth://[totp/ann?secret={SEED}"}, "uri", "no otpauth"),
         ({"subject": "ann", "secret": SEED, "period": "60"}, "period", "30 seconds"),
         ({"subject": "ann", "secret": SEED, "algorithm": "MD5"}, "algorithm", "SHA1"),
         ({"subject": "ann", "secret": SEED, "name": "a\nb"}, "name", "printable"),
@@ -154,6 +172,39 @@ def test_json_lines_split_at_line_feeds_only() -> None:
     """A raw U+2028 is data in JSON (RFC 8259), and a refused name of one row, not two broken rows."""
     row = json.dumps({"subject": "ann", "secret": SEED, "name": "b\u2028c"}, ensure_ascii=False)
     assert told(row + "\n", Format.JSONL) == [(1, "name")]
+
+
+@pytest.mark.parametrize("format", [Format.JSON, Format.JSONL])
+@pytest.mark.parametrize(
+    ("pairs", "field"),
+    [
+        ('"subject": "ann", "subject": "bob"', "subject"),
+        ('"subject": "ann", "subject": "ann"', "subject"),
+        ('"subject": "ann", "secret": "x"', "secret"),
+        ('"subject": "ann", "x": 1, "x": 2', "row"),
+        ('"subject": {"a": 1, "a": 2}', "subject"),
+        ('"subject": ["a"]', "subject"),
+        ('"subject": true', "subject"),
+    ],
+)
+def test_a_json_row_that_could_be_two_is_refused(pairs: str, field: str, format: Format) -> None:
+    text = f'{{{pairs}, "secret": "{SEED}"}}'
+    assert told(f"[{text}]" if format is Format.JSON else text, format) == [(1, field)]
+
+
+def test_a_line_break_in_a_uri_of_json_is_refused() -> None:
+    text = json.dumps([{"uri": f"otpauth://totp/an\nn?secret={SEED}"}])
+    assert told(text, Format.JSON) == [(1, "uri")]
+
+
+@pytest.mark.parametrize("format", [Format.JSON, Format.JSONL])
+def test_json_nested_too_deep_is_refused(format: Format) -> None:
+    deep = "[" * 200_000
+    if format is Format.JSONL:
+        assert told(deep, format) == [(1, "row")]
+    else:
+        with pytest.raises(SeedRefused):
+            list(read_file(deep, format))
 
 
 def told(text: str, format: Format) -> list[tuple[int, str]]:

@@ -60,6 +60,29 @@ BUILDS: tuple[Build, ...] = (
           "core/test_secret_files.py::test_secret_file_that_others_may_read_is_refused",
           "core/test_secret_files.py::test_start_names_each_secret_file_that_others_may_read"),
 
+    # Import of authenticators
+    build("an_encoded_colon_always_separates", "B31",
+          ("otp_service/core/seeds.py", '                return "", None\n', "                pass\n"),
+          "factors/test_seeds.py::test_what_is_not_surely_an_authenticator_is_refused"),
+    build("tabs_vanish_from_uris", "B31",
+          ("otp_service/core/seeds.py", "if text.has_controls(uri):", "if False:"),
+          "factors/test_seeds.py::test_what_is_not_surely_an_authenticator_is_refused",
+          "factors/test_seeds.py::test_a_line_break_in_a_uri_of_json_is_refused"),
+    build("the_last_of_two_json_values_wins", "B31",
+          ("otp_service/cli/seed_files.py", "        if name in row:\n", "        if False:\n"),
+          "factors/test_seeds.py::test_a_json_row_that_could_be_two_is_refused"),
+    build("any_json_value_is_a_subject", "B31",
+          ("otp_service/core/seeds.py", "        if not isinstance(value, str):\n", "        value = str(value)\n        if False:\n"),
+          "factors/test_seeds.py::test_a_json_row_that_could_be_two_is_refused"),
+    build("json_lines_split_at_every_separator", "B31",
+          ("otp_service/cli/seed_files.py", 'enumerate(text.split("\\n"), 1)', "enumerate(text.splitlines(), 1)"),
+          "factors/test_seeds.py::test_json_lines_split_at_line_feeds_only"),
+
+    # Values in messages
+    build("a_mark_ends_the_label_of_a_link", "D14",
+          ("otp_service/core/message_values.py", 'after[1] in _NAME_PUNCTUATION)', "not after[1].isalnum())"),
+          "core/test_message_values.py::test_other_names_are_refused"),
+
     # Late scripts, lost answers
     build("scripts_run_after_their_deadline", "",
           (f"{LUA}/_deadline.lua", " or redis_now > tonumber(ARGV[3])", ""),
