@@ -446,7 +446,7 @@ class Unavailable(Fault):
 
 
 class StoreEmptied(Fault):
-    """Redis was in use and came back empty: the factors are unknown. Nothing was counted."""
+    """Redis was in use and came back empty: the factors and the callers are unknown. Nothing was counted."""
 
     code = "store_emptied"
 

@@ -313,7 +313,10 @@ async def rooms(settings: Settings, *, stands_at: int | None = None) -> AsyncIte
         stack.push_async_callback(history.stop)
         service = Service(
             authentication=Authentication(
-                KnownCallers(Callers(connection), policy), keyring, tokens=tokens
+                KnownCallers(Callers(connection), policy),
+                keyring,
+                tokens=tokens,
+                is_emptied=scripts.is_emptied,
             ),
             hop=TrustedHop(settings.trusted_proxies) if settings.caller_certificates else None,
             idempotent=IdempotentCalls(

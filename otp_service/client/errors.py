@@ -38,7 +38,7 @@ OtpServiceError                    never raised itself
 │   ├── Overloaded                 too much at once; nothing was counted
 │   ├── SubscriptionUndone         the site undid it since its gateway refused the SMS; the code stays good
 │   ├── SiteMisconfigured          the WordPress site does not fit the mode of opt-in: tell the operator
-│   ├── StoreEmptied               who has factors is not known; codes by SMS work
+│   ├── StoreEmptied               the service lost its data: factors and credentials
 │   └── ClockSkew                  authenticators are out of use; other methods work
 └── NotAnOtpService                whoever answered is none: look at the URL
 
@@ -322,7 +322,11 @@ class SiteMisconfigured(Unavailable):
 
 
 class StoreEmptied(Unavailable):
-    """The service lost the data of people's factors; an operator must act. Codes by SMS work. Never skip the factor."""
+    """
+    The service lost its data: who has factors, and which credentials are valid. An operator must act.
+
+    Codes by SMS work again with a new credential. Never skip the factor.
+    """
 
 
 class ClockSkew(Unavailable):

@@ -7,7 +7,7 @@ One answer for all that is refused; why is in the log.
 
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from otp_service.core import credentials
@@ -17,7 +17,7 @@ from otp_service.core.credentials import Presented
 from otp_service.core.identities import Identity, IdentityKind, of_certificate
 from otp_service.core.keyring import Keyring
 from otp_service.core.policy import Policy
-from otp_service.errors import InsufficientScope, Unauthorized
+from otp_service.errors import InsufficientScope, OtpError, StoreEmptied, Unauthorized
 from otp_service.flows.caller_tokens import CallerTokens
 from otp_service.flows.known_callers import KnownCaller, KnownCallers
 from otp_service.log_sampling import SampledLines
@@ -44,12 +44,18 @@ class Caller:
             raise InsufficientScope(scope)
 
 
+async def _never_emptied() -> bool:
+    return False
+
+
 class Authentication:
     """
     Finds out who calls.
 
     Args:
         tokens: Checks the issuer's tokens; None: there is no issuer, and tokens are refused.
+        is_emptied: Whether Redis came back empty: it lost the callers' records too, so an unknown caller is no proof
+            that the credential is wrong.
         clock: Unix seconds.
     """
 
@@ -59,11 +65,13 @@ class Authentication:
         keyring: Callable[[], Keyring],
         *,
         tokens: CallerTokens | None = None,
+        is_emptied: Callable[[], Awaitable[bool]] = _never_emptied,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._callers = callers
         self._keyring = keyring
         self._tokens = tokens
+        self._is_emptied = is_emptied
         self._clock = clock
 
     async def authenticate(
@@ -79,6 +87,7 @@ class Authentication:
 
         Raises:
             Unauthorized: nothing came, or it is malformed, unknown, revoked or past its end: one answer.
+            StoreEmptied: the caller is unknown, and Redis came back empty.
             Unavailable: Redis, or the issuer's keys.
         """
         if bearer is None and certificate is None:
@@ -86,7 +95,7 @@ class Authentication:
         held = await self._holder(certificate) if certificate is not None else None
         if bearer is None:
             if held is None:
-                raise _refused("unknown_certificate")
+                raise await self._unknown("unknown_certificate")
             return _caller(held)
         caller = await self._bearer(bearer, certificate)
         if held is not None and held.record.name != caller.name:
@@ -99,6 +108,8 @@ class Authentication:
                 known = await self._callers.named(presented.caller, anew=anew)
                 if known is not None and self._knows(known, presented):
                     return _caller(known)
+            if known is None:
+                raise await self._unknown("unknown_credential")
             raise _refused("unknown_credential")
         if self._tokens is None or not is_token(bearer):
             raise _refused("malformed")
@@ -114,7 +125,7 @@ class Authentication:
         given = Identity(IdentityKind.JWT_SUBJECT, claims.subject)
         found = await self._callers.identified(self._keyring(), [given])
         if not found:
-            raise _refused("unknown_subject")
+            raise await self._unknown("unknown_subject")
         return _caller(found[0], at_most=claims.scopes)
 
     async def _holder(self, certificate: Certificate) -> KnownCaller | None:
@@ -122,6 +133,13 @@ class Authentication:
         if len(found) > 1:
             raise _refused("certificate_of_several_callers")
         return found[0] if found else None
+
+    async def _unknown(self, why: str) -> OtpError:
+        """Return the refusal of a caller without a record. Raises Unavailable."""
+        if not await self._is_emptied():
+            return _refused(why)
+        _REFUSED.info("caller.refused", why="store_emptied")
+        return StoreEmptied("redis: the store came back empty, without this caller")
 
     def _knows(self, known: KnownCaller, presented: Presented) -> bool:
         now, keyring = int(self._clock()), self._keyring()

@@ -226,8 +226,8 @@ class History:
             found["redis"] = _OTHER
         if self._scripts.emptied:
             found["store"] = (
-                "came back empty: restore it, or run otp-service store accept-empty; until then "
-                "nothing that depends on people's factors is answered"
+                "came back empty: restore it, or create the callers anew and run otp-service store "
+                "accept-empty; until then unknown callers and calls on factors get 503"
             )
         STORE_EMPTIED.set(1 if self._scripts.emptied else 0)
         self._warnings = found

@@ -234,6 +234,21 @@ class Scripts:
         except TimeoutError:
             raise Unavailable("redis: what it has was not compared in time") from None
 
+    async def is_emptied(self) -> bool:
+        """
+        Whether the store came back empty, and no operator has accepted that.
+
+        A single Redis is compared first if a connection to it was opened since the last time; on a Cluster the last
+        tick decides.
+
+        Raises:
+            Unavailable.
+        """
+        if not self.connection.clustered:
+            give_up = time.monotonic() + self.connection.timeouts.command
+            await self._recheck(keys_of.queues()[0], give_up)
+        return self.emptied
+
     async def evaluate(
         self,
         name: str,

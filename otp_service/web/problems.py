@@ -127,9 +127,9 @@ TABLE: dict[type[OtpError], Row] = {
     ),
     errors.StoreEmptied: Row(
         503,
-        "Redis lost the data of all factors",
-        "Redis came back empty, so the service does not know who has an authenticator. The operator must restore it or "
-        "accept the loss. Codes by SMS still work.",
+        "Redis lost its data",
+        "Redis came back empty, without factors and callers. The operator must restore it "
+        "or accept the loss. Codes by SMS work again as soon as the caller has a new credential.",
     ),
     errors.ClockSkew: Row(
         503,

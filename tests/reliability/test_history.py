@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import redis
 
 from otp_service.cli.valkey import Valkey
 from otp_service.core.audit import Act
+from otp_service.core.identities import Identity, IdentityKind
 from otp_service.errors import Unavailable
 from otp_service.flows.history import History
 from otp_service.flows.loops import end
@@ -28,12 +30,16 @@ from otp_service.settings.environment import SettingsError
 from otp_service.store import keys
 from otp_service.store.audit import Audit
 from otp_service.store.scripts import Scripts
+from otp_service.web.models import EXAMPLE_ID
 from tests.conftest import Sandbox, Service, Starter, base_environment
 from tests.factors.test_totp import confirmed, now, verify
 from tests.reliability.conftest import Spawn
 from tests.reliability.harness import eventually, number
 from tests.reliability.own_redis import Own, is_ready, pair, service_on
 from tests.reliability.test_lost_writes import loses_its_machine, written
+from tests.security.conftest import register_caller
+from tests.security.issuer import running_issuer
+from tests.security.test_caller_certificates import SPIFFE, certificate, rfc9440, san
 
 
 @asynccontextmanager
@@ -242,14 +248,24 @@ async def answers_of_factors(service: Service) -> list[httpx.Response]:
 async def test_emptied_store_answers_nothing_on_factors_until_accepted(
     own_valkey: Own, sandbox: Sandbox, ring: str, tmp_path: Path
 ) -> None:
-    """X42."""
+    """X42: the callers are lost too, so each gets a new credential before codes by SMS work."""
     async with forgetting(own_valkey, sandbox, ring, tmp_path) as (service, loss):
         await confirmed(service, "ann")
+        other = await service.caller("web")  # never used, so no process has it in its cache
         with redis.Redis.from_url(loss.server.url) as client:
-            caller = client.dump("otp:caller:shop")
             client.flushall()
-            client.restore("otp:caller:shop", 0, caller)  # as an operator makes callers anew
         await service.rooms.history.tick()
+
+        assert await code_for(service, other) == "store_emptied"
+        assert (
+            await eventually(lambda: code_once_forgotten(service), "the cache ends")
+            == "store_emptied"
+        )
+        old = {"Authorization": service.http.headers["Authorization"]}
+        service.http.headers.update(await service.caller("shop"))  # otp-service callers create
+        await eventually(lambda: is_known(service), "the new credential")
+        assert await code_for(service, old) == "unauthorized"
+        assert await code_for(service, {"Authorization": "Bearer nonsense"}) == "unauthorized"
 
         for answer in await answers_of_factors(service):
             assert (answer.status_code, answer.json()["code"]) == (503, "store_emptied"), answer.url
@@ -274,6 +290,44 @@ async def test_emptied_store_answers_nothing_on_factors_until_accepted(
             assert "store" not in await warnings(service)
             assert "store.empty_accepted" in await command(environment, "audit")
             assert "nothing to accept" in await command(environment, *accept)
+            assert await code_for(service, other) == "unauthorized"
+
+
+async def code_for(service: Service, headers: dict[str, str]) -> str:
+    """The code of what a caller gets for a challenge that does not exist."""
+    answer = await service.http.get(f"/otp/{EXAMPLE_ID}", headers=headers)
+    return str(answer.json()["code"])
+
+
+async def code_once_forgotten(service: Service) -> str:
+    """The code for the service's own caller, or "" while its record is cached."""
+    code = await code_for(service, {})
+    return "" if code == "challenge_not_found" else code
+
+
+async def is_known(service: Service, **headers: str) -> bool:
+    return await code_for(service, headers) == "challenge_not_found"
+
+
+async def test_emptied_store_refuses_no_identity_as_unknown(
+    own_valkey: Own, sandbox: Sandbox, ring: str
+) -> None:
+    """X42: callers with an issuer's tokens or a certificate, whose records are lost."""
+    server, der = own_valkey(), certificate(SPIFFE)
+    with running_issuer() as issuer:
+        proxy = {"OTP_CALLER_CERTIFICATES": "true", "OTP_TRUSTED_PROXIES": "127.0.0.1"}
+        async with service_on(server.url, sandbox, ring, **issuer.settings, **proxy) as service:
+            del service.http.headers["authorization"]
+            presented = [issuer.bearer(), {"Client-Cert": rfc9440(der)}]
+            with redis.Redis.from_url(server.url) as client:
+                client.flushall()
+            await service.rooms.history.tick()
+            for headers in presented:
+                assert await code_for(service, headers) == "store_emptied"
+            subject = Identity(IdentityKind.JWT_SUBJECT, "svc-shop")
+            await register_caller(service.settings, "web", subject, san(SPIFFE))
+            for headers in presented:
+                await eventually(partial(is_known, service, **headers), "the caller made anew")
 
 
 async def test_emptied_store_is_noticed_at_the_first_call(
@@ -283,8 +337,16 @@ async def test_emptied_store_is_noticed_at_the_first_call(
     server = own_valkey("primary", "--appendonly", "no")
     async with service_on(server.url, sandbox, ring, OTP_ALLOW_NO_PERSISTENCE="true") as service:
         await confirmed(service, "ann")
+        web = await service.caller("web")
+        await service.rooms.history.stop()  # the loop: only calls compare now
         server.kill()
         own_valkey("primary", "--appendonly", "no", port=server.port, password=server.password)
+
+        async def code_of_web() -> str:
+            code = await code_for(service, web)
+            return "" if code == "unavailable" else code  # a call on a connection to the old server
+
+        assert await eventually(code_of_web, "Redis answers") == "store_emptied"
         answer = await service.http.get("/factors", params={"subject": "ann"})
         assert answer.status_code == 503
 

@@ -1,6 +1,7 @@
 """What the attacks run against."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 
 import pytest
 
@@ -8,6 +9,7 @@ from otp_service.core.credentials import SCOPES
 from otp_service.core.identities import Identity, bind
 from otp_service.outside import open_redis
 from otp_service.settings.environment import load
+from otp_service.settings.table import Settings
 from otp_service.store.callers import CallerRecord, Callers
 from tests.conftest import Service, Starter
 from tests.security.issuer import Issuer, running_issuer
@@ -33,16 +35,19 @@ Register = Callable[..., Awaitable[None]]
 def register(environment: dict[str, str]) -> Register:
     """Create a caller that is known by these: `await register("shop", subject("svc-shop"), scopes=…)`."""
 
-    async def create(name: str, *given: Identity, scopes: Iterable[str] = SCOPES) -> None:
-        settings = load(environment)
-        connection = open_redis(settings)
-        try:
-            callers = Callers(connection)
-            bound = tuple(bind(settings.ring(), name, one) for one in given)
-            await callers.replace(CallerRecord(name, frozenset(scopes), 0, (), identities=bound))
-            for one in given:
-                assert await callers.lead(one, name) is None
-        finally:
-            await connection.aclose()
+    return partial(register_caller, load(environment))
 
-    return create
+
+async def register_caller(
+    settings: Settings, name: str, *given: Identity, scopes: Iterable[str] = SCOPES
+) -> None:
+    """Create a caller with these identities and no credential."""
+    connection = open_redis(settings)
+    try:
+        callers = Callers(connection)
+        bound = tuple(bind(settings.ring(), name, one) for one in given)
+        await callers.replace(CallerRecord(name, frozenset(scopes), 0, (), identities=bound))
+        for one in given:
+            assert await callers.lead(one, name) is None
+    finally:
+        await connection.aclose()
