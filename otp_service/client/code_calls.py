@@ -78,7 +78,7 @@ def verify_code(
     Check what the person typed; a right code is accepted once.
 
     Args:
-        code: As typed: digits of any script, spaces and dashes are understood.
+        code: As typed: digits of any script; spaces, dashes, dots and brackets are ignored.
         binding: As at the request.
         audience: The caller that the proof is for; yourself by default, others with the scope `proof:vouch`.
         proof_format: `opaque` (the default), or `jwt` for a `ProofVerifier`.

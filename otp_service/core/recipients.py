@@ -27,8 +27,6 @@ _RECEIVES_SMS = {
     PhoneNumberType.FIXED_LINE_OR_MOBILE,
     PhoneNumberType.VOIP,
 }
-# Brackets, dots, middle dots and slashes between groups; normalised text has no spaces or dashes.
-_LAYOUT = dict.fromkeys(map(ord, "()[]./\u00b7\u30fb\uff65"))
 # Numbers reserved for films and books: Ofcom's 07700 900000 to 900999, and 555-0100 to 555-0199 of the North American
 # plan. libphonenumber takes the first, and the second in area codes without subscribers, for invalid.
 _FICTIONAL = {
@@ -102,8 +100,8 @@ def parse_recipient(
     Return the recipient that a typed number means.
 
     Args:
-        typed: Digits of any script; spaces, dashes, dots, slashes and brackets are ignored. Legacy spellings of Mexico
-            (`+52 1 …`) and Argentina (`+54 …` without 9) are read as the number that they mean today.
+        typed: Digits of any script; spaces, dashes, dots, slashes, brackets and `tel:` are ignored. Legacy spellings
+            of Mexico (`+52 1 …`) and Argentina (`+54 …` without 9) are read as the number that they mean today.
         regions: The ISO regions that are served, or None for every one.
         default_region: Region of numbers without a calling code; None: they are refused.
         allow_fictional: Whether a number reserved for fiction is accepted.
@@ -193,7 +191,9 @@ def _fictional_region(e164: str) -> str | None:
 def _parse(typed: str, default_region: str | None) -> PhoneNumber:
     if len(typed) > MAX_TYPED:
         raise RecipientRefused(Reason.NOT_A_NUMBER)
-    text = normalise(typed).translate(_LAYOUT)
+    text = normalise(typed).replace("/", "")
+    if text[:4].lower() == "tel:":  # RFC 3966
+        text = text[4:]
     lower = text.lower()
     if "ext" in lower or "x" in lower or "#" in text:
         raise RecipientRefused(Reason.EXTENSION)

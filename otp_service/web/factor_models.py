@@ -185,7 +185,8 @@ class RecoveryVerifyBody(VerifiesBody):
         Field(
             min_length=1,
             max_length=64,
-            description="Code as typed by the person; case and dashes are ignored, O is read as 0, I and L as 1.",
+            description="Code as typed by the person; case, spaces, dashes, dots and brackets are ignored, O is "
+            "read as 0, I and L as 1.",
             examples=["7k3m 0q9x w2zt vb5n"],
         ),
     ]

@@ -76,8 +76,8 @@ Code = Annotated[
     Field(
         min_length=1,
         max_length=64,
-        description="Code as typed by the person: digits of any script; spaces, dashes and direction marks are "
-        "ignored. A string, because leading zeros count.",
+        description="Code as typed by the person: digits of any script; spaces, dashes, dots, brackets and "
+        "direction marks are ignored. A string, because leading zeros count.",
         examples=["042137"],
     ),
 ]
@@ -115,10 +115,8 @@ ProofBinding = Annotated[
 Subject = Annotated[
     str,
     Field(
-        min_length=1,
-        max_length=text.MAX_SUBJECT,
-        description="The caller's opaque id of the person: printable Unicode, compared byte for byte after NFC. An "
-        "OIDC `sub` fits.",
+        description="The caller's opaque id of the person: printable Unicode, 1 to 255 characters after NFC, compared "
+        "byte for byte. An OIDC `sub` fits.",
         examples=["user-4711"],
     ),
     AfterValidator(text.subject),

@@ -41,8 +41,8 @@ class CodeRequestBody(Sent):
     to: Annotated[
         Annotated[str, Field(min_length=1, max_length=40)] | None,
         Field(
-            description="Recipient: a number in international form. Spaces, dashes, dots and brackets are ignored. "
-            "Required if an SMS is sent.",
+            description="Recipient: a number in international form. Spaces, dashes, dots, brackets and `tel:` are "
+            "ignored. Required if an SMS is sent.",
             examples=["+14155550123"],
         ),
     ] = None

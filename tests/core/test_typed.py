@@ -22,6 +22,14 @@ INVISIBLE = [
     "\u00ad", "\u061c", "\u200b", "\u200c", "\u200d", "\u200e", "\u200f", "\u202a", "\u202c", "\u202d",
     "\u2060", "\u2067", "\u2069", "\ufeff",
 ]  # fmt: skip
+BRACKETS = [
+    "()", "[]", "\uff08\uff09", "\uff3b\uff3d", "\u3010\u3011", "\u3014\u3015", "\u300c\u300d", "\u300e\u300f",
+    "\u3008\u3009", "\u300a\u300b", "\u3016\u3017", "\u3018\u3019", "\u301a\u301b", "\ufe59\ufe5a", "\ufe5d\ufe5e",
+    "\uff5f\uff60", "\uff62\uff63",
+]  # fmt: skip
+DOTS = [
+    ".", "\uff0e", "\u3002", "\uff61", "\u30fb", "\uff65", "\u00b7", "\ufe52", "\u2024", "\u2027", "\u06d4",
+]  # fmt: skip
 ZEROS = [
     "0",
     "\u0660",
@@ -48,7 +56,7 @@ def ids(character: str) -> str:
     return f"U+{ord(character):04X}"
 
 
-@pytest.mark.parametrize("between", DASHES + SPACES + INVISIBLE, ids=ids)
+@pytest.mark.parametrize("between", DASHES + SPACES + INVISIBLE + DOTS, ids=ids)
 def test_any_separator_reads_as_none(between: str) -> None:
     assert normalise(f"{between}123{between}456{between}") == "123456"
     assert recovery_codes.normalise(f"ABCD{between}EFGH{between}0123{between}4567") == (
@@ -58,6 +66,22 @@ def test_any_separator_reads_as_none(between: str) -> None:
     assert parse_recipient(number, regions=None).e164 == "+14155550123"
     number = f"090{between}1234{between}5678"
     assert parse_recipient(number, regions=None, default_region="JP").e164 == "+819012345678"
+
+
+@pytest.mark.parametrize("brackets", BRACKETS, ids=lambda pair: ids(pair[0]))
+def test_brackets_read_as_none(brackets: str) -> None:
+    opened, closed = brackets
+    assert normalise(f"{opened}123456{closed}") == "123456"
+    assert recovery_codes.normalise(f"{opened}ABCD-EFGH-0123-4567{closed}") == "ABCDEFGH01234567"
+    number = f"{opened}+1{closed}{opened}415{closed}5550123"
+    assert parse_recipient(number, regions=None).e164 == "+14155550123"
+
+
+@pytest.mark.parametrize(
+    "number", ["tel:+14155550123", "TEL: +1 415 555 0123", "ｔｅｌ：+14155550123"]
+)
+def test_a_tel_uri_reads_as_its_number(number: str) -> None:
+    assert parse_recipient(number, regions=None).e164 == "+14155550123"
 
 
 @pytest.mark.parametrize("zero", ZEROS, ids=ids)
@@ -88,9 +112,9 @@ def test_a_line_break_is_dropped_at_the_ends_only(ending: str) -> None:
 @pytest.mark.parametrize(
     "typed",
     [
-        "", "abc", "12345a", "1２3b", "12.34.56", "123,456", "+123456", "12345²", "½2345", "①②③④⑤⑥",
+        "", "abc", "12345a", "1２3b", "{123456}", "123,456", "+123456", "12345²", "½2345", "①②③④⑤⑥",
         "一二三四五六", "123\x00456", "123\n456", "Ⅻ3456", "0x1234", "1e5000", "123", "1" * 11,
-        "１２．３４．５６", "（123456）", "123_456", "123·456",
+        "123，456", "123_456", "123/456", "123:456", "tel:123456",
     ],
 )  # fmt: skip
 def test_anything_else_is_no_code(typed: str) -> None:
@@ -115,7 +139,9 @@ def test_a_normalised_code_is_ascii_and_stays_the_same(typed: str) -> None:
 @given(st.from_regex(r"[0-9]{4,10}", fullmatch=True), st.data())
 def test_a_code_reads_the_same_in_any_mix_of_scripts(code: str, data: st.DataObject) -> None:
     zeros = st.sampled_from(ZEROS)
-    layout = st.text(st.sampled_from(DASHES + SPACES + INVISIBLE), max_size=2)
+    layout = st.text(
+        st.sampled_from(DASHES + SPACES + INVISIBLE + DOTS + list("()[]【】")), max_size=2
+    )
     typed = "".join(spelled(digit, data.draw(zeros)) + data.draw(layout) for digit in code)
 
     assert normalise(typed) == code

@@ -131,7 +131,8 @@ async def test_one_served_region_reads_national_numbers(start_service: Starter) 
         "+141555501234",  # a digit long
         "+1415555O123",  # a letter
         "+1-800-FLOWERS",
-        "tel:+14155550123",
+        "tel:tel:+14155550123",
+        "tel:+14155550123,+14155550124",
         "sip:+14155550123@a.example",
         "+14155550123,+14155550124",
         "+14155550123;+14155550124",

@@ -274,7 +274,17 @@ async def test_digits_of_any_script_are_the_digits_they_mean(service: Service, s
 
 @pytest.mark.parametrize(
     "shape",
-    [" {0}{1} ", "{0} {1}", "{0}-{1}", "{0}–{1}", "\u200f{0}{1}\u200e", "{0}\u00a0{1}", "{0}{1}\n"],
+    [
+        " {0}{1} ",
+        "{0} {1}",
+        "{0}-{1}",
+        "{0}–{1}",
+        "\u200f{0}{1}\u200e",
+        "{0}\u00a0{1}",
+        "{0}{1}\n",
+        "（{0}{1}）",
+        "{0}．{1}",
+    ],
 )
 async def test_layout_around_and_between_digits_is_no_part_of_a_code(
     service: Service, shape: str
@@ -305,7 +315,7 @@ async def test_no_other_type_and_no_other_text_is_a_code_and_none_costs_a_try(
         "①②③④⑤⑥",
         f"{code}\x00",
         f"+{code}",
-        f"{code[:3]}.{code[3:]}",
+        f"{code[:3]},{code[3:]}",
         f"0x{code[:4]}",
         f"{code}, {code}",
         "1" * 65,
@@ -561,7 +571,9 @@ async def test_unknown_foreign_and_forgotten_are_one_answer_byte_for_byte(servic
     assert (await service.verify(mine, code)).status_code == 200
 
 
-@pytest.mark.parametrize("subject", ["علی\u200cرضا", "tenant 7|é", "x" * 255, "👨\u200d👩\u200d👧"])
+@pytest.mark.parametrize(
+    "subject", ["علی\u200cرضا", "tenant 7|é", "x" * 255, "é" * 255, "👨\u200d👩\u200d👧"]
+)
 async def test_a_subject_may_be_any_printable_text(service: Service, subject: str) -> None:
     """OIDC `sub` values, names with joiners: returned as given."""
     challenge = await service.request(subject=subject)
@@ -588,8 +600,24 @@ async def test_composed_and_decomposed_subjects_are_one(service: Service) -> Non
 async def test_a_long_subject_is_refused_with_the_limit(quiet: Service) -> None:
     answer = await ask(quiet, subject="x" * 256)
     assert answer.json()["errors"] == [
-        {"field": "subject", "reason": "must have at most 255 characters"}
+        {"field": "subject", "reason": "must have 1 to 255 characters"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("subject", "status"),
+    [("e\u0301" * 200, 202), ("e\u0301" * 256, 422), ("\u0958" * 128, 422), ("", 422)],
+)
+async def test_the_limit_of_a_subject_counts_after_nfc(
+    quiet: Service, subject: str, status: int
+) -> None:
+    """The same rule as the CLI has: `text.subject`. U+0958 is two characters in NFC."""
+    answer = await ask(quiet, subject=subject)
+    assert answer.status_code == status
+    if status == 422:
+        assert answer.json()["errors"] == [
+            {"field": "subject", "reason": "must have 1 to 255 characters"}
+        ]
 
 
 async def test_a_newer_request_replaces_the_older_of_the_same_purpose_subject_and_binding(
