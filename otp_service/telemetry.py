@@ -66,7 +66,7 @@ for _why in ("emptied", "lost", "clock"):
 STORE_EMPTIED = Gauge(
     "otp_store_emptied",
     "1 from the moment Redis comes back empty until an operator accepts the loss.",
-    multiprocess_mode="max",
+    multiprocess_mode="mostrecent",  # each tick sets it; the value of an ended process must not stay
 )
 DROPPED_JOBS = Counter(
     "otp_jobs_dropped_total", "Delivery jobs dropped without a send.", ("reason",)
@@ -93,7 +93,7 @@ CREDIT = Gauge(
 )
 CREDIT_SEEN = Counter(
     "otp_wsms_credit_seen_total",
-    "Credit reports of the site by kind: amount, doubtful (0 may be a failed query), text or unsupported.",
+    "Credit reports of the site by kind: amount, doubtful (0 may be a failed query), text, unsupported or failed.",
     ("kind",),
 )
 WEBHOOK_HINTS = Counter(

@@ -45,12 +45,15 @@ class Sent:
     dropped: bool = False
 
 
+OUTBOX_FAULTS = ("capability_missing", "not_authorized", "no_route", "site_down", "still_there")
+
+
 class OutboxUnavailable(Exception):
     """
     The outbox could not be read or changed.
 
     Attributes:
-        why: A stable word.
+        why: One of OUTBOX_FAULTS.
         forbidden: Whether somebody must do something about it: capability, credential, plugin.
     """
 

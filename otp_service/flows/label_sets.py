@@ -8,7 +8,9 @@ every label set that is finite is created here. `docker/monitoring/alerts.yml` r
 from collections.abc import Iterable
 
 from otp_service import telemetry
+from otp_service.channels.outbox import OUTBOX_FAULTS
 from otp_service.core.challenge import DeliveryStatus
+from otp_service.wsms.credit import CreditKind
 from otp_service.wsms.outcome import RefusedReason, UnknownReason
 
 CHECKS = ("OTP_DURABILITY", "OTP_REDIS_URL", "clock", "keyring", "redis", "site")
@@ -24,7 +26,7 @@ def create_label_sets(
         channel: The name of the channel that codes go out by.
         purposes: All that codes can be requested for.
         regions: Those to which codes go.
-        refusals: Codes of refusals and faults.
+        refusals: Codes of refusals and faults; `internal` is added.
     """
     for check in CHECKS:
         telemetry.FAILED_CHECKS.labels(check)
@@ -36,7 +38,7 @@ def create_label_sets(
             telemetry.REGIONS.labels(region, event)
         for event in ("paused", "resumed"):
             telemetry.REGION_PAUSES.labels(region, event)
-    for code in refusals:
+    for code in (*refusals, "internal"):
         telemetry.REFUSALS.labels(code)
     _create_deliveries(channel)
     for metric, values in _ONE_LABEL.items():
@@ -55,11 +57,13 @@ def _create_deliveries(channel: str) -> None:
 
 
 _ONE_LABEL = {
+    telemetry.CREDIT_SEEN: (*CreditKind, "doubtful", "failed"),
     telemetry.DEVICES: ("remembered", "verified", "forgotten", "reused"),
     telemetry.DROPPED_JOBS: ("gone", "ended", "stale", "settled", "too_late", "lost"),
     telemetry.HASHES: ("verify", "issue", "draw", "reconcile"),
     telemetry.KEY_SET_FETCHES: ("good", "away", "unusable"),
-    telemetry.LOG_LINES_DROPPED: ("blocked", "failed"),
+    telemetry.LOG_LINES_DROPPED: ("blocked", "failed", "sampled"),
+    telemetry.OUTBOX_UNAVAILABLE: OUTBOX_FAULTS,
     telemetry.RECONCILED: ("accepted", "failed", "not_found"),
     telemetry.SCRUBBED: ("deleted", "not_found", "in_doubt", "given_up"),
     telemetry.WEBHOOK_HINTS: ("new_sms", "new_subscriber"),

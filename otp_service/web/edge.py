@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from otp_service.errors import BadRequest, MethodNotAllowed, NoSuchResource
 from otp_service.log_sampling import SampledLines
-from otp_service.telemetry import REQUEST_SECONDS, REQUESTS
+from otp_service.telemetry import REFUSALS, REQUEST_SECONDS, REQUESTS
 from otp_service.web import problems
 from otp_service.web.operations import refuse
 
@@ -82,6 +82,7 @@ class Edge:
                 await self._app(scope, receive, answer)
         except Exception:
             log.exception("http.fault")
+            REFUSALS.labels("internal").inc()
             if status:
                 raise
             await _internal(scope)(scope, receive, answer)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import Counter
 
 from otp_service import telemetry
 from tests.reliability.conftest import Spawn, spawn_server  # noqa: F401
@@ -46,7 +47,7 @@ def stands_at() -> None:
     """Time goes on: another process serves."""
 
 
-async def test_series_of_rules_exist_at_zero_from_the_start(
+async def test_series_exist_at_zero_from_the_start(
     environment: dict[str, str],
     spawn_server: Spawn,  # noqa: F811
 ) -> None:
@@ -72,5 +73,12 @@ async def test_series_of_rules_exist_at_zero_from_the_start(
         'otp_refusals_total{code="clock_skew"} 0.0',
         'otp_deliveries_total{channel="sms",reason="no_route",status="failed"} 0.0',
         'otp_check_failed{check="redis"} 0.0',
+        'otp_log_lines_dropped_total{why="sampled"} 0.0',
+        'otp_refusals_total{code="internal"} 0.0',
+        'otp_refusals_total{code="store_emptied"} 0.0',
+        'otp_redis_steps_back_total{why="lost"} 0.0',
     ):
         assert series in text.splitlines()
+    for metric in vars(telemetry).values():
+        if isinstance(metric, Counter) and metric is not telemetry.REQUESTS:  # too many label sets
+            assert re.search(rf"^{metric._name}_total\b.* 0\.0$", text, re.M), metric._name

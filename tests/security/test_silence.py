@@ -406,7 +406,7 @@ def test_a_secret_inside_something_encoded_is_found(offset: int) -> None:
 
 FAULTY = """
 import asyncio, sys
-from otp_service.telemetry import configure_logging
+from otp_service.telemetry import REFUSALS, configure_logging
 configure_logging("DEBUG")
 import structlog, logging
 from otp_service.web.edge import Edge
@@ -424,7 +424,8 @@ async def main():
         sent.append(message)
     scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": [(b"host", b"a")]}
     await Edge(handler)(scope, None, send)
-    sys.stderr.write(str(sent))
+    counted = REFUSALS.labels("internal")._value.get()
+    sys.stderr.write(f"{sent} counted: {counted}")
 
 asyncio.run(main())
 try:
@@ -447,6 +448,7 @@ def test_a_fault_is_logged_by_type_and_place_and_answered_with_neither() -> None
     assert all(line["at"] for line in faults)
     assert "'status': 500" in done.stderr
     assert '"code":"internal"' in done.stderr
+    assert "counted: 1.0" in done.stderr
     for secret in ("2718281828", "4155550123"):
         assert secret not in done.stdout + done.stderr
     assert "RuntimeError" not in done.stderr
