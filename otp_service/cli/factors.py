@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from otp_service.cli.audit import record
 from otp_service.cli.configured import load_settings, refuse, subject_id
-from otp_service.cli.in_redis import in_redis
+from otp_service.cli.in_redis import in_redis, refuse_if_emptied
 from otp_service.cli.seed_files import ISSUER, Format, format_of, read_file, write_file
 from otp_service.core.audit import Act, Detail, checked_reason
 from otp_service.core.challenge import ChallengeAddress, person_address
@@ -105,6 +105,7 @@ def export_seeds(
     if output is not None and output.exists():
         refuse(["--output: is there already"])
     found = _run(settings, caller, lambda factors: _collect(settings, factors, caller))
+    refuse_if_emptied(settings)  # after the look: Redis may have been emptied meanwhile
     seeds = [each for each in found if isinstance(each, Seed)]
     record(settings, Act.SEEDS_EXPORTED, caller=caller, details={Detail.COUNT: len(seeds)})
     text = write_file(seeds, format, issuer=settings.brand or ISSUER)
@@ -137,6 +138,7 @@ def remove(
     except ValueError as error:
         refuse([f"--reason: {error}"])
     settings = load_settings()
+    refuse_if_emptied(settings)
     address = person_address(settings.ring(), caller, subject)
     record(settings, Act.FACTORS_REMOVED, caller=caller, subject=address, reason=reason)
 

@@ -8,6 +8,8 @@ from otp_service.cli.configured import refuse
 from otp_service.errors import Unavailable
 from otp_service.settings.table import Settings
 from otp_service.store.connection import Connection
+from otp_service.store.history import HistoryStore
+from otp_service.store.scripts import Scripts
 
 T = TypeVar("T")
 
@@ -27,3 +29,18 @@ def in_redis(settings: Settings, work: Callable[[Connection], Awaitable[T]]) -> 
         return asyncio.run(run())
     except Unavailable as error:
         refuse([f"OTP_REDIS_URL: {error.detail}"])
+
+
+def refuse_if_emptied(settings: Settings) -> None:
+    """Exit 1 while Redis counts as emptied: what is stored for people is unknown then, not nothing."""
+
+    async def run(connection: Connection) -> bool:
+        return await HistoryStore(Scripts(connection)).is_emptied()
+
+    if in_redis(settings, run):
+        refuse(
+            [
+                "OTP_REDIS_URL: Redis came back empty, so what it held is unknown: restore it, or accept the loss "
+                "(otp-service store accept-empty); see docs/restore.md"
+            ]
+        )

@@ -19,7 +19,7 @@ import typer
 from otp_service.cli import ring_file
 from otp_service.cli.audit import record_where_configured
 from otp_service.cli.configured import load_settings, refuse
-from otp_service.cli.in_redis import in_redis
+from otp_service.cli.in_redis import in_redis, refuse_if_emptied
 from otp_service.cli.plain import console, folding_table
 from otp_service.core.audit import Act, Detail
 from otp_service.core.keyring import (
@@ -158,6 +158,8 @@ def reseal(
     Run it half a minute after promoting a seal or route key. It can run while the service runs, and it can be
     interrupted and repeated.
     """
+    settings = load_settings()
+    refuse_if_emptied(settings)
     text = json.dumps(ring_file.read(file))
     ring, orphaned = Keyring.from_json(text), retired(text, Kind.ROUTE) if erase else ()
     if erase:
@@ -171,7 +173,7 @@ def reseal(
             lasting, ring, lambda n: typer.echo(f"{n} looked at …", err=True), erasing=orphaned
         )
 
-    result = _in_redis(load_settings(), work)
+    result = _in_redis(settings, work)
     typer.echo(f"done: {_counted(result.done) or 'nothing was to do'}")
     if result.lost:
         refuse([f"{len(result.lost)} left, which no key of the ring opens:", *result.lost])
@@ -229,6 +231,7 @@ def _reasons_to_stay(ring: dict[str, Any], entry: dict[str, str]) -> list[str]:
 
     advice = "callers rotate" if kind is Kind.CREDENTIAL else "keys reseal"
     left = _in_redis(settings, work)
+    refuse_if_emptied(settings)  # after the look: Redis may have been emptied meanwhile
     return [f"depends on it: {_counted(left)}; see `otp-service {advice}`"] if left else []
 
 

@@ -15,6 +15,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from otp_service.cli.factors import app
+from otp_service.cli.store import app as store
 from otp_service.core import keyring
 from otp_service.store import keys
 from tests.conftest import Service, Starter
@@ -237,3 +238,30 @@ async def test_an_operator_removes_what_a_person_has_lost_whatever_proof_is_aske
     assert done.stdout.splitlines()[-1] == "1 removed"
     assert (await verify(service, app_one.at(await now(service)))).status_code == 404
     await enroll(service)
+
+
+async def test_emptied_store_refuses_export_and_removal(
+    service: Service, run: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Else a nightly export replaces the last good file by an empty one. An import is part of the recovery."""
+    await confirmed(service)
+    with redis.Redis.from_url(environment["OTP_REDIS_URL"]) as client:
+        client.flushall()
+    await service.rooms.history.tick()
+    await service.caller("shop")
+    export = ("export", "--caller", "shop", "--format", "json", "--yes-export-secrets")
+    removal = ("remove", "--caller", "shop", "--subject", USER, "--reason", "T-1")
+    for arguments in (export, removal):
+        refused = await run(*arguments)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert "otp-service store accept-empty" in refused.stderr
+    assert audited(environment) == []
+
+    file = tmp_path / "seeds.csv"
+    file.write_text(f"subject,secret\n{USER},{SEED}\n")
+    assert (await run("import", str(file), "--caller", "shop")).exit_code == 0
+    accepted = await to_thread.run_sync(
+        partial(CliRunner().invoke, store, ["accept-empty", "--reason", "T-2"], env=environment)
+    )
+    assert accepted.exit_code == 0
+    assert SEED in (await run(*export)).stdout

@@ -4,6 +4,7 @@ import json
 
 import pyotp
 import pytest
+import redis
 
 from otp_service.cli.webhooks import app as webhooks
 from otp_service.core.events import Message
@@ -229,3 +230,20 @@ async def test_an_event_that_no_worker_has_read_keeps_its_seal_key(
     await hands.redis(service).xadd(keys.events(0), {"about": f"{old}.x", "type": "none"})
 
     assert "1 × event that no worker has read" in ring_file.run("retire", old).output
+
+
+async def test_emptied_store_refuses_reseal_and_retire(
+    service: Service, ring_file: RingFile, valkey_url: str
+) -> None:
+    """What a restore brings back may depend on the key, and nothing of it can be seen."""
+    await enrolled(service)
+    old, _ = ring_file.rotate("seal")
+    ring_file.age(old, **OLD)
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    await service.rooms.history.tick()
+    for arguments in (("reseal",), ("retire", old)):
+        refused = ring_file.run(*arguments)
+        assert refused.exit_code == 1
+        assert "otp-service store accept-empty" in refused.output
+    ring_file.do("retire", old, "--force")
