@@ -7,6 +7,8 @@ LONGEST_TAG = 35
 
 _TRADITIONAL = frozenset({"tw", "hk", "mo"})  # regions that write Chinese in traditional script
 
+_EXTENDED = re.compile("[a-z]{3}")  # an extended language: zh-yue
+
 _TAG = re.compile(
     r"""
     [a-z]{2,3} (?: -[a-z]{3} ){0,3}                 # language, extended language
@@ -18,6 +20,9 @@ _TAG = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
+
+
+_LOCALE_TEXT = re.compile(r"[\w .@,;=*()+'-]*")
 
 
 def is_locale_tag(text: str) -> bool:
@@ -32,13 +37,18 @@ def is_locale_tag(text: str) -> bool:
 
 def language_tag(text: str) -> str | None:
     """
-    Return the tag in a locale as systems write it: without charset and modifier (``en_US.UTF-8``, ``de_DE@euro``).
+    Return the tag in a locale as systems and browsers write it, or None if it names none.
 
-    None where it names no language: empty, ``C``, ``POSIX``. The tag may still be malformed: ask `is_locale_tag`.
+    Charset and modifier are dropped (``en_US.UTF-8``, ``de_DE@euro``); of an ``Accept-Language`` list the first tag
+    counts. None: empty, ``*``, ``C``, ``POSIX``, ``English_United States.1252``, ``i-klingon``.
     """
-    text = text.strip()
-    tag = re.split("[.@]", text, maxsplit=1)[0] or text
-    return None if tag.upper() in ("", "C", "POSIX") else tag
+    tag = re.split("[.@,;]", text, maxsplit=1)[0].strip()
+    return tag if is_locale_tag(tag) and tag.upper() != "POSIX" else None
+
+
+def is_locale_text(text: str) -> bool:
+    """Return whether a text has only characters of locale names: letters, digits, spaces and ``-_.@,;=*()+'``."""
+    return _LOCALE_TEXT.fullmatch(text) is not None
 
 
 def canonical_tag(text: str) -> str:
@@ -78,14 +88,24 @@ def resolve_locale(requested: str | None, available: Collection[str], default: s
         return default
     by_lower = {tag.lower(): tag for tag in available}
     subtags = requested.replace("_", "-").lower().split("-")
-    shortest = 1
-    if subtags[0] == "zh" and not {"hans", "hant"} & set(subtags) and _TRADITIONAL & set(subtags):
-        subtags[1:1] = ["hant"]
-    if subtags[:2] == ["zh", "hant"]:
-        shortest = 2
-    for length in range(len(subtags), shortest - 1, -1):
-        if found := by_lower.get("-".join(subtags[:length])):
+    family, wanted = subtags[0], _prefixes(subtags)
+    if _is_traditional_chinese(subtags):
+        # Without the extended language (``zh-yue-Hant-HK``), and never down to ``zh`` alone.
+        family = "zh-hant"
+        rest = [part for part in subtags[1:] if part != "hant" and not _EXTENDED.fullmatch(part)]
+        wanted = [tag for tag in wanted if "-hant" in tag] + _prefixes(["zh", "hant", *rest])[:-1]
+    for tag in wanted:
+        if found := by_lower.get(tag):
             return found
-    family = "-".join(subtags[:shortest])
     relatives = sorted(lower for lower in by_lower if lower.startswith(f"{family}-"))
     return by_lower[relatives[0]] if relatives else default
+
+
+def _prefixes(subtags: list[str]) -> list[str]:
+    """Return the tag and what is left of it as subtags are dropped from the end."""
+    return ["-".join(subtags[:length]) for length in range(len(subtags), 0, -1)]
+
+
+def _is_traditional_chinese(subtags: list[str]) -> bool:
+    named = set(subtags)
+    return subtags[0] == "zh" and "hans" not in named and bool({"hant", *_TRADITIONAL} & named)

@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Final
 
 from otp_service.core.segments import utf16_units
+from otp_service.core.text import INVISIBLE_CHARACTERS
 
 PAYEE_LENGTH: Final = 20
 BRAND_LENGTH: Final = 20
@@ -38,7 +39,6 @@ NUMBER_FORMATS: Final[Mapping[str, tuple[str, str, int]]] = {
 }
 
 _NAME_PUNCTUATION = frozenset(" &'-.,()+")
-_INVISIBLE_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 JOINERS: Final = "\u200c\u200d"
 _STRAIGHT_APOSTROPHE = str.maketrans({"\u2018": "'", "\u2019": "'"})
 _CODE_LIKE = re.compile(r"\d(?:\W*\d){3}")  # \W: spaces, punctuation, marks
@@ -176,7 +176,7 @@ def tidy_name(value: str) -> str:
 
 def _fits_in_a_name(name: str, index: int) -> bool:
     character = name[index]
-    if character in _INVISIBLE_LETTERS or 0xFE00 <= ord(character) <= 0xFE0F:
+    if character in INVISIBLE_CHARACTERS:
         return False
     if character in JOINERS:
         around = name[max(index - 1, 0) : index] + name[index + 1 : index + 2]

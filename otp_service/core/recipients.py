@@ -27,10 +27,23 @@ _RECEIVES_SMS = {
     PhoneNumberType.FIXED_LINE_OR_MOBILE,
     PhoneNumberType.VOIP,
 }
-# Numbers reserved for films and books: Ofcom's 07700 900000 to 900999, and 555-0100 to 555-0199 of the North American
-# plan. libphonenumber takes the first, and the second in area codes without subscribers, for invalid.
+# Numbers reserved for films and books: Ofcom's "numbers for drama", a thousand of each kind, and 555-0100 to 555-0199
+# of the North American plan. libphonenumber takes some for invalid, others for landlines or premium numbers.
+_OFCOM_DRAMA = (
+    "11[3-8]4960",  # Leeds, Sheffield, Nottingham, Leicester, Bristol, Reading
+    "1[2-6]14960",  # Birmingham, Edinburgh, Glasgow, Liverpool, Manchester
+    "1914980",  # Tyneside, Durham, Sunderland
+    "2079460",  # London
+    "2896496",  # Northern Ireland
+    "2920180",  # Cardiff
+    "1632960",  # no area
+    "7700900",  # mobile
+    "8081570",  # freephone
+    "9098790",  # premium rate
+    "3069990",  # UK-wide
+)
 _FICTIONAL = {
-    "GB": re.compile(r"\+447700900[0-9]{3}"),
+    "GB": re.compile(rf"\+44(?:{'|'.join(_OFCOM_DRAMA)})[0-9]{{3}}"),
     "US": re.compile(r"\+1[2-9][0-9]{2}55501[0-9]{2}"),
 }
 _WORLDWIDE = "001"  # libphonenumber's region of satellite and global service numbers
@@ -104,7 +117,7 @@ def parse_recipient(
             of Mexico (`+52 1 …`) and Argentina (`+54 …` without 9) are read as the number that they mean today.
         regions: The ISO regions that are served, or None for every one.
         default_region: Region of numbers without a calling code; None: they are refused.
-        allow_fictional: Whether a number reserved for fiction is accepted.
+        allow_fictional: Whether a number reserved for fiction is accepted, of whatever type it is.
 
     Raises:
         RecipientRefused: letters, several numbers, no calling code, an extension, not valid in its numbering plan, a
@@ -116,10 +129,11 @@ def parse_recipient(
     number = _current_number(number)
     e164 = format_number(number, PhoneNumberFormat.E164)
     kind, fictional = number_type(number), None
-    if kind == PhoneNumberType.UNKNOWN:  # says what `is_valid_number` says, by the same search
-        fictional = _fictional_region(e164) if allow_fictional else None
-        if fictional is None:
-            raise RecipientRefused(Reason.NOT_A_NUMBER)
+    if allow_fictional and kind not in _RECEIVES_SMS:
+        fictional = _fictional_region(e164)
+    # UNKNOWN says what `is_valid_number` says, by the same search.
+    if kind == PhoneNumberType.UNKNOWN and fictional is None:
+        raise RecipientRefused(Reason.NOT_A_NUMBER)
     region = fictional or region_code_for_number(number) or _WORLDWIDE
     if (kind not in _RECEIVES_SMS and not fictional) or region == _WORLDWIDE:
         raise RecipientRefused(Reason.CANNOT_RECEIVE_SMS)

@@ -150,6 +150,8 @@ def served_recipient(policy: Policy, typed: str, *, caller: str = "") -> Recipie
             allow_fictional=True,
         )
         if found.fictional and not policy.test_numbers.holds(caller, found.e164, now=time.time()):
+            # Refused for the reason that any other number of its type has.
+            parse_recipient(typed, regions=policy.regions, default_region=policy.default_region)
             raise RecipientRefused(Reason.NOT_A_NUMBER)
     except RecipientRefused as error:
         raise DestinationRefused(error.reason.value, str(error)) from None

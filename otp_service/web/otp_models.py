@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from otp_service.core.challenge import DeliveryStatus, Status
 from otp_service.core.limits import network
-from otp_service.core.locale_tags import is_locale_tag, language_tag
+from otp_service.core.locale_tags import is_locale_text, language_tag
 from otp_service.web.models import (
     EXAMPLE_ID,
     Binding,
@@ -31,10 +31,9 @@ def _address(value: str) -> str:
 
 
 def _locale(value: str) -> str | None:
-    tag = language_tag(value)
-    if tag and not is_locale_tag(tag):
+    if not is_locale_text(value):
         raise ValueError("must be a language tag such as en or pt-BR")
-    return tag
+    return language_tag(value)
 
 
 class CodeRequestBody(Sent):
@@ -67,7 +66,8 @@ class CodeRequestBody(Sent):
     locale: Annotated[
         Annotated[str, Field(max_length=64), AfterValidator(_locale)] | None,
         Field(
-            description="Language of the message; the nearest available one is used.",
+            description="Language of the message; the nearest available one is used. A locale that names no language "
+            "gets the default; of a list as in Accept-Language the first counts.",
             examples=["pt-BR"],
         ),
     ] = None

@@ -11,9 +11,18 @@ from otp_service.wsms.models import Capability
 from otp_service.wsms.outcome import Json
 from otp_service.wsms.scrub import scrub
 
+_SPACE = r"[\s\u00a0\u2009\u202f]"  # with no-break and thin spaces
 _AMOUNT = re.compile(
-    r"(?P<amount>[+-]?[0-9]+(?:\.[0-9]+|,[0-9]{1,2})?(?:[eE][+-]?[0-9]{1,3})?)(?:(?P<gap>\s+)(?P<unit>\S.{0,19})?)?",
-    re.ASCII,
+    rf"""
+    (?P<amount> [+-]? (?:
+        [0-9]{{1,3}} (?: \.[0-9]{{3}} )+ ,[0-9]{{1,2}}           # 1.234,56
+        | [0-9]{{1,3}} (?: ,[0-9]{{3}} )+ \.[0-9]{{1,2}}         # 1,234.56
+        | [0-9]+ (?: \.[0-9]+ | ,[0-9]{{1,2}} )? (?: [eE][+-]?[0-9]{{1,3}} )?
+    ))
+    (?: {_SPACE}+ (?P<unit> [^\s\u00a0\u2009\u202f] .{{0,19}} )?
+        | (?P<attached> [$\u00a2-\u00a5\u20a0-\u20cf] | [A-Z]{{3}} ) )?
+    """,
+    re.ASCII | re.VERBOSE,
 )
 
 
@@ -61,10 +70,10 @@ def parse_balance(value: Json, *, source: CreditSource = CreditSource.ASKED) -> 
     match = _AMOUNT.fullmatch(text)
     if match:
         try:
-            amount = Decimal(match["amount"].replace(",", "."))
+            amount = _decimal(match["amount"])
         except InvalidOperation:  # pragma: no cover
             return Credit(kind=CreditKind.TEXT, source=source, text=scrub(text))
-        unit = match["unit"]
+        unit = match["unit"] or match["attached"]
         return Credit(
             kind=CreditKind.AMOUNT,
             source=source,
@@ -75,6 +84,13 @@ def parse_balance(value: Json, *, source: CreditSource = CreditSource.ASKED) -> 
     if text.strip() in {"", "N/A"}:
         return Credit(kind=CreditKind.UNSUPPORTED, source=source)
     return Credit(kind=CreditKind.TEXT, source=source, text=scrub(text))
+
+
+def _decimal(number: str) -> Decimal:
+    """Return the value; the last comma or point is the decimal one."""
+    if number.rfind(",") > number.rfind("."):
+        return Decimal(number.replace(".", "").replace(",", "."))
+    return Decimal(number.replace(",", ""))
 
 
 class CreditCalls:

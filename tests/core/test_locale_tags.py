@@ -59,6 +59,10 @@ def test_a_default_without_texts_is_a_fault():
         ("zh_HK", "zh-Hant"),
         ("zh-MO", "zh-Hant"),
         ("zh-Hant-HK", "zh-Hant"),
+        ("zh-cmn-Hant", "zh-Hant"),
+        ("zh-yue-Hant-HK", "zh-Hant"),
+        ("zh-yue-HK", "zh-Hant"),
+        ("zh-cmn-Hans", "zh"),
         ("zh-Hans-HK", "zh"),
         ("zh-CN", "zh"),
         ("zh-SG", "zh"),
@@ -70,8 +74,11 @@ def test_chinese_is_served_in_its_script(requested, served):
 
 
 def test_traditional_chinese_gets_no_simplified_text():
-    for requested in ("zh-Hant", "zh-TW", "zh-HK"):
-        assert resolve_locale(requested, ("en", "zh"), "en") == "en"
+    for requested in ("zh-Hant", "zh-TW", "zh-HK", "zh-cmn-Hant", "zh-yue-Hant-HK", "zh-yue-MO"):
+        assert resolve_locale(requested, ("en", "zh", "zh-Hans"), "en") == "en"
+    assert resolve_locale("zh-yue-Hant-HK", ("en", "zh", "zh-yue-Hant", "zh-Hant"), "en") == (
+        "zh-yue-Hant"
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,6 +93,13 @@ def test_traditional_chinese_gets_no_simplified_text():
         ("C", None),
         ("C.UTF-8", None),
         ("POSIX", None),
+        ("*", None),
+        ("i-klingon", None),
+        ("English_United States.1252", None),
+        ("@euro", None),
+        ("en-US,en;q=0.9", "en-US"),
+        ("de;q=0.8, en", "de"),
+        ("*, en", None),
     ],
 )
 def test_a_system_locale_reads_as_its_tag(written, tag):

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from otp_service.core import audit, text
+from otp_service.core.message_values import name_problem
 from otp_service.web.factor_models import TotpBody
 from otp_service.web.optin_models import OptInRequestBody
 
@@ -42,8 +43,14 @@ def test_controls_and_changes_of_direction_are_found(wrong: str) -> None:
         audit.checked_reason(f"a{wrong}b")
 
 
-@pytest.mark.parametrize("blank", [" ", "\u200b", "\u00a0\u200d", "\u3000"])
+@pytest.mark.parametrize(
+    "blank",
+    [" ", "\u200b", "\u00a0\u200d", "\u3000", "\u2800", "\u3164", "\uffa0 \u115f", "\u2800\ufe0f"],
+)
 def test_a_name_must_show_something(blank: str) -> None:
     assert text.is_blank(blank)
+    assert name_problem(blank)
+    with pytest.raises(ValueError, match="must not be blank"):
+        text.subject(blank)
     with pytest.raises(ValidationError, match="must not be blank"):
         OptInRequestBody(name=blank, mobile="+14155550123")

@@ -58,7 +58,7 @@ def test_a_uri_names_subject_and_name_where_the_row_does_not() -> None:
         ({"subject": "", "secret": SEED}, "subject", "is not named"),
         ({"subject": "a\u202eb", "secret": SEED}, "subject", "control"),
         ({"subject": "x" * 256, "secret": SEED}, "subject", "1 to 255"),
-        ({"subject": "\u200b", "secret": SEED}, "subject", "space"),
+        ({"subject": "\u200b", "secret": SEED}, "subject", "blank"),
         ({"subject": "ann", "secret": SHORT}, "secret", "fewer than 128 bits"),
         ({"subject": "ann", "secret": SEED * 7}, "secret", "more than 128 bytes"),
         ({"subject": "ann", "secret": SEED[:-1] + "1"}, "secret", "no base32"),

@@ -97,6 +97,29 @@ def test_legacy_spellings_are_one_recipient(spellings: list[str], e164: str) -> 
     assert {parse_recipient(typed, regions=None).e164 for typed in spellings} == {e164}
 
 
+@pytest.mark.parametrize(
+    "thousand",
+    [
+        "1134960", "1144960", "1154960", "1164960", "1174960", "1184960", "1214960", "1314960", "1414960", "1514960",
+        "1614960", "1914980", "2079460", "2896496", "2920180", "1632960", "7700900", "8081570", "9098790", "3069990",
+    ],
+)  # fmt: skip
+def test_ofcom_drama_numbers_are_fictional(thousand: str) -> None:
+    """All twenty ranges; outside test numbers none of them is a recipient."""
+    for last in ("000", "123", "999"):
+        found = parse_recipient(f"+44{thousand}{last}", regions=None, allow_fictional=True)
+        assert (found.fictional, found.region) == (True, "GB")
+        assert reason(f"+44{thousand}{last}") != "accepted"
+
+
+@pytest.mark.parametrize(
+    "number", ["+442079461000", "+441632961000", "+441124960123", "+441714960123"]
+)
+def test_landlines_beside_the_drama_ranges_are_refused(number: str) -> None:
+    with pytest.raises(RecipientRefused):
+        parse_recipient(number, regions=None, allow_fictional=True)
+
+
 def test_a_national_number_needs_a_default_region() -> None:
     assert reason("090 1234 5678") == Reason.NOT_A_NUMBER
     found = parse_recipient("0415 550 123", regions=frozenset({"AU"}), default_region="AU")

@@ -152,7 +152,7 @@ async def test_a_delivery_that_fails_is_no_error_of_the_request(
             ["", " ", " a", "a ", "a\u00a0", "\u200b", "a\u202eb", "x" * 256, 7, ["a"], "a\nb"],
         ),
         ("binding", ["", "x" * 257, "a\x00b", "a\nb", 7, {}]),
-        ("locale", ["../../etc/passwd", "x" * 36, "e", 7, "en_US UTF-8", "%s"]),
+        ("locale", ["../../etc/passwd", "x" * 65, "en\n", 7, "de/en", "%s"]),
         ("client_ip", ["", "1.2.3", "1.2.3.4/8", "localhost", "1.2.3.4, 5.6.7.8", "::1%eth0%", 7]),
         ("client_ref", ["", "a b", "ä", "x" * 65, 7]),
         ("context", ["", [], {"amount": 1}, {"a": None}, {str(n): "" for n in range(9)}]),
@@ -249,6 +249,20 @@ async def test_a_locale_that_nobody_wrote_falls_back_to_the_nearest(service: Ser
     assert texts[0] == texts[1]
     assert texts[2] == texts[3]
     assert len({texts[0], texts[2], texts[4]}) == 3
+
+
+@pytest.mark.parametrize(
+    "locale", ["*", "i-klingon", "English_United States.1252", "Norwegian Bokmål_Norway.1252", "e"]
+)
+async def test_a_locale_without_language_gets_the_default(quiet: Service, locale: str) -> None:
+    assert (await ask(quiet, locale=locale)).status_code == 202
+
+
+async def test_the_first_of_a_list_of_locales_counts(service: Service) -> None:
+    await ask(service, {"Prefer": "wait=30"}, to=TO, locale="de-AT,de;q=0.9,en;q=0.8")
+    await ask(service, {"Prefer": "wait=30"}, to=OTHER, locale="de")
+    of_list, german = (service.sandbox.messages(to)[0]["message"] for to in (TO, OTHER))
+    assert of_list.replace(service.code(TO), "") == german.replace(service.code(OTHER), "")
 
 
 # Verifying

@@ -32,6 +32,17 @@ from otp_service.wsms import (
         ("1.0E+20", "1.0E+20", None, False),
         ("12,50", "12.50", None, False),
         ("12,5 EUR", "12.5", "EUR", False),
+        ("1.234,56 EUR", "1234.56", "EUR", False),
+        ("-1.234.567,8", "-1234567.8", None, False),
+        ("1,234.56 USD", "1234.56", "USD", False),
+        ("1,234,567.8", "1234567.8", None, False),
+        ("12,5€", "12.5", "€", False),
+        ("12.50$", "12.50", "$", False),
+        ("12EUR", "12", "EUR", False),
+        ("12,5\u00a0€", "12.5", "€", False),
+        ("12,5\u202fEUR", "12.5", "EUR", False),
+        ("0€", "0", "€", False),
+        ("0\u00a0", "0", None, True),
         ("0 EUR", "0", "EUR", False),
         ("0", "0", None, True),
         (0, "0", None, True),
@@ -49,7 +60,21 @@ def test_an_amount_with_its_unit(value: Any, amount: str, unit: str | None, doub
 
 @pytest.mark.parametrize(
     "value",
-    ["Unable to check balance!", "1,250", "12,5,0", "٤٧", "1e9999999", "0x1F", "nan", "Infinity"],
+    [
+        "Unable to check balance!",
+        "1,250",
+        "12,5,0",
+        "1.23,45",
+        "1.234,567",
+        "1,234.567,8",
+        "12,345€x",
+        "12SMS left",
+        "٤٧",
+        "1e9999999",
+        "0x1F",
+        "nan",
+        "Infinity",
+    ],
 )
 def test_a_text_stays_a_text(value: str) -> None:
     credit = parse_balance(value)
