@@ -1,5 +1,6 @@
 """docker/nginx.conf, run by nginx: whom it caps, what its own errors look like, what it repeats and what it logs."""
 
+import asyncio
 import datetime
 import os
 import re
@@ -154,6 +155,36 @@ async def test_calls_are_capped_by_credential_and_not_by_address(proxies: Proxie
             told = problem(of_one[-1], 429, "rate_limited")
             assert (told["limit"], of_one[-1].headers["retry-after"]) == ("proxy", "1")
         assert len(of(service)) == 10
+
+
+def long_token(end: str) -> dict[str, str]:
+    """Tokens of Entra ID have 1.5 kB; two of one issuer begin alike."""
+    return {"Authorization": f"Bearer {'x' * 1500}{end}"}
+
+
+async def test_long_tokens_meet_the_rate_of_their_callers(proxies: Proxies) -> None:
+    async with receiving(statuses=[200]) as service:
+        proxy = await proxies(
+            f"127.0.0.1:{service.port}", **{"rate=500r/s": "rate=1r/m", "burst=1000": "burst=4"}
+        )
+        for caller in ("a", "b"):
+            answers = [await proxy.post(headers=long_token(caller)) for _ in range(6)]
+            assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+
+
+async def test_long_tokens_meet_the_cap_on_calls_at_once(proxies: Proxies) -> None:
+    async with receiving(statuses=[200, 0]) as service:
+        proxy = await proxies(
+            f"127.0.0.1:{service.port}", **{"calls_of_caller 300": "calls_of_caller 2"}
+        )
+        held = [asyncio.create_task(proxy.post(headers=long_token("a"))) for _ in range(2)]
+        await eventually(lambda: len(of(service)) == 2, "two calls in progress")
+        refused = await proxy.post(headers=long_token("a"))
+        service.released.set()
+        other = await proxy.post(headers=long_token("b"))
+        await asyncio.gather(*held)
+    problem(refused, 429, "rate_limited")
+    assert other.status_code == 503, "passed on to the service, which closes the connection"
 
 
 async def test_calls_without_a_credential_have_a_cap_of_their_own(proxies: Proxies) -> None:
