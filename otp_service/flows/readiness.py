@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from otp_service.channels.channel import Channel
+from otp_service.errors import Unavailable
 from otp_service.flows.caller_tokens import CallerTokens
 from otp_service.flows.credit import CreditWatch
 from otp_service.store.scripts import Scripts
@@ -51,6 +52,12 @@ class Readiness:
             warnings["callers"] = trouble
         if not reasons and (low := await self._credit.low()):
             warnings["credit"] = low
-        if not reasons and (misfit := await self._opt_in()):
+        if not reasons and (misfit := await self._misfit()):
             warnings["opt_in"] = misfit
         return reasons, warnings
+
+    async def _misfit(self) -> str | None:
+        try:
+            return await self._opt_in()
+        except Unavailable:  # its node of a Redis Cluster is lost; the others serve codes
+            return "opt-in is refused: Redis does not answer for what is known of the site"

@@ -22,6 +22,7 @@ from otp_service.core.recipients import parse_recipient
 from otp_service.errors import Unavailable
 from otp_service.flows.send_limits import send_limits
 from otp_service.store import keys
+from otp_service.store.opt_ins import VERIFIES_TOO
 from tests.conftest import Sandbox, Service
 from tests.reliability.harness import count, eventually, number
 from tests.reliability.test_topologies import PASSWORD, SLOTS, Cluster, on, primaries
@@ -103,6 +104,21 @@ async def test_lost_node_refuses_only_what_it_must_count(
         traces = service.rooms.reconciliation._traces
         async for _ in traces.claim(service.settings.ring(), lease_ms=1000):
             pass  # what other nodes hold is looked after; it raises nothing
+
+
+async def test_readiness_answers_without_the_node_of_opt_in(
+    cluster: Cluster, sandbox: Sandbox, ring: str
+) -> None:
+    """What was seen of the site is on the lost node: opt-in is refused, codes are not."""
+    async with on(cluster.url, sandbox, ring) as service:
+        lost = owner_of(cluster, keys.opt_in_refused(VERIFIES_TOO))
+        cluster.nodes[lost].kill()
+
+        ready = await service.http.get("/readyz")
+        asked = await service.post("/optin/request", name="Ann Lee", mobile=number(0))
+
+        assert (ready.status_code, asked.status_code) == (200, 503)
+        assert "Redis does not answer" in ready.json()["warnings"]["opt_in"]
 
 
 async def test_hanging_node_fails_no_call_to_the_others(
