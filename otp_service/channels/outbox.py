@@ -88,13 +88,12 @@ class WsmsOutbox:
         Raises:
             OutboxUnavailable: see there.
         """
-        digits = to.lstrip("+")
         earliest, latest = since - CLOCK_SKEW, until + CLOCK_SKEW
         # Whole days in the site's zone, whichever that is: one more is enough for all of them.
         day = (earliest.astimezone(UTC) - timedelta(days=1)).date()
         found: list[tuple[timedelta, Sent]] = []
         try:
-            for search, recipients in ((digits, [digits]), ("", [])):
+            for search, recipients in _searches(to):
                 async for row in self._newest(search, day):
                     times = [t for t in _readings(row.sent_at) if earliest <= t <= latest]
                     if times and [one.lstrip("+") for one in row.recipients] == recipients:
@@ -121,6 +120,8 @@ class WsmsOutbox:
         """
         Return the messages to this number alone that were written while a call ran, to the second.
 
+        Without any, those to nobody, as in `find`.
+
         The site tells its clock with each answer, so that the two clocks are compared instead of allowed for. Where it
         does not, nothing is found: who finds by time alone must be sure of the time.
 
@@ -133,28 +134,31 @@ class WsmsOutbox:
         Raises:
             OutboxUnavailable: see there.
         """
-        digits = to.lstrip("+")
         started = time.monotonic()
-        try:
-            page = await self._client.outbox.page(
-                search=digits,
-                since=(began - CLOCK_SKEW - timedelta(days=1)).date(),
-                per_page=LONGEST_LISTING,
-            )
-        except WsmsError as error:
-            raise _unavailable(error) from None
-        if page.site_time is None:
-            return []
-        took = timedelta(seconds=time.monotonic() - started)
-        # The answer was made between `now` and `now + took`, and its clock is cut to whole seconds as the rows' are.
-        earliest = began + (page.site_time - now - took) - timedelta(seconds=1) - TOLERANCE
-        latest = ended + (page.site_time - now) + timedelta(seconds=1) + TOLERANCE
-        return [
-            _sent(row)
-            for row in page.rows
-            if [one.lstrip("+") for one in row.recipients] == [digits]
-            and any(earliest <= t <= latest for t in _readings(row.sent_at))
-        ]
+        for search, recipients in _searches(to):
+            try:
+                page = await self._client.outbox.page(
+                    search=search,
+                    since=(began - CLOCK_SKEW - timedelta(days=1)).date(),
+                    per_page=LONGEST_LISTING,
+                )
+            except WsmsError as error:
+                raise _unavailable(error) from None
+            if page.site_time is None:
+                return []
+            took = timedelta(seconds=time.monotonic() - started)
+            # The answer was made between `now` and `now + took`; its clock is cut to whole seconds as the rows' are.
+            earliest = began + (page.site_time - now - took) - timedelta(seconds=1) - TOLERANCE
+            latest = ended + (page.site_time - now) + timedelta(seconds=1) + TOLERANCE
+            found = [
+                _sent(row)
+                for row in page.rows
+                if [one.lstrip("+") for one in row.recipients] == recipients
+                and any(earliest <= t <= latest for t in _readings(row.sent_at))
+            ]
+            if found:
+                return found
+        return []
 
     async def delete(self, row: int) -> None:
         """
@@ -172,6 +176,12 @@ class WsmsOutbox:
         except WsmsError as error:
             raise _unavailable(error) from None
         raise OutboxUnavailable("still_there", forbidden=False)
+
+
+def _searches(to: str) -> Sequence[tuple[str, list[str]]]:
+    """Return what to search the outbox for, in order, and the recipients (without `+`) that its rows must have."""
+    digits = to.lstrip("+")
+    return (digits, [digits]), ("", [])
 
 
 def _readings(sent_at: datetime) -> set[datetime]:

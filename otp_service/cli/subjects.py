@@ -13,6 +13,7 @@ from otp_service.cli.configured import load_settings, refuse, subject_id
 from otp_service.cli.in_redis import in_redis
 from otp_service.cli.plain import console, folding_table
 from otp_service.core.audit import checked_reason
+from otp_service.core.challenge import MAY_HAVE_ARRIVED
 from otp_service.core.known_codes import TEST_NUMBER
 from otp_service.core.timeline import Happening, Moment
 from otp_service.errors import ChallengeNotFound, DestinationRefused, RateLimited
@@ -146,18 +147,24 @@ def _show(history: History) -> None:
         if moment.what is Happening.SENDING and (moment.id, moment.generation) in unsent:
             continue  # nobody was handed anything
         of = f"{moment.factor} {named.get(moment.id or '', '')}"
-        said = (
-            "test number: no SMS"
-            if moment.reason == TEST_NUMBER
-            else _SAID.get(moment.what, moment.what)
-        )
         at = _time(moment.at)
-        table.add_row(f"{at:%Y-%m-%d %H:%M:%S}", of, said, ", ".join(_details(moment, at)))
+        table.add_row(
+            f"{at:%Y-%m-%d %H:%M:%S}", of, event_text(moment), ", ".join(_details(moment, at))
+        )
     shown.print(table)
     for name, number in named.items():
         ref = history.client_refs.get(name)
         said = f"{number} {name}" + (f" ({ref})" if ref else "")
         shown.print(said, soft_wrap=True)
+
+
+def event_text(moment: Moment) -> str:
+    """Return what the table says of an event."""
+    if moment.reason == TEST_NUMBER:
+        return "test number: no SMS"
+    if moment.what is Happening.FAILED and moment.reason in MAY_HAVE_ARRIVED:
+        return "failed, but may have arrived"
+    return _SAID.get(moment.what, moment.what)
 
 
 def _names(history: History) -> Iterator[str]:

@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
+MAY_HAVE_ARRIVED = frozenset({"reported_by_site", "refused_by_site"})  # reasons of `failed`
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
@@ -28,9 +30,9 @@ class Delivery:
 
     @property
     def may_have_arrived(self) -> bool:
-        """False only where the message certainly never left. A failure that the site reports is not that."""
+        """False only if the message was certainly not sent. Some providers send an SMS and report an error."""
         if self.status == "failed":
-            return self.reason in ("reported_by_site", "refused_by_site")
+            return self.reason in MAY_HAVE_ARRIVED
         return self.status in ("accepted", "unknown")
 
 
@@ -167,7 +169,7 @@ class OptInAsked:
         mobile: Masked.
         expires_in: Seconds.
         resend_in: Seconds until asking again may pass; None when it can't.
-        delivery: `failed` with the reason `refused_by_site`: no code is valid, ask again.
+        delivery: `failed` with the reason `refused_by_site`: the SMS may have arrived, but no code is valid; ask again.
     """
 
     status: Literal["pending"]

@@ -40,6 +40,12 @@ class Status(StrEnum):
     REPLACED = "replaced"
 
 
+REPORTED_BY_SITE = "reported_by_site"  # the site's outbox: its gateway failed; the code stays valid
+REFUSED_BY_SITE = "refused_by_site"  # WSMS undoes a subscription whose SMS its gateway refuses
+# Reasons of a failed delivery that may have arrived all the same: some providers send the SMS and answer with an error.
+MAY_HAVE_ARRIVED = frozenset({REPORTED_BY_SITE, REFUSED_BY_SITE})
+
+
 class DeliveryStatus(StrEnum):
     """
     How the delivery of the newest code stands.

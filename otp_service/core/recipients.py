@@ -46,6 +46,7 @@ _FICTIONAL = {
     "GB": re.compile(rf"\+44(?:{'|'.join(_OFCOM_DRAMA)})[0-9]{{3}}"),
     "US": re.compile(r"\+1[2-9][0-9]{2}55501[0-9]{2}"),
 }
+_NATIONAL = re.compile(r"0[1-9][0-9]{6,14}")
 _WORLDWIDE = "001"  # libphonenumber's region of satellite and global service numbers
 
 
@@ -149,21 +150,28 @@ def parse_recipient(
 
 def listed_spellings(typed: str, *, default_region: str | None = None) -> list[str]:
     """
-    Return how a list of subscribers may spell a typed number: today's E.164 first, then as typed, each without `+` too.
+    Return how a list of subscribers may spell a typed number: today's E.164 first, then the legacy one, each without
+    `+` too, then a national form as typed.
 
     A number that receives no SMS, or of a region that is not served, has spellings too: it may be on the list all the
-    same.
+    same. Without a default region a national form has no E.164 spelling.
 
     Raises:
         RecipientRefused: it is not one number.
     """
-    number = _parse(typed, default_region)
+    national = _national_spellings(typed)
+    try:
+        number = _parse(typed, default_region)
+    except RecipientRefused as error:
+        if national and error.reason is Reason.NOT_A_NUMBER:
+            return national
+        raise
     if number.extension:
         raise RecipientRefused(Reason.EXTENSION)
     spellings = [
         format_number(one, PhoneNumberFormat.E164) for one in (_current_number(number), number)
     ]
-    return list(dict.fromkeys([*spellings, *(spelling[1:] for spelling in spellings)]))
+    return list(dict.fromkeys([*spellings, *(spelling[1:] for spelling in spellings), *national]))
 
 
 def is_same_number(listed: str, e164: str) -> bool:
@@ -177,9 +185,11 @@ def is_same_number(listed: str, e164: str) -> bool:
 
 
 def mask(e164: str, country_code: int | None = None) -> str:
-    """Return `+49•••••34`: always five dots, so that the length is not told."""
-    code = country_code if country_code is not None else parse(e164).country_code
-    return f"+{code}•••••{e164[-2:]}"
+    """Return `+49•••••34`, or `•••••34` of a national form: always five dots, so that the length is not told."""
+    code = ""
+    if e164.startswith("+"):
+        code = f"+{country_code if country_code is not None else parse(e164).country_code}"
+    return f"{code}•••••{e164[-2:]}"
 
 
 def _current_number(number: PhoneNumber) -> PhoneNumber:
@@ -200,6 +210,19 @@ def _current_number(number: PhoneNumber) -> PhoneNumber:
 
 def _fictional_region(e164: str) -> str | None:
     return next((region for region, range_ in _FICTIONAL.items() if range_.fullmatch(e164)), None)
+
+
+def _national_spellings(typed: str) -> list[str]:
+    """
+    Return a number with exactly one leading 0 as typed, and its digits; [] for any other.
+
+    WSMS stores such a number as typed. Others it may rewrite (`mobile_county_code`), and then the text as typed could
+    be the number of somebody else.
+    """
+    digits = normalise(typed).replace("/", "")
+    if len(typed) > MAX_TYPED or not _NATIONAL.fullmatch(digits):
+        return []
+    return list(dict.fromkeys([digits, typed] if typed.isprintable() else [digits]))
 
 
 def _parse(typed: str, default_region: str | None) -> PhoneNumber:

@@ -2,8 +2,9 @@
 No code that the site drew stays readable in WordPress either.
 
 An activation's code is known to the site and the person alone, so its message is found by what else is known: it went
-to this number alone, in the very seconds of our call, and its text holds one run of four digits. Whatever fits besides
-leaves a doubt, and what is in doubt is left alone and counted.
+to this number alone, in the very seconds of our call, and its text holds one run of four digits. If the site drops the
+number (`send_only_local_numbers`), the row has no recipient. Whatever fits besides leaves a doubt, and what is in doubt
+is left alone and counted.
 """
 
 import re
@@ -127,7 +128,10 @@ class Activations:
             ended=_moment(opened.wall_until),
             now=_moment(opened.wall_now),
         )
-        return [one.row for one in sent if _holds_one_code(one)]
+        sent = [one for one in sent if _holds_one_code(one)]
+        if len(sent) == 1 and sent[0].dropped:
+            log.warning("activation.dropped_by_site", hint="switch off send_only_local_numbers")
+        return [one.row for one in sent]
 
     async def _later(
         self,

@@ -12,7 +12,13 @@ from typing import Any
 
 import structlog
 
-from otp_service.core.challenge import DeliveryStatus, OptInAddress, Status, subject_address
+from otp_service.core.challenge import (
+    REFUSED_BY_SITE,
+    DeliveryStatus,
+    OptInAddress,
+    Status,
+    subject_address,
+)
 from otp_service.core.envelopes import KeptOptIn
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.policy import OPT_IN, Policy
@@ -35,8 +41,6 @@ from otp_service.flows.subscribers import NothingSent, Subscribers
 from otp_service.store.opt_ins import OptIns, ReservedTry
 
 log = structlog.get_logger()
-
-REFUSED_BY_SITE = "refused_by_site"  # WSMS undoes a subscription whose SMS its gateway refuses
 
 Announce = Callable[[str, str, Mapping[str, Any]], Awaitable[None]]
 
@@ -343,8 +347,9 @@ class OptIn:
             raise DestinationRefused(error.reason.value, str(error)) from None
         with self._capacity.answering(caller):
             await self._subscribers.remove_all(name, spellings, group_id)
-        address = self._address(caller, spellings[0], group_id)
-        await self._opt_ins.settle(address, Status.CANCELED, handle="")
+        if spellings[0].startswith("+"):  # else nobody was asked: requests need a calling code
+            address = self._address(caller, spellings[0], group_id)
+            await self._opt_ins.settle(address, Status.CANCELED, handle="")
         log.info("optin.unsubscribed", caller=caller)
         return mask(spellings[0])
 

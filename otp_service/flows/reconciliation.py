@@ -17,7 +17,7 @@ import structlog
 
 from otp_service.channels.outbox import OutboxUnavailable, Sent, WsmsOutbox
 from otp_service.core import codes
-from otp_service.core.challenge import DeliveryStatus
+from otp_service.core.challenge import REPORTED_BY_SITE, DeliveryStatus
 from otp_service.core.codes import CodeContext
 from otp_service.core.envelopes import open_number
 from otp_service.core.keyring import Keyring, Kind
@@ -41,7 +41,6 @@ from otp_service.telemetry import RECONCILED, SCRUBBED
 log = structlog.get_logger()
 
 SWEEP_SECONDS = 2.0
-REPORTED_BY_SITE = "reported_by_site"  # the site says that its gateway failed; it may have arrived
 DROPPED_BY_SITE = "dropped_by_site"  # certainly not sent: the site sends to other countries only
 _CANDIDATES = 12  # codes that are compared with a digest in one look
 _DIGITS = re.compile(r"(?<![0-9])[0-9]{4,10}(?![0-9])")

@@ -77,7 +77,7 @@ class SiteCodes:
                 await self._opt_ins.count_site_code(number)
             if tried.unsure == code and error.reason is NewsletterRefusal.NOT_FOUND:
                 return  # the try whose answer was lost had confirmed it: the site knows no pending row any more
-            if tried.attempts_left > 0:
+            if tried.attempts_left > 0 and not tried.last_guess:
                 raise InvalidCode(tried.attempts_left) from None
             ended_at = await self._opt_ins.settle(address, Status.EXHAUSTED, handle=tried.handle)
             raise ChallengeExhausted(ended_at or tried.requested_at) from None

@@ -1,6 +1,6 @@
 """What the site's list of subscribers holds of one person."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,16 +79,32 @@ class SubscriberRows:
                 await self._newsletter.delete_row(row.id)
         raise SiteMisconfigured(_OTHER_NUMBER)
 
-    async def remove_pending(self, subscriber: Subscriber) -> None:
+    async def remove_pending(
+        self,
+        subscriber: Subscriber,
+        in_group: Callable[[int | None], Awaitable[bool]] | None = None,
+    ) -> None:
         """
         Remove the unconfirmed rows of a person, lest the site's own public form go on with them.
 
         Never raises for the site: what is left there is logged.
+
+        Args:
+            subscriber: Their number and group.
+            in_group: Returns whether the rows of another group go too.
         """
-        wanted = (subscriber.mobile, subscriber.group_id, False)
         try:
-            for row in await self._newsletter.find(subscriber.mobile):
-                if (row.mobile, row.group_id, row.active) == wanted:
+            rows = [
+                row
+                for row in await self._newsletter.find(subscriber.mobile)
+                if not row.active and is_same_number(row.mobile, subscriber.mobile)
+            ]
+            groups = {subscriber.group_id}
+            if in_group is not None:
+                others = {row.group_id for row in rows} - groups
+                groups |= {group for group in others if await in_group(group)}
+            for row in rows:
+                if row.group_id in groups:
                     await self._newsletter.delete_row(row.id)
         except WsmsError as error:
             log.warning("optin.pending_row_left", error=type(error).__name__)

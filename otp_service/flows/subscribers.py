@@ -6,6 +6,7 @@ The site may verify a subscription by a code of its own or take it at once; whic
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import structlog
@@ -188,7 +189,10 @@ class Subscribers:
         try:
             await self._codes.judge(address, tried, subscriber, activation)
         except ChallengeExhausted:
-            await self._rows.remove_pending(subscriber)
+            if tried.last_guess:
+                await self._end_all(address, subscriber)
+            else:
+                await self._rows.remove_pending(subscriber)
             raise
         try:
             await self._require_stored(subscriber, active=True)
@@ -226,6 +230,23 @@ class Subscribers:
             raise SiteMisconfigured(_MISFIT[False])
         await self._opt_ins.forget(VERIFIES_TOO)
         await self._require_stored(subscriber, active=True)
+
+    async def _end_all(self, address: OptInAddress, subscriber: Subscriber) -> None:
+        """
+        End every pending opt-in of this caller and number, and remove their rows: no code may be tried for now.
+
+        Rows that other callers or the site's own form created stay: wrong codes at one form must not end sign-ups at
+        another.
+        """
+
+        async def is_ours(group_id: int | None) -> bool:
+            try:
+                return await self._opt_ins.exhaust(replace(address, group_id=group_id))
+            except Unavailable as error:
+                log.warning("optin.pending_row_left", error=error.detail)
+                return False
+
+        await self._rows.remove_pending(subscriber, is_ours)
 
     async def _has(self, subscriber: Subscriber) -> bool:
         """Return whether the site has the person, where no text of it tells. Raises Unavailable."""

@@ -67,6 +67,7 @@ class ReservedTry:
     attempts_left: int
     unsure: str
     subscribed: bool
+    last_guess: bool
     approved_at: int | None
 
 
@@ -193,6 +194,7 @@ class OptIns:
                     attempts_left=int(answer["attempts_left"]),
                     unsure=answer["unsure"],
                     subscribed=answer["subscribed"],
+                    last_guess=answer["last_guess"],
                     approved_at=int(answer["ended_at"]) if verdict == "approved" else None,
                 )
             case "ended":
@@ -220,13 +222,19 @@ class OptIns:
         Raises:
             Unavailable: Redis.
         """
-        answer = await self._scripts.run(
-            "settle_opt_in",
-            self._keys(address),
-            {"handle": handle, "said": said, "code": code, "attempt": attempt},
-            durable=True,
-        )
+        answer = await self._settle(address, said, handle=handle, code=code, attempt=attempt)
         return int(answer["ended_at"]) if answer["verdict"] == "settled" else None
+
+    async def exhaust(self, address: OptInAddress) -> bool:
+        """End an opt-in because no more codes may be tried; return whether it was pending. Raises Unavailable."""
+        answer = await self._settle(address, Status.EXHAUSTED, handle="", code="", attempt="")
+        return bool(answer.get("was_pending"))
+
+    async def _settle(self, address: OptInAddress, said: Said, **more: str) -> dict[str, Any]:
+        arguments = {"said": said, **more}
+        return await self._scripts.run(
+            "settle_opt_in", self._keys(address), arguments, durable=True
+        )
 
     async def site_wait(self, number: str) -> int:
         """

@@ -113,10 +113,11 @@ class Delivery(Given):
             description="`none`: the code is in an authenticator app, nothing is sent. "
             "`accepted`: the site accepted the message (which does not prove that the phone received it), the person "
             "entered the code, or (reason `test_number`) nothing is sent. "
-            "`failed`: it was certainly not sent; resend it. Only with the reason `reported_by_site` it may have "
-            "arrived: "
-            "the site reports that its gateway failed, and the code stays valid; offer both, the code field and a "
-            "resend. `unknown`: it may or may not have been sent; it is not sent again automatically, and the site's "
+            "`failed`: it was certainly not sent; resend it. Only with the reasons `reported_by_site` and "
+            "`refused_by_site` it may have arrived, because the site's gateway reported an error. After "
+            "`reported_by_site` the code stays valid: offer both, the code field and a resend. After `refused_by_site` "
+            "(opt-in only) no code is valid: ask again. "
+            "`unknown`: it may or may not have been sent; it is not sent again automatically, and the site's "
             "outbox may still resolve it."
         ),
     ]

@@ -181,7 +181,8 @@ OPERATIONS: Sequence[Operation] = (
         path="/optin/unsubscribe",
         name="unsubscribe",
         summary="End a subscription",
-        description="In one group, or in all if none is given. Repeating the call has the same result.",
+        description="In one group, or in all if none is given. Repeating the call has the same result. WSMS stores a "
+        "number with one leading 0 as typed: such a row is found by the same text, or by its digits.",
         handler=optin.unsubscribe,
         scope="optin",
         request=optin_models.OptInUnsubscribeBody,

@@ -1,5 +1,7 @@
 """Answers of something else, and of a service that is older or newer than the client."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +12,13 @@ from otp_service.client import (
     NotAnOtpService,
     Refused,
     Unavailable,
+    results,
     wire,
 )
 from otp_service.client.code_calls import cancel, redeem_proof
 from otp_service.client.factor_calls import remove_factor
 from otp_service.client.results import Delivery
+from otp_service.core import challenge
 from tests.client.conftest import opened
 from tests.client.scripted import Reply, Scripted, problem
 
@@ -165,6 +169,7 @@ async def test_an_id_stays_one_segment_of_the_path(scripted: Scripted, kind: str
         ("failed", "no_route", False),
         ("failed", "dropped_by_site", False),
         ("failed", "reported_by_site", True),
+        ("failed", "refused_by_site", True),
         ("unknown", "timeout", True),
         ("accepted", None, True),
         ("queued", None, False),
@@ -175,3 +180,14 @@ def test_a_delivery_says_whether_it_may_have_arrived(
     status: str, reason: str | None, may: bool
 ) -> None:
     assert Delivery(status=status, reason=reason).may_have_arrived is may
+
+
+def test_reasons_that_may_have_arrived_are_the_same_everywhere(root: Path) -> None:
+    """The client has its own copy; the contract, README and CHANGELOG name each of them."""
+    assert results.MAY_HAVE_ARRIVED == challenge.MAY_HAVE_ARRIVED
+    exception = re.compile(r"(?:Exception: a `failed` delivery|Only with|except) [^.,;]*")
+    for name in ("README.md", "CHANGELOG.md", "openapi.json"):
+        [told] = [
+            each for each in exception.findall((root / name).read_text()) if "_by_site" in each
+        ]
+        assert {*re.findall("`([a-z_]+_by_site)`", told)} == challenge.MAY_HAVE_ARRIVED, name

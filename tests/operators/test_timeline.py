@@ -9,9 +9,10 @@ import pyotp
 import pytest
 import redis
 
+from otp_service.cli.subjects import event_text
 from otp_service.core.audit import person
-from otp_service.core.challenge import subject_address
-from otp_service.core.timeline import Happening
+from otp_service.core.challenge import MAY_HAVE_ARRIVED, subject_address
+from otp_service.core.timeline import Happening, Moment
 from otp_service.store import keys
 from tests.conftest import TO, Service, Starter
 from tests.devices.conftest import USER, People
@@ -523,3 +524,14 @@ async def test_a_test_number_is_told_for_what_it_is_and_not_as_handed_to_the_sit
 def test_every_happening_is_documented(root: Any) -> None:
     text = (root / "docs/operations.md").read_text("utf-8")
     assert [word for word in Happening if f"`{word}`" not in text] == []
+
+
+@pytest.mark.parametrize("reason", [*sorted(MAY_HAVE_ARRIVED), "no_route", "dropped_by_site"])
+def test_help_desk_reads_which_failed_codes_may_arrive(reason: str) -> None:
+    moment = Moment(
+        at=0, what=Happening.FAILED, factor="sms", id="x", of_challenge=True, reason=reason
+    )
+
+    text = event_text(moment)
+
+    assert text == ("failed, but may have arrived" if reason in MAY_HAVE_ARRIVED else "not sent")

@@ -225,6 +225,51 @@ async def test_a_wrong_group_is_told_before_our_code_goes_out(own_code: Service)
     assert own_code.sandbox.state()["subscribers"] == []
 
 
+def pending_groups(sandbox: Sandbox) -> list[str]:
+    return sorted(row["group"] for row in sandbox.state()["subscribers"] if not row["active"])
+
+
+async def test_last_guess_removes_all_pending_rows(site_draws: Service) -> None:
+    """The site's public form takes any number of guesses for a pending row."""
+    sandbox = site_draws.sandbox
+    groups = [sandbox.group(name) for name in "ABC"]
+    other = sandbox.group("Other")
+    stranger = await site_draws.caller("stranger")
+    await site_draws.post("/optin/request", headers=stranger, **PERSON, group_id=other)
+    for group, guesses in zip(groups, (4, 4, 2), strict=True):
+        site_draws.advance(120)
+        assert (await ask(site_draws, group_id=group)).status_code == 202
+        for _ in range(guesses):
+            assert pending_groups(sandbox)[-1] == "Other"
+            last = await confirm(site_draws, site_draws.wrong_code(), group_id=group)
+
+    assert last.json()["code"] == "challenge_exhausted"
+    assert pending_groups(sandbox) == ["Other"]  # of another caller
+    again = [await confirm(site_draws, site_draws.code(), group_id=group) for group in groups]
+    assert {answer.status_code for answer in again} == {410}
+    assert (await ask(site_draws)).json()["code"] == "subject_blocked"
+
+
+async def test_refused_calls_remove_no_pending_row(site_draws: Service) -> None:
+    """Only a wrong code that the site has judged ends an opt-in."""
+    sandbox = site_draws.sandbox
+    first, second = sandbox.group("A"), sandbox.group("B")
+    for group in (first, second):
+        assert (await ask(site_draws, group_id=group)).status_code == 202
+        for _ in range(4):
+            await confirm(site_draws, site_draws.wrong_code(), group_id=group)
+        site_draws.advance(120)
+    await ask(site_draws)
+    await confirm(site_draws, site_draws.wrong_code())
+    sandbox.fail(kind="drop_before", endpoint="newsletter/verify")
+
+    unsure = await confirm(site_draws, site_draws.wrong_code())
+    blocked = await confirm(site_draws, site_draws.wrong_code(), group_id=first)
+
+    assert (unsure.status_code, blocked.status_code) == (503, 429)
+    assert len([row for row in sandbox.state()["subscribers"] if not row["active"]]) == 3
+
+
 def subscribe_by_hand(service: Service, mobile: str) -> None:
     """Put a number on the site's list as it is spelled."""
     settings = service.settings
@@ -248,10 +293,45 @@ async def test_everybody_on_the_list_can_leave_it(
     start_service: Starter, sandbox: Sandbox, listed: str, typed: str
 ) -> None:
     service = await start_service(OTP_REGIONS="US")
+    await leaves(service, listed, typed)
+
+
+async def leaves(service: Service, listed: str, typed: str) -> None:
     subscribe_by_hand(service, listed)
-    assert active(sandbox) == {listed: True}
+    assert active(service.sandbox) == {listed: True}
 
     answer = await service.post("/optin/unsubscribe", name="Ann Lee", mobile=typed)
 
-    assert answer.status_code == 200
-    assert active(sandbox) == {}
+    assert (answer.status_code, answer.json()["mobile"][-7:]) == (200, f"•••••{typed[-2:]}")
+    assert active(service.sandbox) == {}
+
+
+@pytest.mark.parametrize("regions", ["GB", "US", "GB,US"])
+@pytest.mark.parametrize(
+    ("listed", "typed"),
+    [
+        ("07700 900-104", "07700 900-104"),
+        ("07700900104", "07700 900104"),
+        ("07700900104", "07700900104"),
+    ],
+)
+async def test_national_form_on_the_list_can_leave_it(
+    start_service: Starter, regions: str, listed: str, typed: str
+) -> None:
+    """WSMS stores a number with one leading 0 as typed."""
+    await leaves(await start_service(OTP_REGIONS=regions), listed, typed)
+
+
+@pytest.mark.parametrize(
+    "typed", ["2025550123", "1 202 555 0123", "00 12025550123", "0 12", "07x9"]
+)
+async def test_only_national_forms_are_looked_for_as_typed(
+    start_service: Starter, typed: str
+) -> None:
+    """The site would put its country code before the others: +442025550123 is somebody else."""
+    service = await start_service(OTP_REGIONS="GB,US")
+    service.sandbox.settings(mobile_county_code="+44")
+
+    answer = await service.post("/optin/unsubscribe", name="Ann Lee", mobile=typed)
+
+    assert answer.status_code == 422

@@ -159,6 +159,51 @@ async def test_a_text_without_one_run_of_four_digits_stays(
     assert texts(sandbox) == [text]
 
 
+async def test_row_of_a_dropped_activation_is_deleted(
+    scrubbing: Service, sandbox: Sandbox, valkey_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The site sends to other countries only: 200, no SMS, and a row with the code and no recipient."""
+    sandbox.settings(send_only_local_numbers=["+49"])
+    await ask(scrubbing)
+    assert [row["recipient"] for row in outbox(sandbox)] == [""]
+
+    await look(scrubbing, after=0)
+
+    assert outbox(sandbox) == []
+    assert traces(valkey_url) == []
+    assert "activation.dropped_by_site" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo"])
+async def test_other_rows_without_recipient_stay(
+    scrubbing: Service, sandbox: Sandbox, zone: str
+) -> None:
+    """One of the same seconds holds no code, one of another time does; ours is not stored."""
+    text = "Your order is ready" if zone == "UTC" else "Your activation code: 4711"
+    sandbox.settings(send_only_local_numbers=["+49"])
+    with at_time_zone(sandbox, zone):
+        await send(sandbox, text, OTHER)
+    sandbox.settings(store_outbox_messages=False)
+    await ask(scrubbing)
+
+    await look(scrubbing, after=0)
+
+    assert texts(sandbox) == [text]
+
+
+async def test_dropped_activations_at_the_same_time_stay(
+    scrubbing: Service, sandbox: Sandbox
+) -> None:
+    """Whose code is whose is in doubt."""
+    sandbox.settings(send_only_local_numbers=["+49"])
+    await ask(scrubbing)
+    await ask(scrubbing, mobile=OTHER)
+
+    await look(scrubbing, after=0)
+
+    assert len(outbox(sandbox)) == 2
+
+
 async def test_the_welcome_stays(scrubbing: Service, sandbox: Sandbox) -> None:
     sandbox.settings(newsletter_form_welcome=True, newsletter_form_welcome_text="Welcome!")
     await ask(scrubbing)

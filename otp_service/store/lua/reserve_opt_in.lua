@@ -7,8 +7,8 @@
 --
 -- Returns JSON {verdict, …}
 --   reserved      handle, consent, requested_at, attempts_left, unsure (fingerprint of a code that the site may have
---                 taken, or ""), subscribed (the site had the number already, so no code is right); the same attempt
---                 again is counted once
+--                 taken, or ""), subscribed (the site had the number already, so no code is right), last_guess (no
+--                 other try is allowed for now); the same attempt again is counted once
 --   approved      handle, consent, requested_at, ended_at: this very attempt has succeeded before
 --   not_found     nothing was requested, or too long ago
 --   ended         status (approved, expired, exhausted, canceled), ended_at; nothing counted
@@ -22,9 +22,10 @@ local now = now_ms(a.offset)
 local o = hash(KEYS[1])
 if not o.status then return cjson.encode({verdict = 'not_found'}) end
 local function told(verdict, attempts)
+  local _, wait = refusing({a.guesses}, now)
   return cjson.encode({verdict = verdict, handle = o.handle, consent = o.consent, requested_at = tonumber(o.requested_at),
     attempts_left = o.max_attempts - attempts, unsure = o.unsure or '', subscribed = o.subscribed == '1',
-    ended_at = tonumber(o.ended_at)})
+    last_guess = wait > 0, ended_at = tonumber(o.ended_at)})
 end
 if o.status == 'approved' and o.attempt == a.attempt then return told('approved', o.attempts) end
 if o.status ~= 'pending' then

@@ -11,7 +11,7 @@
 --              approved, exhausted, canceled: it is over
 --
 -- Returns JSON {verdict, …}
---   settled       ended_at
+--   settled       ended_at, was_pending (before this call)
 --   stale         another request took its place, or it is gone
 --- include: _clock.lua
 
@@ -39,4 +39,4 @@ elseif pending then
 else
   now = tonumber(o.ended_at)
 end
-return cjson.encode({verdict = 'settled', ended_at = now})
+return cjson.encode({verdict = 'settled', ended_at = now, was_pending = pending})
