@@ -355,6 +355,13 @@ async def test_clocks_may_differ_by_half_a_minute(guarded: Service, issuer: Issu
         assert await status(guarded, issuer.token(issuer.claims(**changes))) == 404, changes
 
 
+async def test_an_entra_id_lifetime_is_accepted(guarded: Service, issuer: Issuer) -> None:
+    """Entra ID's tokens last up to about 3,900 seconds; the default is 4,200."""
+    now = int(time.time())
+    claims = issuer.claims(iat=now, nbf=now, exp=now + 3900)
+    assert await status(guarded, issuer.token(claims)) == 404
+
+
 async def test_one_audience_of_several_is_enough(guarded: Service, issuer: Issuer) -> None:
     claims = issuer.claims(aud=["https://other.internal", "https://otp.internal"])
 
