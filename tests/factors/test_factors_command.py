@@ -243,7 +243,7 @@ async def test_an_operator_removes_what_a_person_has_lost_whatever_proof_is_aske
 async def test_emptied_store_refuses_export_and_removal(
     service: Service, run: Run, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Else a nightly export replaces the last good file by an empty one. An import is part of the recovery."""
+    """X42: else a nightly export replaces the last good file by an empty one. An import is part of the recovery."""
     await confirmed(service)
     with redis.Redis.from_url(environment["OTP_REDIS_URL"]) as client:
         client.flushall()

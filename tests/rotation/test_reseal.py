@@ -235,7 +235,7 @@ async def test_an_event_that_no_worker_has_read_keeps_its_seal_key(
 async def test_emptied_store_refuses_reseal_and_retire(
     service: Service, ring_file: RingFile, valkey_url: str
 ) -> None:
-    """What a restore brings back may depend on the key, and nothing of it can be seen."""
+    """X42: what a restore brings back may depend on the key, and nothing of it can be seen."""
     await enrolled(service)
     old, _ = ring_file.rotate("seal")
     ring_file.age(old, **OLD)
