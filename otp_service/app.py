@@ -9,10 +9,11 @@ import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from otp_service.doctor.start import check
 from otp_service.rooms import rooms
-from otp_service.settings.environment import load
+from otp_service.settings.environment import SettingsError, load
 from otp_service.settings.table import Settings
 from otp_service.telemetry import LOG_OUTPUT, configure_logging
 from otp_service.web.edge import Edge, http_exception
@@ -61,8 +62,35 @@ def create_app(
     )
 
 
-def from_environment() -> Starlette:
+def from_environment() -> ASGIApp:
     """Return the application that the environment describes; what uvicorn's processes call."""
     settings = load(os.environ)
     configure_logging(settings.log_level)
-    return create_app(settings, freeze=True)
+    return _without_traceback(create_app(settings, freeze=True))
+
+
+def _without_traceback(app: ASGIApp) -> ASGIApp:
+    """Return an application that ends a start that the settings forbid with their lines, as `worker` does."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        failed: list[Message] = []
+
+        async def hold(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                failed.append(message)
+            else:
+                await send(message)
+
+        try:
+            await app(scope, receive, hold)
+        except SettingsError as error:
+            await send({"type": "lifespan.startup.failed", "message": "\n".join(error.lines)})
+        except BaseException:
+            for message in failed:
+                await send(message)
+            raise
+
+    return application

@@ -479,7 +479,7 @@ async def test_worker_sends_no_code_of_a_restored_queue(
 
 
 async def test_state_dir_of_another_installation_refuses_the_start(
-    own_valkey: Own, sandbox: Sandbox, ring: str, tmp_path: Path
+    own_valkey: Own, sandbox: Sandbox, ring: str, tmp_path: Path, spawn_server: Spawn
 ) -> None:
     """X42: it takes no factors down. Nothing is written, and the other processes go on."""
     mine, others = own_valkey("mine"), own_valkey("others")
@@ -491,6 +491,12 @@ async def test_state_dir_of_another_installation_refuses_the_start(
         with pytest.raises(SettingsError, match="OTP_STATE_DIR"):
             async with service_on(mine.url, sandbox, ring, **state):
                 pass
+        environment = {**base_environment(mine.url, sandbox.url, ring), **state}
+        served = spawn_server(environment, stdout=subprocess.PIPE).popen
+        out, _ = await asyncio.to_thread(served.communicate)
+        assert served.returncode != 0
+        assert b"another installation than OTP_STATE_DIR" in out
+        assert b"Traceback" not in out
         await service.rooms.history.tick()
         factors = await service.http.get("/factors", params={"subject": "ann"})
         assert factors.status_code == 200
