@@ -108,9 +108,8 @@ def _read_uri(uri: str) -> tuple[Authenticator, str, str | None]:
     The account is "" where the label has none, or where it could name one of two people.
     Source: https://github.com/google/google-authenticator/wiki/Key-Uri-Format
     """
-    if text.has_controls(
-        uri
-    ):  # urlsplit removes tabs and line breaks: `an<TAB>n` would become `ann`
+    # urlsplit removes tabs and line breaks: `an<TAB>n` would become `ann`.
+    if text.has_controls(uri):
         raise SeedRefused("uri", text.NO_CONTROLS)
     try:
         parts = urlsplit(uri)

@@ -169,7 +169,7 @@ def test_a_padded_secret_is_the_secret() -> None:
 
 
 def test_json_lines_split_at_line_feeds_only() -> None:
-    """A raw U+2028 is data in JSON (RFC 8259), and a refused name of one row, not two broken rows."""
+    """B31: a raw U+2028 is data in JSON (RFC 8259), and a refused name of one row, not two broken rows."""
     row = json.dumps({"subject": "ann", "secret": SEED, "name": "b\u2028c"}, ensure_ascii=False)
     assert told(row + "\n", Format.JSONL) == [(1, "name")]
 
@@ -188,11 +188,13 @@ def test_json_lines_split_at_line_feeds_only() -> None:
     ],
 )
 def test_a_json_row_that_could_be_two_is_refused(pairs: str, field: str, format: Format) -> None:
+    """B31: never another person."""
     text = f'{{{pairs}, "secret": "{SEED}"}}'
     assert told(f"[{text}]" if format is Format.JSON else text, format) == [(1, field)]
 
 
 def test_a_line_break_in_a_uri_of_json_is_refused() -> None:
+    """B31: never another person."""
     text = json.dumps([{"uri": f"otpauth://totp/an\nn?secret={SEED}"}])
     assert told(text, Format.JSON) == [(1, "uri")]
 
