@@ -22,7 +22,7 @@ from otp_service.cli.ports import listen
 from otp_service.core import codes, credentials, keyring
 from otp_service.core.codes import HashCost
 from otp_service.core.credentials import SCOPES
-from otp_service.flows.argon2_build import argon2_build
+from otp_service.services.argon2_build import argon2_build
 
 CALLER = "bench"
 
@@ -119,7 +119,7 @@ def running(site_port: int, *, workers: int = 1) -> Iterator[Running]:
                 "OTP_WSMS_URL": f"http://127.0.0.1:{site_port}",
                 "OTP_WSMS_USERNAME": "bench",
                 "OTP_WSMS_APPLICATION_PASSWORD": "abcd EFGH 2345 ijkl MNOP 6789",
-                "OTP_LIMIT_BLOCK": "1000000/10m",
+                "OTP_LIMIT_NUMBER_RANGE": "1000000/10m",
                 "OTP_LIMIT_CALLER": "1000000/1d",
                 "OTP_LIMIT_PROCESS": "1000000/1m",
                 "OTP_WORKERS": str(workers),
@@ -148,7 +148,7 @@ def running(site_port: int, *, workers: int = 1) -> Iterator[Running]:
 
 
 def _credential(environment: dict[str, str]) -> str:
-    from otp_service.outside import open_redis
+    from otp_service.connections import open_redis
     from otp_service.settings.environment import load
     from otp_service.store.callers import CallerRecord, Callers
 

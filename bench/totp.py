@@ -31,6 +31,7 @@ from bench.http11 import Client, Provider
 from bench.load import percentile
 from otp_service.cli import valkey
 from otp_service.cli.ports import listen
+from otp_service.connections import open_redis
 from otp_service.core.challenge import (
     ChallengeAddress,
     lasting_id_for,
@@ -39,7 +40,6 @@ from otp_service.core.challenge import (
 )
 from otp_service.core.envelopes import seed_of
 from otp_service.core.seal import seal
-from otp_service.outside import open_redis
 from otp_service.settings.environment import load
 from otp_service.store.factor_records import NewFactor
 from otp_service.store.factors import Factors

@@ -1,4 +1,4 @@
-"""The application: its routes, and the rooms behind them for as long as it lives."""
+"""The application: its routes, and the container behind them."""
 
 import gc
 import os
@@ -11,12 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from otp_service.container import build_container
 from otp_service.doctor.start import check
-from otp_service.rooms import rooms
 from otp_service.settings.environment import SettingsError, load
 from otp_service.settings.table import Settings
 from otp_service.telemetry import LOG_OUTPUT, configure_logging
-from otp_service.web.edge import Edge, http_exception
+from otp_service.web.edge import RequestContextMiddleware, http_exception
 from otp_service.web.routing import routes
 from otp_service.web.service import State
 
@@ -24,22 +24,22 @@ log = structlog.get_logger()
 
 
 def create_app(
-    settings: Settings, *, stands_at: int | None = None, freeze: bool = False
+    settings: Settings, *, frozen_at_ms: int | None = None, freeze: bool = False
 ) -> Starlette:
     """
     Return the application; it connects and starts to deliver with its lifespan.
 
     Args:
         settings: All of it.
-        stands_at: See `Scripts`; None outside tests.
+        frozen_at_ms: See `Scripts`; None outside tests.
         freeze: Whether what is alive after the start lives as long as the process: the collector then never looks at
             it again, which takes its pauses out of the slowest answers.
     """
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[State]:
-        async with rooms(settings, stands_at=stands_at) as built:
-            app.state.rooms = built
+        async with build_container(settings, frozen_at_ms=frozen_at_ms) as built:
+            app.state.container = built
             await check(settings)
             await built.start(deliver=settings.deliver)
             if freeze:
@@ -56,7 +56,7 @@ def create_app(
 
     return Starlette(
         routes=routes(),
-        middleware=[Middleware(Edge)],
+        middleware=[Middleware(RequestContextMiddleware)],
         exception_handlers={HTTPException: http_exception},
         lifespan=lifespan,
     )

@@ -28,12 +28,12 @@ from hypothesis import settings as fuzzing
 from otp_service.app import create_app
 from otp_service.cli import valkey
 from otp_service.cli.ports import listen
+from otp_service.connections import open_redis
+from otp_service.container import Container
 from otp_service.core import credentials, keyring
 from otp_service.core.caller_policy import CallerPolicy
 from otp_service.core.credentials import SCOPES
-from otp_service.flows import authentication
-from otp_service.outside import open_redis
-from otp_service.rooms import Rooms
+from otp_service.services import authentication
 from otp_service.settings.environment import load
 from otp_service.settings.table import Settings
 from otp_service.store import keys
@@ -207,16 +207,16 @@ class Service:
     """The service in this process, spoken to over ASGI."""
 
     def __init__(
-        self, rooms: Rooms, http: httpx.AsyncClient, settings: Settings, sandbox: Sandbox
+        self, container: Container, http: httpx.AsyncClient, settings: Settings, sandbox: Sandbox
     ) -> None:
-        self.rooms = rooms
+        self.container = container
         self.http = http
         self.settings = settings
         self.sandbox = sandbox
 
     def advance(self, seconds: float) -> None:
         """Let time pass for everything that Redis decides."""
-        self.rooms.scripts.offset_ms += int(seconds * 1000)
+        self.container.scripts.offset_ms += int(seconds * 1000)
 
     async def caller(self, name: str, *scopes: str, **policy: str) -> dict[str, str]:
         """Create a caller, with rules of its own as texts; return its Authorization header."""
@@ -238,11 +238,11 @@ class Service:
 
     async def now(self) -> int:
         """The clock of the scripts in seconds."""
-        scripts = self.rooms.scripts
-        if scripts.stands_at is None:
+        scripts = self.container.scripts
+        if scripts.frozen_at_ms is None:
             seconds, micros = await scripts.connection.client.time()
             return int(seconds * 1000 + micros // 1000 + scripts.offset_ms) // 1000
-        return (scripts.stands_at + scripts.offset_ms) // 1000
+        return (scripts.frozen_at_ms + scripts.offset_ms) // 1000
 
     async def request(self, *, wait: int = 30, **body: Any) -> dict[str, Any]:
         """Request a code and wait until it has gone out; return the challenge."""
@@ -271,11 +271,11 @@ class Service:
 
 @asynccontextmanager
 async def running_service(
-    environment: dict[str, str], sandbox: Sandbox, *, stands_at: int | None = None
+    environment: dict[str, str], sandbox: Sandbox, *, frozen_at_ms: int | None = None
 ) -> AsyncIterator[Service]:
     """The application with its lifespan, and a client with all scopes."""
     settings = load(environment)
-    app = create_app(settings, stands_at=stands_at)
+    app = create_app(settings, frozen_at_ms=frozen_at_ms)
     async with app.router.lifespan_context(app) as state:
 
         async def asgi(scope: Any, receive: Any, send: Any) -> None:
@@ -286,7 +286,7 @@ async def running_service(
         async with httpx.AsyncClient(
             transport=transport, base_url="http://otp.test", event_hooks=hooks, timeout=120
         ) as http:
-            service = Service(app.state.rooms, http, settings, sandbox)
+            service = Service(app.state.container, http, settings, sandbox)
             http.headers.update(await service.caller("shop"))
             yield service
 
@@ -295,21 +295,21 @@ Starter = Callable[..., Awaitable[Service]]
 
 
 @pytest.fixture
-def stands_at() -> int | None:
+def frozen_at_ms() -> int | None:
     """Where the clock of the scripts stands, Unix ms; overridden by None where other processes share the Redis."""
     return int(time.time() * 1000)
 
 
 @pytest.fixture
 async def start_service(
-    environment: dict[str, str], sandbox: Sandbox, stands_at: int | None
+    environment: dict[str, str], sandbox: Sandbox, frozen_at_ms: int | None
 ) -> AsyncIterator[Starter]:
     """Start a service with settings of its own: `await start_service(OTP_MAX_ATTEMPTS="3")`."""
     async with AsyncExitStack() as stack:
 
         async def start(**changes: str) -> Service:
             return await stack.enter_async_context(
-                running_service({**environment, **changes}, sandbox, stands_at=stands_at)
+                running_service({**environment, **changes}, sandbox, frozen_at_ms=frozen_at_ms)
             )
 
         yield start

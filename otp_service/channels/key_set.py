@@ -14,7 +14,7 @@ from otp_service.core.issuer_keys import MAX_BYTES
 DEADLINE = 3.0  # seconds, connecting included
 
 
-class KeySetAway(Exception):
+class JwksUnavailable(Exception):
     """It could not be fetched. `reason` is a stable word: `http_<status>`, `timeout`, `connection`, `too_large`."""
 
     def __init__(self, reason: str) -> None:
@@ -39,14 +39,14 @@ class KeySetSource:
         self._tls: ssl.SSLContext | None = None
 
     async def fetch(self) -> bytes:
-        """Return the body of a 200. Raises KeySetAway."""
+        """Return the body of a 200. Raises JwksUnavailable."""
         try:
             async with asyncio.timeout(self._deadline):
                 return await self._fetch()
         except TimeoutError:
-            raise KeySetAway("timeout") from None
+            raise JwksUnavailable("timeout") from None
         except (httpx.HTTPError, OSError) as error:
-            raise KeySetAway("connection") from error
+            raise JwksUnavailable("connection") from error
 
     async def _fetch(self) -> bytes:
         if self._tls is None:
@@ -63,10 +63,10 @@ class KeySetSource:
             client.stream("GET", self._url, headers=headers) as answer,
         ):
             if answer.status_code != 200:
-                raise KeySetAway(f"http_{answer.status_code}")
+                raise JwksUnavailable(f"http_{answer.status_code}")
             content = bytearray()
             async for chunk in answer.aiter_raw(8192):
                 content += chunk
                 if len(content) > MAX_BYTES:
-                    raise KeySetAway("too_large")
+                    raise JwksUnavailable("too_large")
             return bytes(content)

@@ -102,7 +102,7 @@ class WebhookChannel:
         return target, list(dict.fromkeys(addresses))[:MAX_ADDRESSES]
 
     @asynccontextmanager
-    async def line(self, url: str) -> AsyncIterator["Line"]:
+    async def line(self, url: str) -> AsyncIterator["WebhookConnection"]:
         """Give a line to one endpoint while the block lasts; connects when used, to the first address that answers."""
         if self._tls is None:
             self._tls = await asyncio.to_thread(ssl.create_default_context)
@@ -113,7 +113,7 @@ class WebhookChannel:
             transport=transport, trust_env=False, follow_redirects=False, timeout=self.deadline
         ) as client:
             client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-            yield Line(self, client, url)
+            yield WebhookConnection(self, client, url)
 
     async def _ask_system(self, host: str, port: int) -> Sequence[str]:
         loop = asyncio.get_running_loop()
@@ -121,7 +121,7 @@ class WebhookChannel:
         return [str(entry[4][0]) for entry in found]
 
 
-class Line:
+class WebhookConnection:
     """A line to one endpoint."""
 
     def __init__(self, channel: WebhookChannel, client: httpx.AsyncClient, url: str) -> None:

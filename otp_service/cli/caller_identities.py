@@ -89,10 +89,10 @@ def check_free(settings: Settings, known: CallerRecord, given: Sequence[Identity
 def bound(settings: Settings, known: CallerRecord, given: Sequence[Identity]) -> CallerRecord:
     """Return the record with these identities, which now lead to it; exits 1 when another was first."""
 
-    async def lead(callers: Callers) -> list[str | None]:
-        return list(await asyncio.gather(*(callers.lead(one, known.name) for one in given)))
+    async def bind_all(callers: Callers) -> list[str | None]:
+        return list(await asyncio.gather(*(callers.bind(one, known.name) for one in given)))
 
-    _refuse_taken(known, dict(zip(given, with_callers(settings, lead), strict=True)))
+    _refuse_taken(known, dict(zip(given, with_callers(settings, bind_all), strict=True)))
     ring: Keyring = settings.ring()
     kept = [stored for stored in known.identities if not _among(given, stored.kind, stored.value)]
     new = [bind(ring, known.name, one) for one in given]
@@ -122,11 +122,11 @@ def forget(settings: Settings, known: CallerRecord) -> None:
 
 
 def _unlead(settings: Settings, given: Sequence[Identity]) -> None:
-    async def unlead(callers: Callers) -> None:
+    async def unbind_all(callers: Callers) -> None:
         for one in given:
-            await callers.unlead(one)
+            await callers.unbind(one)
 
-    with_callers(settings, unlead)
+    with_callers(settings, unbind_all)
 
 
 def _told(given: Sequence[Identity]) -> dict[Detail, str]:

@@ -31,7 +31,7 @@ def policy(
 
     Takes effect in every process within 5 seconds.
     """
-    from otp_service.outside import load_catalogue
+    from otp_service.connections import load_catalogue
 
     settings = load_settings()
     known = existing(settings, name)

@@ -146,7 +146,7 @@ def _settings(environment: Mapping[str, str]) -> str:
 
 async def _credential(data: Path, environment: Mapping[str, str]) -> str:
     """Return the dev caller's credential: the kept one while its caller exists, else a new one."""
-    from otp_service.outside import open_redis
+    from otp_service.connections import open_redis
     from otp_service.settings.environment import SettingsError, load
     from otp_service.store.callers import CallerRecord, Callers
 

@@ -34,7 +34,7 @@ app = typer.Typer(no_args_is_help=True, help="Import, export and remove authenti
 if (
     TYPE_CHECKING
 ):  # flows count in metrics, which must not be there before `serve` says where they are kept
-    from otp_service.flows.seed_transfer import LeftBehind
+    from otp_service.services.seed_transfer import LeftBehind
 
 T = TypeVar("T")
 
@@ -161,7 +161,7 @@ async def _bring(
     settings: Settings, factors: Factors, caller: str, rows: list[tuple[int, Seed]]
 ) -> tuple[int, list[tuple[int, SeedRefused]]]:
     """Return how many are new, and which rows had no room."""
-    from otp_service.flows.seed_transfer import SeedTransfer
+    from otp_service.services.seed_transfer import SeedTransfer
 
     ring = settings.ring()
     transfer = SeedTransfer(keyring=lambda: ring, factors=factors)
@@ -186,7 +186,7 @@ async def _bring(
 
 
 async def _collect(settings: Settings, factors: Factors, caller: str) -> "list[Seed | LeftBehind]":
-    from otp_service.flows.seed_transfer import SeedTransfer
+    from otp_service.services.seed_transfer import SeedTransfer
 
     ring = settings.ring()
     transfer = SeedTransfer(keyring=lambda: ring, factors=factors)

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 def in_redis(settings: Settings, work: Callable[[Connection], Awaitable[T]]) -> T:
     """Return what `work` makes of the connection; exit 1 when Redis is away."""
-    from otp_service.outside import open_redis
+    from otp_service.connections import open_redis
 
     async def run() -> T:
         connection = open_redis(settings, name="otp_service_cli")

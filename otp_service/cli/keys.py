@@ -30,11 +30,11 @@ from otp_service.core.keyring import (
     new_entry,
     retired,
 )
-from otp_service.flows import resealing
+from otp_service.services import resealing
 from otp_service.settings.table import Settings
 from otp_service.store.callers import Callers
 from otp_service.store.connection import Connection
-from otp_service.store.lasting import Lasting
+from otp_service.store.reencryption import ReencryptionScan
 from otp_service.store.scripts import Scripts
 
 app = typer.Typer(no_args_is_help=True, help="Manage the key ring.")
@@ -81,7 +81,7 @@ def add(kind: Annotated[Kind, typer.Argument(help="Kind of key.")], file: RingFi
 
     The first key of a kind, in a ring of an earlier version, is active at once.
     """
-    from otp_service.flows.rotation import promotable_seconds
+    from otp_service.services.rotation import promotable_seconds
 
     ring = ring_file.read(file, incomplete=True)
     kids = [entry["kid"] for entry in ring["keys"] if entry["kind"] == kind]
@@ -120,7 +120,7 @@ def promote(
     A key that was added too recently is refused, because processes and consumers with a cached
     /.well-known/jwks.json may not know it yet.
     """
-    from otp_service.flows.rotation import promotable_seconds
+    from otp_service.services.rotation import promotable_seconds
 
     ring = ring_file.read(file)
     entry = ring_file.find(ring, kid)
@@ -168,7 +168,7 @@ def reseal(
             refuse(["--erase-orphans: the ring has no retired route key"])
         record_where_configured(Act.ORPHANS_ERASED, {Detail.KEY: kids, Detail.KIND: Kind.ROUTE})
 
-    async def work(lasting: Lasting, _: Callers) -> resealing.Resealed:
+    async def work(lasting: ReencryptionScan, _: Callers) -> resealing.Resealed:
         return await resealing.reseal(
             lasting, ring, lambda n: typer.echo(f"{n} looked at …", err=True), erasing=orphaned
         )
@@ -208,7 +208,7 @@ def _record(act: Act, entry: dict[str, str]) -> None:
 
 
 def _reasons_to_stay(ring: dict[str, Any], entry: dict[str, str]) -> list[str]:
-    from otp_service.flows.rotation import needed_seconds
+    from otp_service.services.rotation import needed_seconds
 
     kind, kid = Kind(entry["kind"]), entry["kid"]
     if "replaced_at" not in entry:
@@ -222,7 +222,7 @@ def _reasons_to_stay(ring: dict[str, Any], entry: dict[str, str]) -> list[str]:
         return [f"what it made lives until {until.isoformat(timespec='seconds')}"]
     keyring = Keyring.from_json(json.dumps(ring))
 
-    async def work(lasting: Lasting, callers: Callers) -> Counter[str]:
+    async def work(lasting: ReencryptionScan, callers: Callers) -> Counter[str]:
         if kind in (Kind.SEAL, Kind.ROUTE):
             return await resealing.dependents(lasting, keyring, kind, kid)
         if kind is Kind.CREDENTIAL:
@@ -245,10 +245,10 @@ async def _credentials(callers: Callers, kid: str) -> Counter[str]:
     )
 
 
-def _in_redis(settings: Settings, work: Callable[[Lasting, Callers], Awaitable[T]]) -> T:
+def _in_redis(settings: Settings, work: Callable[[ReencryptionScan, Callers], Awaitable[T]]) -> T:
     def run(connection: Connection) -> Awaitable[T]:
         scripts = Scripts(connection, durability=settings.durability)
-        return work(Lasting(scripts), Callers(connection))
+        return work(ReencryptionScan(scripts), Callers(connection))
 
     return in_redis(settings, run)
 

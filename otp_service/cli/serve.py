@@ -179,13 +179,13 @@ def _require_free(settings: Settings) -> None:
 
 
 async def _deliver(settings: Settings) -> None:
-    from otp_service.rooms import rooms
+    from otp_service.container import build_container
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with rooms(settings) as built:
+    async with build_container(settings) as built:
         await built.start(deliver=True)
         await stop.wait()
         await built.stop()

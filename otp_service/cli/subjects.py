@@ -14,11 +14,11 @@ from otp_service.cli.in_redis import in_redis
 from otp_service.cli.plain import console, folding_table
 from otp_service.core.audit import checked_reason
 from otp_service.core.challenge import MAY_HAVE_ARRIVED
-from otp_service.core.known_codes import TEST_NUMBER
-from otp_service.core.timeline import Happening, Moment
+from otp_service.core.test_numbers import TEST_NUMBER
+from otp_service.core.timeline import TimelineEvent, TimelineEventType
 from otp_service.errors import ChallengeNotFound, DestinationRefused, RateLimited
-from otp_service.flows.erasure import Erasure
-from otp_service.flows.support import History, Person, Support
+from otp_service.services.erasure import Erasure
+from otp_service.services.support import History, Person, Support
 from otp_service.store.audit import Audit
 from otp_service.store.connection import Connection
 from otp_service.store.guards import FACTORS
@@ -39,19 +39,19 @@ Reason = Annotated[
 ]
 
 _SAID = {
-    Happening.REFUSED: "request refused",
-    Happening.RESENT: "requested again",
-    Happening.SENDING: "handed to the site",
-    Happening.ACCEPTED: "taken by the site",
-    Happening.FAILED: "not sent",
-    Happening.UNKNOWN: "sent or not: unknown",
-    Happening.APPROVED: "right code",
-    Happening.EXHAUSTED: "tries used up",
-    Happening.REPLACED: "replaced by a newer request",
-    Happening.ISSUED: "recovery codes issued",
-    Happening.REUSED: "a used token came again",
+    TimelineEventType.REFUSED: "request refused",
+    TimelineEventType.RESENT: "requested again",
+    TimelineEventType.SENDING: "handed to the site",
+    TimelineEventType.ACCEPTED: "taken by the site",
+    TimelineEventType.FAILED: "not sent",
+    TimelineEventType.UNKNOWN: "sent or not: unknown",
+    TimelineEventType.APPROVED: "right code",
+    TimelineEventType.EXHAUSTED: "tries used up",
+    TimelineEventType.REPLACED: "replaced by a newer request",
+    TimelineEventType.ISSUED: "recovery codes issued",
+    TimelineEventType.REUSED: "a used token came again",
 }
-_EXPIRING = (Happening.REQUESTED, Happening.RESENT, Happening.REMEMBERED)
+_EXPIRING = (TimelineEventType.REQUESTED, TimelineEventType.RESENT, TimelineEventType.REMEMBERED)
 
 
 def timeline(
@@ -144,7 +144,7 @@ def _show(history: History) -> None:
     table = folding_table("at", "of", "what", "details")
     unsent = {(m.id, m.generation) for m in history.moments if m.reason == TEST_NUMBER}
     for moment in history.moments:
-        if moment.what is Happening.SENDING and (moment.id, moment.generation) in unsent:
+        if moment.what is TimelineEventType.SENDING and (moment.id, moment.generation) in unsent:
             continue  # nobody was handed anything
         of = f"{moment.factor} {named.get(moment.id or '', '')}"
         at = _time(moment.at)
@@ -158,11 +158,11 @@ def _show(history: History) -> None:
         shown.print(said, soft_wrap=True)
 
 
-def event_text(moment: Moment) -> str:
+def event_text(moment: TimelineEvent) -> str:
     """Return what the table says of an event."""
     if moment.reason == TEST_NUMBER:
         return "test number: no SMS"
-    if moment.what is Happening.FAILED and moment.reason in MAY_HAVE_ARRIVED:
+    if moment.what is TimelineEventType.FAILED and moment.reason in MAY_HAVE_ARRIVED:
         return "failed, but may have arrived"
     return _SAID.get(moment.what, moment.what)
 
@@ -171,7 +171,7 @@ def _names(history: History) -> Iterator[str]:
     return (moment.id for moment in history.moments if moment.id is not None)
 
 
-def _details(moment: Moment, at: datetime) -> list[str]:
+def _details(moment: TimelineEvent, at: datetime) -> list[str]:
     said = []
     if moment.purpose is not None:
         said.append(moment.purpose)
@@ -188,7 +188,7 @@ def _details(moment: Moment, at: datetime) -> list[str]:
         verb = "expires" if moment.what in _EXPIRING else "until"
         when = f"{until:%H:%M:%S}" if until.date() == at.date() else f"{until:%Y-%m-%d %H:%M:%S}"
         said.append(f"{verb} {when}")
-    elif moment.what is Happening.BLOCKED:
+    elif moment.what is TimelineEventType.BLOCKED:
         said.append("until freed")
     return said
 
@@ -204,7 +204,7 @@ class _Desk:
 
 
 def _run(work: Callable[[_Desk], Awaitable[T]]) -> T:
-    from otp_service.rooms import make_erasure, make_support
+    from otp_service.container import make_erasure, make_support
     from otp_service.store.scripts import Scripts
 
     settings = load_settings()

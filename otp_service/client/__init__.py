@@ -45,7 +45,6 @@ from otp_service.client.errors import (
     InvalidDevice,
     InvalidRequest,
     MalformedRequest,
-    NotAnOtpService,
     OtpServiceError,
     Overloaded,
     ProofInactive,
@@ -60,6 +59,7 @@ from otp_service.client.errors import (
     TooManyFactors,
     Unauthorized,
     Unavailable,
+    UnexpectedResponse,
 )
 from otp_service.client.factor_results import (
     Factor,
@@ -73,7 +73,7 @@ from otp_service.client.factor_results import (
 from otp_service.client.results import (
     Canceled,
     Challenge,
-    ChallengeStanding,
+    ChallengeStatus,
     Delivery,
     FieldError,
     OptInAsked,
@@ -109,7 +109,7 @@ __all__ = [
     "ChallengeMismatch",
     "ChallengeNotFound",
     "ChallengeReplaced",
-    "ChallengeStanding",
+    "ChallengeStatus",
     "ChallengeUsed",
     "Client",
     "ClockSkew",
@@ -137,7 +137,6 @@ __all__ = [
     "InvalidDevice",
     "InvalidRequest",
     "MalformedRequest",
-    "NotAnOtpService",
     "OptInAsked",
     "OptInSubscribed",
     "OptInUnsubscribed",
@@ -168,6 +167,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "Unblocked",
+    "UnexpectedResponse",
     "Verification",
     "Verified",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from otp_service.client.call import Call, given, key, segment
-from otp_service.client.results import Canceled, Challenge, ChallengeStanding, Proven, Verification
+from otp_service.client.results import Canceled, Challenge, ChallengeStatus, Proven, Verification
 
 
 def request_code(
@@ -144,7 +144,7 @@ def cancel(*, challenge_id: str) -> Call[Canceled]:
     return Call(method="POST", path="/otp/cancel", result=Canceled, body=body)
 
 
-def challenge(*, challenge_id: str) -> Call[ChallengeStanding]:
+def challenge(*, challenge_id: str) -> Call[ChallengeStatus]:
     """
     Return how a challenge stands, or ended in the last 24 hours.
 
@@ -152,7 +152,7 @@ def challenge(*, challenge_id: str) -> Call[ChallengeStanding]:
         ChallengeNotFound: never existed, another caller's, or too long ago.
     """
     path = f"/otp/{segment(challenge_id)}"
-    return Call(method="GET", path=path, result=ChallengeStanding)
+    return Call(method="GET", path=path, result=ChallengeStatus)
 
 
 def redeem_proof(

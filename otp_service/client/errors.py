@@ -40,7 +40,7 @@ OtpServiceError                    never raised itself
 │   ├── SiteMisconfigured          the WordPress site does not fit the mode of opt-in: tell the operator
 │   ├── StoreEmptied               the service lost its data: factors and credentials
 │   └── ClockSkew                  authenticators are out of use; other methods work
-└── NotAnOtpService                whoever answered is none: look at the URL
+└── UnexpectedResponse                whoever answered is none: look at the URL
 
 A code that is not known here is a plain `Refused`.
 """
@@ -333,5 +333,5 @@ class ClockSkew(Unavailable):
     """The clocks of service and Redis differ: authenticator codes are not verified or counted. Other methods work."""
 
 
-class NotAnOtpService(OtpServiceError):
+class UnexpectedResponse(OtpServiceError):
     """The response is not from an otp_service: check the URL and proxies."""

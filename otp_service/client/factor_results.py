@@ -78,12 +78,12 @@ class Factors:
     Which factors a subject has.
 
     Attributes:
-        ways: How the person can show who they are, the way that `channel="auto"` picks first.
+        methods: How the person can show who they are, the one that `channel="auto"` picks first.
     """
 
     subject: str
     factors: tuple[Factor, ...]
-    ways: tuple[str, ...]
+    methods: tuple[str, ...]
     recovery_codes_remaining: int
 
 

@@ -77,7 +77,7 @@ def _key(entry: Mapping[str, object]) -> PublishedKey | None:
 
 
 @dataclass(slots=True)
-class KeptKeys:
+class JwksCache:
     """
     The last good set, for as long as it may be believed.
 

@@ -62,7 +62,7 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChallengeStanding:
+class ChallengeStatus:
     """
     How a challenge stands or ended.
 

@@ -19,7 +19,7 @@ from joserfc.jws import CompactSignature
 from otp_service.client import signed_proofs
 from otp_service.client.connecting import checked_url
 from otp_service.client.errors import Unavailable
-from otp_service.client.key_set import ALGORITHMS, MAX_BYTES, KeptKeys
+from otp_service.client.key_set import ALGORITHMS, MAX_BYTES, JwksCache
 from otp_service.client.results import Proven
 from otp_service.client.seen_proofs import ProofMemory
 from otp_service.client.signed_proofs import Expected
@@ -87,7 +87,7 @@ class _Verifier(Generic[_Transport]):
         self._memory = memory
         self._timeout = timeout
         self._clocks = clocks
-        self._keys = KeptKeys(stale_after)
+        self._keys = JwksCache(stale_after)
         self._open(transport)
 
     def _open(self, transport: _Transport | None) -> None:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from otp_service.client import errors
 from otp_service.client.call import Call
-from otp_service.client.errors import NotAnOtpService, OtpServiceError, Refused, Unavailable
+from otp_service.client.errors import OtpServiceError, Refused, Unavailable, UnexpectedResponse
 from otp_service.client.results import Proven
 
 T = TypeVar("T")
@@ -107,9 +107,9 @@ def no_answer(reason: str) -> Unavailable:
     return Unavailable({"code": "no_answer", "title": reason})
 
 
-def too_long(status: int) -> NotAnOtpService:
+def too_long(status: int) -> UnexpectedResponse:
     """Return the error for an answer of more than `MAX_ANSWER_BYTES`."""
-    return NotAnOtpService({"code": "no_otp_service", "title": "the answer has no end"}, status)
+    return UnexpectedResponse({"code": "no_otp_service", "title": "the answer has no end"}, status)
 
 
 def _members(answer: Answer) -> dict[str, Any] | None:
@@ -146,11 +146,11 @@ def _refusal(
         return fallback(told, answer.status, request_id)  # without the data its class has
 
 
-def _stranger(answer: Answer, why: str) -> NotAnOtpService:
+def _stranger(answer: Answer, why: str) -> UnexpectedResponse:
     media_type = answer.headers.get("content-type", "no media type")[:60]
     title = f"status {answer.status}, {media_type}: {why}"
     told = {"code": "no_otp_service", "title": title}
-    return NotAnOtpService(told, answer.status, answer.headers.get("x-request-id"))
+    return UnexpectedResponse(told, answer.status, answer.headers.get("x-request-id"))
 
 
 @cache

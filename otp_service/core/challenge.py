@@ -52,7 +52,7 @@ class DeliveryStatus(StrEnum):
 
     `none`: there is nothing to deliver.
     `accepted` is the site's word, never the phone's. `unknown` may still become `accepted` or `failed`
-    (`otp_service.flows.reconciliation`).
+    (`otp_service.services.reconciliation`).
     """
 
     NONE = "none"

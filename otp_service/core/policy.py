@@ -6,8 +6,8 @@ environment, `otp_service.core.caller_policy` makes a caller's of it.
 from dataclasses import dataclass, field
 
 from otp_service.core.codes import HashCost
-from otp_service.core.known_codes import KnownCodes
 from otp_service.core.limits import FailureBudget, Window
+from otp_service.core.test_numbers import FixedCodeNumbers
 
 OPT_IN = "opt_in"
 BUILT_IN_PURPOSES = ("login", "signup", "verification", "recovery", "payment", OPT_IN)
@@ -33,7 +33,7 @@ class Policy:
         retention: How long it can be asked how a challenge ended.
         proof_ttl: A proof's life.
         device_ttl: For how long a device is remembered at most.
-        device_leeway: For how long the token before the newest is taken for a call beside another, and not for a copy.
+        device_reuse_grace: Seconds in which the previous token counts as a concurrent request, not as theft.
         auto_channels: The ways that a request leaves to us, in the order in which they are picked: `totp`, `sms`.
         enrollment_proof: Whether who has a confirmed authenticator changes factors only with a proof by one.
         totp_past_steps: Steps before the current one whose codes count; 0 or 1.
@@ -75,7 +75,7 @@ class Policy:
     retention: int = 86_400
     proof_ttl: int = 120
     device_ttl: int = 30 * 86_400
-    device_leeway: int = 10
+    device_reuse_grace: int = 10
     totp_past_steps: int = 1
     auto_channels: tuple[str, ...] = ("totp", "sms")
     enrollment_proof: bool = False
@@ -95,7 +95,7 @@ class Policy:
     queue_limit: int = 500
     regions: frozenset[str] | None = frozenset()
     default_region: str | None = None
-    test_numbers: KnownCodes = field(default_factory=KnownCodes)
+    test_numbers: FixedCodeNumbers = field(default_factory=FixedCodeNumbers)
     hash_cost: HashCost = field(default_factory=HashCost)
     locales: frozenset[str] | None = None
     locale: str = "en"

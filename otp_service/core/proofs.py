@@ -33,7 +33,7 @@ class ProofFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProofWish:
+class ProofOptions:
     """
     What a caller wants of the proof of a success.
 
@@ -47,7 +47,7 @@ class ProofWish:
     ttl: int | None = None
 
 
-FOR_ITSELF = ProofWish()
+FOR_ITSELF = ProofOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,14 +21,14 @@ class PauseRules:
 
     Attributes:
         mode: What a pause does.
-        least: From how many recipients on in which time the share is looked at.
+        min_requests: From how many recipients on in which time the share is looked at.
         below: The share of approved codes under which a region is paused; 0.01 to 0.9.
         trickle: What is let through meanwhile, so that an end shows.
         exempt: Regions where a pause is only told.
     """
 
     mode: PauseMode
-    least: Window
+    min_requests: Window
     below: float
     trickle: Window
     exempt: frozenset[str]

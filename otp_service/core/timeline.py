@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
-class Happening(StrEnum):
+class TimelineEventType(StrEnum):
     """What may have happened; `expired` is no act of anybody, and is read off the clock."""
 
     REQUESTED = "requested"
@@ -37,12 +37,19 @@ class Happening(StrEnum):
     REUSED = "reused"
 
 
-_ENDS = frozenset({Happening.APPROVED, Happening.EXHAUSTED, Happening.CANCELED, Happening.REPLACED})
-_LIVES = frozenset({Happening.REQUESTED, Happening.RESENT})
+_ENDS = frozenset(
+    {
+        TimelineEventType.APPROVED,
+        TimelineEventType.EXHAUSTED,
+        TimelineEventType.CANCELED,
+        TimelineEventType.REPLACED,
+    }
+)
+_LIVES = frozenset({TimelineEventType.REQUESTED, TimelineEventType.RESENT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class TimelineEvent:
     """
     One line. Times are Unix milliseconds.
 
@@ -59,7 +66,7 @@ class Moment:
     """
 
     at: int
-    what: Happening
+    what: TimelineEventType
     factor: str
     id: str | None
     of_challenge: bool
@@ -72,7 +79,7 @@ class Moment:
     remaining: int | None = None
 
 
-def read(lines: Iterable[str], *, now: int, since: int) -> Sequence[Moment]:
+def read(lines: Iterable[str], *, now: int, since: int) -> Sequence[TimelineEvent]:
     """Return the moments at or after `since`, the oldest first, with what has expired by `now`."""
     channels: dict[str, str] = {}  # of challenges, as their first lines say it
     told = [_moment(line, channels) for line in lines]
@@ -80,7 +87,7 @@ def read(lines: Iterable[str], *, now: int, since: int) -> Sequence[Moment]:
     return sorted([*moments, *_expiries(moments, now)], key=lambda moment: moment.at)
 
 
-def _moment(line: str, channels: dict[str, str]) -> Moment:
+def _moment(line: str, channels: dict[str, str]) -> TimelineEvent:
     at, what, name, *rest = line.split(" ")
     fields = dict(field.split("=", 1) for field in rest)
 
@@ -90,9 +97,9 @@ def _moment(line: str, channels: dict[str, str]) -> Moment:
     if "channel" in fields:
         channels[name] = fields["channel"]
     until = number("until")
-    return Moment(
+    return TimelineEvent(
         at=int(at),
-        what=Happening(what),
+        what=TimelineEventType(what),
         factor=fields.get("factor") or fields.get("channel") or channels.get(name, "sms"),
         id=None if name == "-" else name,
         of_challenge="factor" not in fields,
@@ -106,9 +113,9 @@ def _moment(line: str, channels: dict[str, str]) -> Moment:
     )
 
 
-def _expiries(moments: Iterable[Moment], now: int) -> Iterable[Moment]:
+def _expiries(moments: Iterable[TimelineEvent], now: int) -> Iterable[TimelineEvent]:
     """What died of its age: what is requested and not ended, after the last time that it was given."""
-    alive: dict[str, Moment] = {}
+    alive: dict[str, TimelineEvent] = {}
     for moment in moments:
         if moment.id is None or not moment.of_challenge:
             continue
@@ -119,5 +126,10 @@ def _expiries(moments: Iterable[Moment], now: int) -> Iterable[Moment]:
     for moment in alive.values():
         if moment.until is not None and moment.until <= now:
             yield replace(
-                moment, at=moment.until, what=Happening.EXPIRED, purpose=None, of=None, until=None
+                moment,
+                at=moment.until,
+                what=TimelineEventType.EXPIRED,
+                purpose=None,
+                of=None,
+                until=None,
             )

@@ -1,5 +1,6 @@
 """All that `otp-service doctor` looks at."""
 
+from otp_service.connections import load_catalogue, open_redis, site_client
 from otp_service.doctor.finding import Finding
 from otp_service.doctor.issuer import inspect_issuer
 from otp_service.doctor.process import (
@@ -12,11 +13,10 @@ from otp_service.doctor.process import (
 from otp_service.doctor.redis import inspect_redis
 from otp_service.doctor.secret_files import inspect_secret_files
 from otp_service.doctor.site import inspect_opt_in, inspect_outbox_rows, inspect_site
-from otp_service.outside import load_catalogue, open_redis, site_client
 from otp_service.settings.table import Settings
+from otp_service.store.delivery_lookups import DeliveryLookups
 from otp_service.store.opt_ins import OptIns
 from otp_service.store.scripts import Scripts
-from otp_service.store.traces import Traces
 
 
 async def look(settings: Settings, *, site: bool) -> list[Finding]:
@@ -39,7 +39,7 @@ async def look(settings: Settings, *, site: bool) -> list[Finding]:
             await inspect_opt_in(
                 OptIns(Scripts(connection), guesses=settings.policy().failures), settings
             ),
-            *await inspect_outbox_rows(Traces(Scripts(connection))),
+            *await inspect_outbox_rows(DeliveryLookups(Scripts(connection))),
             *await inspect_issuer(settings),
         ]
     finally:

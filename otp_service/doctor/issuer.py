@@ -1,6 +1,6 @@
 """The issuer of callers' tokens: whether its keys can be had."""
 
-from otp_service.channels.key_set import KeySetAway, KeySetSource
+from otp_service.channels.key_set import JwksUnavailable, KeySetSource
 from otp_service.core.issuer_keys import KeySetUnusable, read_key_set
 from otp_service.doctor.finding import Finding
 from otp_service.settings.table import Settings
@@ -14,7 +14,7 @@ async def inspect_issuer(settings: Settings) -> list[Finding]:
     what = "OTP_CALLER_JWKS_URL"
     try:
         found = read_key_set(await source.fetch())
-    except (KeySetAway, KeySetUnusable) as error:
+    except (JwksUnavailable, KeySetUnusable) as error:
         return [Finding("warn", what, f"no keys to check callers' tokens by: {error}")]
     allowed = {name for key in found.values() for name in key.algorithms}
     if not allowed & settings.caller_algorithms:

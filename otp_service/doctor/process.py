@@ -9,7 +9,7 @@ from otp_service.core.messages import Catalogue
 from otp_service.core.recipients import parse_recipient
 from otp_service.core.region_pauses import PauseMode
 from otp_service.doctor.finding import Finding
-from otp_service.flows.argon2_build import argon2_build
+from otp_service.services.argon2_build import argon2_build
 from otp_service.settings.table import Settings
 
 TOLD_AT_MOST = 3  # findings about texts

@@ -8,9 +8,9 @@ import structlog
 from otp_service.doctor.finding import Finding
 from otp_service.doctor.redis import judge, no_answer
 from otp_service.errors import Unavailable
-from otp_service.flows.clock_skew import ClockAgreement
-from otp_service.flows.live_keyring import LiveKeyring
-from otp_service.flows.loops import end
+from otp_service.services.clock_skew import ClockAgreement
+from otp_service.services.loops import end
+from otp_service.services.reloading_keyring import ReloadingKeyring
 from otp_service.settings.table import Settings
 from otp_service.store.connection import Connection
 from otp_service.store.facts import ask
@@ -35,7 +35,7 @@ class RunningChecks:
         settings: Settings,
         connection: Connection,
         *,
-        keyring: LiveKeyring,
+        keyring: ReloadingKeyring,
         clock: ClockAgreement,
     ) -> None:
         self._settings = settings

@@ -2,10 +2,10 @@
 
 from otp_service.doctor.finding import Finding
 from otp_service.errors import Unavailable
-from otp_service.flows.tracing import ROWS_MISSING_ADVICE
+from otp_service.services.delivery_lookups import ROWS_MISSING_ADVICE
 from otp_service.settings.table import Settings
+from otp_service.store.delivery_lookups import DeliveryLookups
 from otp_service.store.opt_ins import SUBSCRIBES_AT_ONCE, VERIFIES_TOO, OptIns
-from otp_service.store.traces import Traces
 from otp_service.wsms import advice
 from otp_service.wsms.client import WsmsClient
 from otp_service.wsms.errors import WsmsError
@@ -75,7 +75,7 @@ async def _outbox_texts(client: WsmsClient, report: SiteReport, settings: Settin
     return Finding("warn", what, told)
 
 
-async def inspect_outbox_rows(traces: Traces) -> list[Finding]:
+async def inspect_outbox_rows(traces: DeliveryLookups) -> list[Finding]:
     """Return whether messages that the site accepted left no row, as seen within a day."""
     try:
         seen = await traces.remembers_missing()

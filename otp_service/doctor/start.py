@@ -2,6 +2,7 @@
 
 import structlog
 
+from otp_service.connections import load_catalogue, open_redis
 from otp_service.doctor.process import (
     inspect_messages,
     inspect_region_pause,
@@ -10,7 +11,6 @@ from otp_service.doctor.process import (
 )
 from otp_service.doctor.redis import inspect_redis
 from otp_service.doctor.secret_files import inspect_secret_files
-from otp_service.outside import load_catalogue, open_redis
 from otp_service.settings.environment import SettingsError
 from otp_service.settings.table import Settings
 

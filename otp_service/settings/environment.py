@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from otp_service.core.reasons import reason
+from otp_service.settings.cross_checks import cross_check
 from otp_service.settings.table import Settings
-from otp_service.settings.together import contradictions
 
 PREFIX = "OTP_"
 # Of the sandbox and of scripts, not of the service: allowed to stand in the same environment.
@@ -79,7 +79,7 @@ def load(environ: Mapping[str, str]) -> Settings:
             if not told & set(detail["loc"]):
                 lines.append(_line(detail))
     else:
-        lines += contradictions(settings)
+        lines += cross_check(settings)
     if lines:
         raise SettingsError(*lines)
     settings.keep_files(files)

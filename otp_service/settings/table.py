@@ -1,5 +1,5 @@
 """
-The table of settings: each with its unit, default and range, and what the rooms are handed of them.
+The table of settings: each with its unit, default and range, and what the container takes from them.
 
 Values never show in a repr or an error.
 """
@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 from otp_service.core.caller_tokens import TokenRules
 from otp_service.core.codes import HashCost
 from otp_service.core.keyring import Keyring
-from otp_service.core.known_codes import KnownCodes, read_known_codes
 from otp_service.core.limits import FailureBudget, Window
 from otp_service.core.policy import BUILT_IN_PURPOSES, OPEN_PURPOSES, Policy
 from otp_service.core.region_pauses import PauseMode, PauseRules
+from otp_service.core.test_numbers import FixedCodeNumbers, read_test_numbers
 from otp_service.settings.addresses import KeySetUrl, Proxies, PublicUrl, RedisUrl, SiteUrl
 from otp_service.settings.values import (
     Algorithms,
@@ -185,7 +185,7 @@ class Settings(BaseModel):
         le=90 * 86_400,
         description="Seconds a device is remembered, at most. Using it does not extend this.",
     )
-    device_leeway: int = Field(
+    device_reuse_grace: int = Field(
         10,
         ge=0,
         le=60,
@@ -247,21 +247,21 @@ class Settings(BaseModel):
         le=10,
         description="Concurrent challenges per subject and purpose, each with its own binding.",
     )
-    failures: OneWindow = Field(
+    lockout_short: OneWindow = Field(
         Window(10, 1800),
         description="Wrong codes of one subject, over all challenges, before a lockout.",
     )
-    block_seconds: int = Field(
+    lockout_seconds: int = Field(
         1800,
         ge=60,
         le=86_400,
         description="Seconds a lockout lasts. Further attempts do not extend it.",
     )
-    failures_long: OneWindow = Field(
+    lockout_long: OneWindow = Field(
         Window(20, 86_400),
         description="Wrong codes of one subject over a longer time before a lockout.",
     )
-    failures_in_a_row: int = Field(
+    lockout_consecutive: int = Field(
         100,
         ge=10,
         le=100,
@@ -280,7 +280,7 @@ class Settings(BaseModel):
     limit_client_ip: Windows = Field(
         (Window(10, 600),), description="Sends per end user network (IPv4 /32, IPv6 /64)."
     )
-    limit_block: Windows = Field(
+    limit_number_range: Windows = Field(
         (Window(20, 600),),
         description="Sends to a range of a thousand numbers, per caller. Over all callers the limit is three times "
         "as high.",
@@ -499,17 +499,17 @@ class Settings(BaseModel):
         """Return when a region is paused, and what that does."""
         return PauseRules(
             mode=self.region_pause,
-            least=self.region_pause_from,
+            min_requests=self.region_pause_from,
             below=self.region_pause_below,
             trickle=self.region_pause_trickle,
             exempt=self.region_pause_exempt,
         )
 
-    def known_codes(self) -> KnownCodes:
+    def known_codes(self) -> FixedCodeNumbers:
         """Return the test numbers and when they end."""
         until = self.test_numbers_until
-        return KnownCodes(
-            read_known_codes(self.test_numbers.get_secret_value()),
+        return FixedCodeNumbers(
+            read_test_numbers(self.test_numbers.get_secret_value()),
             datetime.combine(until, time.min, UTC).timestamp() if until else 0.0,
         )
 
@@ -528,21 +528,24 @@ class Settings(BaseModel):
             retention=self.retention,
             proof_ttl=self.proof_ttl,
             device_ttl=self.device_ttl,
-            device_leeway=self.device_leeway,
+            device_reuse_grace=self.device_reuse_grace,
             totp_past_steps=self.totp_past_steps,
             auto_channels=self.auto_channels,
             enrollment_proof=self.totp_enrollment_proof,
             optin_ttl=self.optin_ttl,
             optin_attempts=self.optin_attempts,
             failures=FailureBudget(
-                self.failures, self.block_seconds, self.failures_long, self.failures_in_a_row
+                self.lockout_short,
+                self.lockout_seconds,
+                self.lockout_long,
+                self.lockout_consecutive,
             ),
             cooldown=self.cooldown,
             cooldown_window=self.limit_recipient[-1].seconds,
             per_recipient=self.limit_recipient,
             per_recipient_total=self.limit_recipient_total,
             per_client_ip=self.limit_client_ip,
-            per_block=self.limit_block,
+            per_block=self.limit_number_range,
             per_caller=self.limit_caller,
             per_process=self.limit_process,
             unblocks=self.limit_unblock,

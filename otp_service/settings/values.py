@@ -8,9 +8,9 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, SecretStr
 
 from otp_service.core.issuer_keys import ALGORITHMS
 from otp_service.core.keyring import Keyring, KeyringError
-from otp_service.core.known_codes import read_known_codes
 from otp_service.core.limits import Window, read_cooldown, read_windows
 from otp_service.core.message_values import app_hash_problem, host_problem, name_problem
+from otp_service.core.test_numbers import read_test_numbers
 
 _PURPOSE = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 
@@ -94,7 +94,7 @@ def _usable_keyring(value: SecretStr) -> SecretStr:
 
 
 def _known_codes(value: SecretStr) -> SecretStr:
-    read_known_codes(value.get_secret_value())
+    read_test_numbers(value.get_secret_value())
     return value
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from otp_service.store import keys
+from otp_service.store.delivery_lookups import CLAIMED_AT_ONCE, LONGEST_WAIT_MS, ROWS_KEPT_MS
 from otp_service.store.scripts import Scripts
-from otp_service.store.traces import CLAIMED_AT_ONCE, LONGEST_WAIT_MS, ROWS_KEPT_MS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class OpenActivation:
     left_ms: int
 
 
-class ActivationTraces:
+class ActivationLookups:
     """The traces, by the handle of the opt-in's request."""
 
     def __init__(self, scripts: Scripts) -> None:

@@ -17,7 +17,7 @@ from otp_service.store.scripts import Scripts
 
 @dataclass(frozen=True, slots=True)
 class IsTotpChallenge:
-    """An authenticator app answers the challenge, not a code that was sent: see `store.app_challenges`."""
+    """An authenticator app answers the challenge, not a code that was sent: see `store.totp_challenge_store`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

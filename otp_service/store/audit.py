@@ -24,7 +24,7 @@ class Audit:
 
     Args:
         days: How long entries are kept.
-        witness: Is told of each entry that was written.
+        on_append: Called with each entry after it was written.
     """
 
     def __init__(
@@ -33,9 +33,9 @@ class Audit:
         keyring: Callable[[], Keyring],
         *,
         days: int,
-        witness: Callable[[Entry], None] = lambda entry: None,
+        on_append: Callable[[Entry], None] = lambda entry: None,
     ) -> None:
-        self._witness = witness
+        self._on_append = on_append
         self._scripts = scripts
         self._keyring = keyring
         self._keep_ms = days * _DAY_MS
@@ -90,7 +90,7 @@ class Audit:
                 durable=True,
             )
             if answer["verdict"] == "appended":
-                self._witness(entry)
+                self._on_append(entry)
                 return entry
             now, tip = _tip(answer)
         raise Unavailable("the audit log is too busy")

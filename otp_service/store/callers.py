@@ -72,7 +72,7 @@ class Callers:
         record = await self.find(name) if name is not None else None
         return name if record is not None and record.has(given) else None
 
-    async def lead(self, given: Identity, name: str) -> str | None:
+    async def bind(self, given: Identity, name: str) -> str | None:
         """
         Make an identity lead to a caller; return whose it is if it is another's, and change nothing.
 
@@ -87,7 +87,7 @@ class Callers:
         await self._command("SET", _key_of(given), name)
         return None
 
-    async def unlead(self, given: Identity) -> None:
+    async def unbind(self, given: Identity) -> None:
         """Make an identity lead nowhere. Raises Unavailable."""
         await self._command("DEL", _key_of(given))
 

@@ -66,7 +66,7 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class NewTrace:
+class NewLookup:
     """What a send leaves so that its message can be found at the provider: the sealed number, and for how long."""
 
     sealed: str
@@ -165,7 +165,7 @@ class Deliveries:
         digest: str,
         kid: str,
         sending_ms: int,
-        trace: NewTrace | None = None,
+        trace: NewLookup | None = None,
     ) -> bool:
         """
         Store the digest and pass the fence; False when another was first or it is too late.

@@ -18,7 +18,7 @@ only as a keyed fingerprint.
     otp:{b}:traces                zset    traces by the time of their next lookup        a day after the newest
     otp:{b}:proof:<digest>        hash    content of an opaque proof                     OTP_PROOF_TTL
     otp:{b}:opt-in:<tag>:<group>  hash    an opt-in of one number and group              until end + retention
-    otp:{b}:opt-in-guesses:<tag>  zset    codes typed for one number's opt-ins           OTP_FAILURES_LONG's time
+    otp:{b}:opt-in-guesses:<tag>  zset    codes typed for one number's opt-ins           OTP_LOCKOUT_LONG's time
     otp:{activations}:due         zset    site activations by time of their next lookup  a day after the newest
     otp:{activations}:trace:<h>   hash    sealed number of a code drawn by the site      half an hour; row ids a day
     otp:{b}:factors:<tag>         hash    authenticators, their seeds sealed             permanent once confirmed

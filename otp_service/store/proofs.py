@@ -115,6 +115,6 @@ class Proofs:
         if bucket is None:
             return None
         answer = await self._scripts.run(
-            "look_at_proof", [keys.proof(bucket, proofs.digest(proof))], {"caller": caller}
+            "read_proof", [keys.proof(bucket, proofs.digest(proof))], {"caller": caller}
         )
         return dict(answer["fields"]) if answer["verdict"] == "found" else None

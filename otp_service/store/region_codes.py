@@ -11,7 +11,7 @@ from otp_service.store.connection import FAULTS
 from otp_service.store.scripts import Scripts
 
 PAIRS_AT_ONCE = 100  # some milliseconds in which Redis does nothing else
-PATIENCE_SECONDS = 120  # in which nobody is expected to have typed the code
+GRACE_SECONDS = 120  # in which nobody is expected to have typed the code
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +82,13 @@ class RegionCodes:
 
     async def _weigh(self, rows: Sequence[tuple[Pair, Codes]], rules: PauseRules) -> Weighed:
         answer = await self._scripts.run(
-            "weigh_regions",
+            "evaluate_regions",
             [keys.PAUSED, *(keys.region_codes(pair.caller, pair.region) for pair, _ in rows)],
             {
                 "pairs": [[str(pair), many.requested, many.approved] for pair, many in rows],
-                "window_ms": rules.least.seconds * 1000,
-                "patience_ms": PATIENCE_SECONDS * 1000,
-                "least": rules.least.count,
+                "window_ms": rules.min_requests.seconds * 1000,
+                "grace_ms": GRACE_SECONDS * 1000,
+                "least": rules.min_requests.count,
                 "below": rules.below,
             },
         )

@@ -19,7 +19,7 @@ HARMLESS = frozenset(
         "finish_idempotent",
         "list_devices",
         "list_factors",
-        "look_at_proof",
+        "read_proof",
         "note_step_back",
         "read_timeline",
         "tick",

@@ -138,7 +138,7 @@ class Scripts:
 
     Attributes:
         offset_ms: Added to the clock in every script; zero outside tests.
-        stands_at: Where the clock stands still, Unix ms, instead of Redis' own; None outside tests.
+        frozen_at_ms: Where the clock stands still, Unix ms, instead of Redis' own; None outside tests.
         clocks: The clock of each server, by its name.
         fence: As `flows.history` knows it.
         emptied: Whether the store came back empty: what depends on people's factors is refused.
@@ -152,12 +152,12 @@ class Scripts:
         connection: Connection,
         *,
         durability: Durability = Durability.NONE,
-        stands_at: int | None = None,
+        frozen_at_ms: int | None = None,
     ) -> None:
         self.connection = connection
         self.durability = durability
         self.offset_ms = 0
-        self.stands_at = stands_at
+        self.frozen_at_ms = frozen_at_ms
         self.fence = Fence()
         self.emptied = False
         self.recheck: Callable[[str], Awaitable[None]] | None = None
@@ -192,7 +192,7 @@ class Scripts:
             if self.emptied and name in _ON_FACTORS:
                 raise StoreEmptied("redis: the store came back empty")
         fence = self.fence
-        standing = self.stands_at is not None and {"at": self.stands_at + self.offset_ms}
+        standing = self.frozen_at_ms is not None and {"at": self.frozen_at_ms + self.offset_ms}
         fields = {**args, "offset": standing or self.offset_ms}
         if fence.epoch and not ticks:
             fields |= {"epoch": fence.epoch, "fenced_at": fence.at}

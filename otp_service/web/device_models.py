@@ -7,12 +7,12 @@ from pydantic import Field
 from otp_service.web.models import (
     EXAMPLE_ID,
     Binding,
-    Given,
     Label,
     Moment,
     ProofBinding,
+    RequestModel,
+    ResponseModel,
     Seconds,
-    Sent,
     Subject,
     VerifiesBody,
 )
@@ -38,7 +38,7 @@ Token = Annotated[
 ]
 
 
-class RememberBody(Sent):
+class RememberBody(RequestModel):
     subject: Subject
     proof: Annotated[
         str,
@@ -63,7 +63,7 @@ class RememberBody(Sent):
     binding: DeviceBinding | None = None
 
 
-class DeviceRemembered(Given):
+class DeviceRemembered(ResponseModel):
     device_id: DeviceId
     token: Token
     purpose: Annotated[
@@ -86,7 +86,7 @@ class DeviceVerifyBody(VerifiesBody):
     binding: DeviceBinding | None = None
 
 
-class DeviceVerification(Given):
+class DeviceVerification(ResponseModel):
     verified: Literal[True]
     method: Literal["device"]
     device_id: DeviceId
@@ -112,11 +112,11 @@ class DeviceVerification(Given):
     proof_expires_in: Seconds
 
 
-class DevicesQuery(Sent):
+class DevicesQuery(RequestModel):
     subject: Subject
 
 
-class DeviceView(Given):
+class DeviceView(ResponseModel):
     device_id: DeviceId
     name: Annotated[str | None, Field(examples=["Phone"])]
     purpose: Annotated[str, Field(examples=["login"])]
@@ -125,6 +125,6 @@ class DeviceView(Given):
     expires_at: Moment
 
 
-class DeviceList(Given):
+class DeviceList(ResponseModel):
     subject: Annotated[str, Field(examples=["user-4711"])]
     devices: list[DeviceView]

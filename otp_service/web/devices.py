@@ -1,7 +1,7 @@
 """Remembered devices over HTTP."""
 
-from otp_service.flows import devices
-from otp_service.flows.devices import KnownDevice
+from otp_service.services import devices
+from otp_service.services.devices import KnownDevice
 from otp_service.web.device_models import (
     DeviceList,
     DeviceRemembered,

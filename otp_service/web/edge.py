@@ -42,7 +42,7 @@ HEADERS = (
 )
 
 
-class Edge:
+class RequestContextMiddleware:
     """The outermost layer."""
 
     def __init__(self, app: ASGIApp) -> None:

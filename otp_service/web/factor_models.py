@@ -8,12 +8,12 @@ from otp_service.core import recovery_codes
 from otp_service.web.models import (
     EXAMPLE_ID,
     Code,
-    Given,
     Label,
     Moment,
     ProofBinding,
+    RequestModel,
+    ResponseModel,
     Seconds,
-    Sent,
     Subject,
     VerifiesBody,
     visible,
@@ -30,14 +30,14 @@ FactorProof = Annotated[
 ]
 
 
-class ShowsProof(Sent):
+class WithProof(RequestModel):
     """What a change of a person's factors may come with."""
 
     proof: FactorProof | None = None
     proof_binding: ProofBinding | None = None
 
 
-class ProofBody(Sent):
+class ProofBody(RequestModel):
     proof: FactorProof
     proof_binding: ProofBinding | None = None
 
@@ -51,7 +51,7 @@ def _account(value: str) -> str:
 Account = Annotated[str, AfterValidator(_account), Field(min_length=1, max_length=64)]
 
 
-class TotpBody(ShowsProof):
+class TotpBody(WithProof):
     subject: Subject
     account_name: Annotated[
         Account, Field(description="Account name shown in the app.", examples=["ann@example.com"])
@@ -67,7 +67,7 @@ class TotpBody(ShowsProof):
     digits: Annotated[Literal[6, 8], Field(description="Digits of a code.")] = 6
 
 
-class TotpEnrolled(Given):
+class TotpEnrolled(ResponseModel):
     factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     status: Literal["pending"]
     secret: Annotated[
@@ -95,11 +95,11 @@ class TotpEnrolled(Given):
     expires_at: Moment
 
 
-class ConfirmBody(Sent):
+class ConfirmBody(RequestModel):
     code: Code
 
 
-class TotpConfirmed(Given):
+class TotpConfirmed(ResponseModel):
     factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     status: Literal["confirmed"]
     confirmed_at: Moment
@@ -110,7 +110,7 @@ class TotpVerifyBody(VerifiesBody):
     code: Code
 
 
-class FactorVerification(Given):
+class FactorVerification(ResponseModel):
     verified: Literal[True]
     method: Literal["totp"]
     factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
@@ -122,15 +122,15 @@ class FactorVerification(Given):
     proof_expires_in: Seconds
 
 
-class FactorsQuery(Sent):
+class FactorsQuery(RequestModel):
     subject: Subject
 
 
-class RenameBody(Sent):
+class RenameBody(RequestModel):
     name: Label
 
 
-class FactorView(Given):
+class FactorView(ResponseModel):
     factor_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     type: Literal["totp"]
     name: Annotated[str, Field(examples=["Phone"])]
@@ -141,10 +141,10 @@ class FactorView(Given):
     confirmed_at: Moment | None
 
 
-class FactorList(Given):
+class FactorList(ResponseModel):
     subject: Annotated[str, Field(examples=["user-4711"])]
     factors: list[FactorView]
-    ways: Annotated[
+    methods: Annotated[
         list[str],
         Field(
             description="Methods available to the person, in the order of `channel: auto`: `totp` with a confirmed "
@@ -155,11 +155,11 @@ class FactorList(Given):
     recovery_codes_remaining: Annotated[int, Field(ge=0, examples=[10])]
 
 
-class RecoveryCodesBody(ShowsProof):
+class RecoveryCodesBody(WithProof):
     subject: Subject
 
 
-class RecoveryCodesIssued(Given):
+class RecoveryCodesIssued(ResponseModel):
     codes: Annotated[
         list[str],
         Field(
@@ -192,7 +192,7 @@ class RecoveryVerifyBody(VerifiesBody):
     ]
 
 
-class RecoveryVerification(Given):
+class RecoveryVerification(ResponseModel):
     verified: Literal[True]
     method: Literal["recovery_code"]
     purpose: Annotated[str, Field(examples=["recovery"])]

@@ -1,8 +1,8 @@
 """Authenticator apps and recovery codes over HTTP."""
 
 from otp_service.core.totp import Algorithm
-from otp_service.flows import authenticators, recovery
-from otp_service.flows.factor_proofs import Shown
+from otp_service.services import authenticators, recovery
+from otp_service.services.factor_proofs import PresentedProof
 from otp_service.store.factor_records import Factor
 from otp_service.web.factor_models import (
     ConfirmBody,
@@ -16,11 +16,11 @@ from otp_service.web.factor_models import (
     RecoveryVerification,
     RecoveryVerifyBody,
     RenameBody,
-    ShowsProof,
     TotpBody,
     TotpConfirmed,
     TotpEnrolled,
     TotpVerifyBody,
+    WithProof,
 )
 from otp_service.web.models import NoContent
 from otp_service.web.operations import Answer, Call
@@ -73,7 +73,7 @@ async def confirm_totp(call: Call) -> Answer:
 async def verify_totp(call: Call) -> Answer:
     sent: TotpVerifyBody = call.body
     call.require_purpose(sent.purpose)
-    verified = await call.service.app_codes.verify(
+    verified = await call.service.totp_verification.verify(
         call.caller.name,
         sent.subject,
         sent.code,
@@ -100,12 +100,12 @@ async def verify_totp(call: Call) -> Answer:
 
 async def list_factors(call: Call) -> Answer:
     asked: FactorsQuery = call.body
-    found, remaining = await call.service.apps.ways(call.caller.name, asked.subject)
+    found, remaining = await call.service.apps.factors_of(call.caller.name, asked.subject)
     return Answer(
         FactorList(
             subject=asked.subject,
             factors=[_view(factor) for factor in found],
-            ways=call.service.ways.of(found, remaining),
+            methods=call.service.methods.of(found, remaining),
             recovery_codes_remaining=remaining,
         )
     )
@@ -165,8 +165,8 @@ async def redeem_recovery_code(call: Call) -> Answer:
     )
 
 
-def _shown(call: Call, sent: ShowsProof | ProofBody | None) -> Shown:
-    return Shown(
+def _shown(call: Call, sent: WithProof | ProofBody | None) -> PresentedProof:
+    return PresentedProof(
         proof=sent.proof if sent else None,
         binding=sent.proof_binding or "" if sent else "",
         required=call.caller.policy.enrollment_proof,

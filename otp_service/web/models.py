@@ -9,13 +9,13 @@ from otp_service.core import codes, text, typed
 EXAMPLE_ID = "1fW2pJm7c0Qx3v9TtY5nLk8gRzA4sHdEuB"
 
 
-class Sent(BaseModel):
+class RequestModel(BaseModel):
     """A body that a caller sends: exactly typed, and nothing besides."""
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, frozen=True)
 
 
-class Given(BaseModel):
+class ResponseModel(BaseModel):
     """A body that a caller gets."""
 
     model_config = ConfigDict(frozen=True)
@@ -85,7 +85,7 @@ Moment = Annotated[str, Field(description="RFC 3339, UTC.", examples=["2026-11-2
 Seconds = Annotated[int, Field(ge=0, description="Seconds.", examples=[300])]
 
 
-class VerifiesBody(Sent):
+class VerifiesBody(RequestModel):
     """What every verification is asked for, beside the code."""
 
     purpose: Purpose
@@ -130,23 +130,23 @@ Label = Annotated[
 ]
 
 
-class NoContent(Given):
+class NoContent(ResponseModel):
     """Nothing: status 204."""
 
 
-class KeySet(Given):
+class KeySet(ResponseModel):
     keys: Annotated[list[dict[str, str]], Field(description="Public keys, RFC 7517.")]
 
 
-class Noted(Given):
+class Noted(ResponseModel):
     status: Literal["noted"]
 
 
-class Alive(Given):
+class Alive(ResponseModel):
     status: Literal["alive"]
 
 
-class Readiness(Given):
+class Readiness(ResponseModel):
     status: Literal["ready", "not_ready"]
     reasons: Annotated[
         dict[str, str], Field(description="Reasons why the service is not ready, by component.")

@@ -29,7 +29,7 @@ from otp_service.errors import (
     Unauthorized,
     Unavailable,
 )
-from otp_service.flows.authentication import Caller
+from otp_service.services.authentication import Caller
 from otp_service.telemetry import REFUSALS
 from otp_service.web import body, problems
 from otp_service.web.service import Service

@@ -1,7 +1,7 @@
 """Double opt-in over HTTP."""
 
 from otp_service.core.receipts import Consent, text_sha256
-from otp_service.flows.opt_in import Wish
+from otp_service.services.opt_in import OptInRequest
 from otp_service.web.operations import Answer, Call
 from otp_service.web.optin_models import (
     OptInAsked,
@@ -17,7 +17,7 @@ from otp_service.web.problems import rfc3339
 
 async def request_opt_in(call: Call) -> Answer:
     sent: OptInRequestBody = call.body
-    wish = Wish(
+    wish = OptInRequest(
         name=sent.name,
         mobile=sent.mobile,
         group_id=sent.group_id,

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from otp_service.web.models import Given, Moment, Sent, _code, visible
+from otp_service.web.models import Moment, RequestModel, ResponseModel, _code, visible
 from otp_service.web.otp_models import Delivery, _address, _locale
 
 
@@ -41,7 +41,7 @@ Mobile = Annotated[
 ]
 
 
-class OptInRequestBody(Sent):
+class OptInRequestBody(RequestModel):
     name: PersonName
     mobile: Mobile
     group_id: GroupId = None
@@ -86,7 +86,7 @@ class OptInRequestBody(Sent):
     ] = None
 
 
-class OptInVerifyBody(Sent):
+class OptInVerifyBody(RequestModel):
     name: PersonName
     mobile: Mobile
     activation: Annotated[
@@ -102,13 +102,13 @@ class OptInVerifyBody(Sent):
     group_id: GroupId = None
 
 
-class OptInUnsubscribeBody(Sent):
+class OptInUnsubscribeBody(RequestModel):
     name: PersonName
     mobile: Mobile
     group_id: GroupId = None
 
 
-class OptInAsked(Given):
+class OptInAsked(ResponseModel):
     status: Annotated[
         Literal["pending"],
         Field(
@@ -126,7 +126,7 @@ class OptInAsked(Given):
     delivery: Delivery
 
 
-class OptInSubscribed(Given):
+class OptInSubscribed(ResponseModel):
     status: Literal["subscribed"]
     mobile: Annotated[str, Field(description="Masked.", examples=["+1•••••23"])]
     group_id: Annotated[int | None, Field(examples=[3])]
@@ -143,6 +143,6 @@ class OptInSubscribed(Given):
     ]
 
 
-class OptInUnsubscribed(Given):
+class OptInUnsubscribed(ResponseModel):
     status: Literal["unsubscribed"]
     mobile: Annotated[str, Field(description="Masked.", examples=["+1•••••23"])]

@@ -3,7 +3,7 @@
 from otp_service.core.challenge import Status
 from otp_service.core.messages import check_context
 from otp_service.errors import ChallengeNotFound, FieldError, InvalidRequest, Unavailable
-from otp_service.flows.code_requests import CodeRequest, Issued
+from otp_service.services.code_requests import CodeRequest, IssuedCode
 from otp_service.store.refusals import ended
 from otp_service.web.factors import DIAGNOSE
 from otp_service.web.operations import Answer, Call
@@ -11,7 +11,7 @@ from otp_service.web.otp_models import (
     Canceled,
     Challenge,
     ChallengeBody,
-    ChallengeStanding,
+    ChallengeStatus,
     CodeRequestBody,
     Delivery,
     Verification,
@@ -36,7 +36,7 @@ async def request_code(call: Call) -> Answer:
         context=sent.context or {},
     )
     try:
-        issued = await call.service.ways.request(
+        issued = await call.service.methods.request(
             call.caller.name,
             ask,
             auto=sent.channel == "auto",
@@ -61,7 +61,7 @@ async def resend_code(call: Call) -> Answer:
 
 async def verify_code(call: Call) -> Answer:
     sent: VerifyBody = call.body
-    verified = await call.service.ways.verify(
+    verified = await call.service.methods.verify(
         call.caller.name,
         sent.challenge_id,
         sent.code,
@@ -88,7 +88,9 @@ async def verify_code(call: Call) -> Answer:
 
 async def cancel_challenge(call: Call) -> Answer:
     sent: ChallengeBody = call.body
-    status, ended_at = await call.service.standings.cancel(call.caller.name, sent.challenge_id)
+    status, ended_at = await call.service.challenge_status.cancel(
+        call.caller.name, sent.challenge_id
+    )
     if status is not Status.CANCELED:
         raise ended(status, ended_at)
     return Answer(
@@ -97,10 +99,10 @@ async def cancel_challenge(call: Call) -> Answer:
 
 
 async def look_at_challenge(call: Call) -> Answer:
-    standing = await call.service.standings.look(call.caller.name, call.path["challenge_id"])
+    standing = await call.service.challenge_status.look(call.caller.name, call.path["challenge_id"])
     view = standing.view
     return Answer(
-        ChallengeStanding(
+        ChallengeStatus(
             challenge_id=standing.challenge_id,
             status=view.status,
             purpose=view.purpose,
@@ -125,10 +127,10 @@ def _check_context(sent: CodeRequestBody) -> None:
         )
 
 
-async def _challenge(call: Call, issued: Issued) -> Answer:
+async def _challenge(call: Call, issued: IssuedCode) -> Answer:
     status, reason = issued.delivery, issued.delivery_reason
     if call.wait:
-        status, reason = await call.service.standings.wait_for_delivery(
+        status, reason = await call.service.challenge_status.wait_for_delivery(
             call.caller.name, issued.challenge_id, call.wait
         )
     body = Challenge(

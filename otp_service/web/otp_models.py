@@ -12,11 +12,11 @@ from otp_service.web.models import (
     Binding,
     ChallengeId,
     Code,
-    Given,
     Moment,
     Purpose,
+    RequestModel,
+    ResponseModel,
     Seconds,
-    Sent,
     Subject,
     VerifiesBody,
 )
@@ -36,7 +36,7 @@ def _locale(value: str) -> str | None:
     return language_tag(value)
 
 
-class CodeRequestBody(Sent):
+class CodeRequestBody(RequestModel):
     to: Annotated[
         Annotated[str, Field(min_length=1, max_length=40)] | None,
         Field(
@@ -102,11 +102,11 @@ class VerifyBody(VerifiesBody):
     code: Code
 
 
-class ChallengeBody(Sent):
+class ChallengeBody(RequestModel):
     challenge_id: ChallengeId
 
 
-class Delivery(Given):
+class Delivery(ResponseModel):
     status: Annotated[
         DeliveryStatus,
         Field(
@@ -126,7 +126,7 @@ class Delivery(Given):
     )
 
 
-class Challenge(Given):
+class Challenge(ResponseModel):
     challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     status: Literal["pending"]
     purpose: Annotated[str, Field(examples=["login"])]
@@ -149,7 +149,7 @@ class Challenge(Given):
     delivery: Delivery
 
 
-class Verification(Given):
+class Verification(ResponseModel):
     verified: Literal[True]
     challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     purpose: Annotated[str, Field(examples=["login"])]
@@ -172,13 +172,13 @@ class Verification(Given):
     proof_expires_in: Seconds
 
 
-class Canceled(Given):
+class Canceled(ResponseModel):
     challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     status: Literal["canceled"]
     ended_at: Moment
 
 
-class ChallengeStanding(Given):
+class ChallengeStatus(ResponseModel):
     challenge_id: Annotated[str, Field(examples=[EXAMPLE_ID])]
     status: Status
     purpose: Annotated[str, Field(examples=["login"])]

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from otp_service.web.models import EXAMPLE_ID, Binding, Given, Purpose, Sent
+from otp_service.web.models import EXAMPLE_ID, Binding, Purpose, RequestModel, ResponseModel
 
 
-class IntrospectBody(Sent):
+class IntrospectBody(RequestModel):
     proof: Annotated[
         str,
         Field(
@@ -23,7 +23,7 @@ class IntrospectBody(Sent):
     ] = None
 
 
-class Introspection(Given):
+class Introspection(ResponseModel):
     @model_serializer(mode="wrap")
     def _only_what_is_known(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
         """An inactive proof answers `{"active": false}` and nothing else (RFC 7662 section 2.2)."""

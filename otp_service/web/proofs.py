@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from otp_service.core.proofs import ProofFormat, ProofWish
+from otp_service.core.proofs import ProofFormat, ProofOptions
 from otp_service.core.signing import CACHE_SECONDS
 from otp_service.web.models import VerifiesBody
 from otp_service.web.operations import Answer, Call
@@ -13,7 +13,7 @@ from otp_service.web.service import Service
 VOUCH = "proof:vouch"
 
 
-def wished(call: Call) -> ProofWish:
+def wished(call: Call) -> ProofOptions:
     """
     Return what the caller wants of the proof.
 
@@ -23,7 +23,7 @@ def wished(call: Call) -> ProofWish:
     sent: VerifiesBody = call.body
     if sent.audience not in (None, call.caller.name):
         call.caller.require(VOUCH)
-    return ProofWish(
+    return ProofOptions(
         audience=sent.audience,
         format=ProofFormat(sent.proof_format),
         ttl=call.caller.policy.proof_ttl,

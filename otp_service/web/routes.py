@@ -127,7 +127,7 @@ OPERATIONS: Sequence[Operation] = (
         scope="otp:request",
         request=None,
         status=200,
-        success=otp_models.ChallengeStanding,
+        success=otp_models.ChallengeStatus,
         refusals=(errors.ChallengeNotFound,),
     ),
     Operation(
@@ -251,7 +251,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/factors",
         name="listFactors",
         summary="List the factors of a subject",
-        description="Contains no secrets. `ways` lists the methods that a login flow can offer.",
+        description="Contains no secrets. `methods` lists the methods that a login flow can offer.",
         handler=factors.list_factors,
         scope="factors:manage",
         also="factors:verify",
@@ -353,8 +353,8 @@ OPERATIONS: Sequence[Operation] = (
         name="verifyDevice",
         summary="Check a remembered device",
         description="Accepts the newest token of a device once, and returns the next. A token that was used before "
-        "counts as stolen and the device is revoked. For a few seconds (OTP_DEVICE_LEEWAY) the previous token counts "
-        "as a concurrent call instead.",
+        "counts as stolen and the device is revoked. For a few seconds (OTP_DEVICE_REUSE_GRACE) the previous token "
+        "counts as a concurrent call instead.",
         handler=devices.verify_device,
         scope="devices:verify",
         request=device_models.DeviceVerifyBody,

@@ -14,7 +14,7 @@ from otp_service.web.operations import Operation
 from otp_service.web.routes import OPERATIONS
 
 
-class Pattern(Route):
+class ParameterRoute(Route):
     """A path with a parameter, for which no path stands that has a row of its own: GET /otp/request is no challenge."""
 
     _rows = frozenset(operation.path for operation in OPERATIONS)
@@ -25,7 +25,7 @@ class Pattern(Route):
         return super().matches(scope)
 
 
-class Nothing(BaseRoute):
+class NotFoundRoute(BaseRoute):
     """The last row, for every other path: 404, and never Starlette's redirect to what a caller may have meant."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -47,7 +47,7 @@ def routes() -> list[BaseRoute]:
         Route("/.well-known/jwks.json", proofs.key_set, methods=["GET"], name="keys"),
         Route(hooks.PATH, hooks.take_hint, methods=["POST"], name="takeHint"),
         Route("/openapi.json", _contract(), methods=["GET"], name="contract"),
-        Nothing(),
+        NotFoundRoute(),
     ]
 
 
@@ -74,5 +74,5 @@ class _Endpoint:
 def _route(path: str, operations: Sequence[Operation]) -> Route:
     """One route for a path, so that a 405 tells of all its methods."""
     endpoint = _Endpoint(operations)
-    kind = Pattern if "{" in path else Route
+    kind = ParameterRoute if "{" in path else Route
     return kind(path, endpoint, methods=endpoint.methods, name=operations[0].name)

@@ -1,23 +1,23 @@
-"""What handlers work with: built once by `otp_service.rooms`, reached through the request's state."""
+"""What handlers work with: built once by `otp_service.container`, reached through the request's state."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from otp_service.flows.app_codes import AppCodes
-from otp_service.flows.authentication import Authentication
-from otp_service.flows.code_sending import CodeSending
-from otp_service.flows.devices import RememberedDevices
-from otp_service.flows.erasure import Erasure
-from otp_service.flows.factors import AuthenticatorApps
-from otp_service.flows.hints import Hints
-from otp_service.flows.idempotency import IdempotentCalls
-from otp_service.flows.opt_in import OptIn
-from otp_service.flows.proofs import ProofRedemption
-from otp_service.flows.recovery import Recovery
-from otp_service.flows.standings import Standings
-from otp_service.flows.support import Support
-from otp_service.flows.ways import Ways
+from otp_service.services.authentication import Authentication
+from otp_service.services.challenge_status import ChallengeStatusReader
+from otp_service.services.code_sending import CodeSending
+from otp_service.services.devices import RememberedDevices
+from otp_service.services.erasure import Erasure
+from otp_service.services.factors import AuthenticatorApps
+from otp_service.services.hints import Hints
+from otp_service.services.idempotency import IdempotentCalls
+from otp_service.services.method_selector import MethodSelector
+from otp_service.services.opt_in import OptIn
+from otp_service.services.proofs import ProofRedemption
+from otp_service.services.recovery import Recovery
+from otp_service.services.support import Support
+from otp_service.services.totp_verification import TotpVerificationService
 from otp_service.web.client_certificate import TrustedHop
 
 
@@ -34,13 +34,13 @@ class Service:
 
     authentication: Authentication
     idempotent: IdempotentCalls
-    ways: Ways
+    methods: MethodSelector
     sending: CodeSending
-    standings: Standings
+    challenge_status: ChallengeStatusReader
     proofs: ProofRedemption
     opt_in: OptIn
     apps: AuthenticatorApps
-    app_codes: AppCodes
+    totp_verification: TotpVerificationService
     recovery: Recovery
     devices: RememberedDevices
     support: Support

@@ -3,9 +3,9 @@
 from dataclasses import asdict
 
 from otp_service.core.audit import checked_reason
-from otp_service.core.timeline import Moment
+from otp_service.core.timeline import TimelineEvent
 from otp_service.errors import FieldError, InvalidRequest
-from otp_service.flows.support import History, Person
+from otp_service.services.support import History, Person
 from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
 from otp_service.web.support_models import (
@@ -92,7 +92,7 @@ def view(history: History) -> Timeline:
     )
 
 
-def _entry(moment: Moment, history: History) -> TimelineEntry:
+def _entry(moment: TimelineEvent, history: History) -> TimelineEntry:
     kind = "device_id" if moment.factor == "device" else "factor_id"
     kind = "challenge_id" if moment.of_challenge else kind
     ids = dict.fromkeys(("challenge_id", "factor_id", "device_id")) | {kind: moment.id}

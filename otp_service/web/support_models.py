@@ -7,8 +7,15 @@ from pydantic.config import JsonDict
 from pydantic.types import JsonValue
 
 from otp_service.core.audit import MAX_REASON, checked_reason
-from otp_service.core.timeline import Happening
-from otp_service.web.models import EXAMPLE_ID, ChallengeId, Given, Moment, Sent, Subject
+from otp_service.core.timeline import TimelineEventType
+from otp_service.web.models import (
+    EXAMPLE_ID,
+    ChallengeId,
+    Moment,
+    RequestModel,
+    ResponseModel,
+    Subject,
+)
 
 FactorName = Annotated[
     Literal["sms", "totp", "recovery"],
@@ -48,7 +55,7 @@ def _one_of(*names: str, example: JsonDict) -> ConfigDict:
     return ConfigDict(json_schema_extra={"oneOf": one, "examples": [example]})
 
 
-class TimelineBody(Sent):
+class TimelineBody(RequestModel):
     model_config = _one_of("subject", "to", "challenge_id", example={"to": "+14155550123"})
 
     subject: Subject | None = None
@@ -56,7 +63,7 @@ class TimelineBody(Sent):
     challenge_id: ChallengeId | None = None
 
 
-class ActOnPerson(Sent):
+class ActOnPerson(RequestModel):
     subject: Subject | None = None
     to: Annotated[
         Number | None,
@@ -79,9 +86,9 @@ class EraseBody(ActOnPerson):
     )
 
 
-class TimelineEntry(Given):
+class TimelineEntry(ResponseModel):
     at: Moment
-    event: Annotated[Happening, Field(description="See docs/operations.md.")]
+    event: Annotated[TimelineEventType, Field(description="See docs/operations.md.")]
     factor: EntryFactor
     challenge_id: Annotated[str | None, Field(examples=[EXAMPLE_ID])]
     factor_id: Annotated[str | None, Field(examples=[None])]
@@ -112,7 +119,7 @@ class TimelineEntry(Given):
     remaining: Annotated[int | None, Field(description="Recovery codes left.", examples=[9])]
 
 
-class Block(Given):
+class Block(ResponseModel):
     factor: FactorName
     blocked_until: Annotated[
         str | None,
@@ -123,7 +130,7 @@ class Block(Given):
     ]
 
 
-class Timeline(Given):
+class Timeline(ResponseModel):
     subject: Annotated[
         str | None,
         Field(description="Null if the number identifies the person.", examples=["user-4711"]),
@@ -132,14 +139,14 @@ class Timeline(Given):
     entries: Annotated[list[TimelineEntry], Field(description="Events, oldest first.")]
 
 
-class Timelines(Given):
+class Timelines(ResponseModel):
     timelines: Annotated[
         list[Timeline],
         Field(description="One; for a number, one per person who got codes there, or none."),
     ]
 
 
-class Unblocked(Given):
+class Unblocked(ResponseModel):
     status: Annotated[
         Literal["unblocked", "not_blocked"],
         Field(description="`not_blocked`: there was no block, and nothing was changed."),
@@ -150,7 +157,7 @@ class Unblocked(Given):
     ]
 
 
-class Erased(Given):
+class Erased(ResponseModel):
     status: Annotated[Literal["erased"], Field(description="Also if there was no data.")]
     factors: Annotated[int, Field(ge=0, description="Erased authenticators.", examples=[1])]
     recovery_codes: Annotated[int, Field(ge=0, description="Erased unused codes.", examples=[9])]

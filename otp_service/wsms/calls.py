@@ -12,11 +12,11 @@ from otp_service.wsms.errors import (
     InvalidParameter,
     NoSuchRoute,
     NotAuthorized,
-    NotAWsmsAnswer,
     RateLimited,
     RowNotFound,
     SiteDown,
     SiteRefused,
+    UnexpectedResponse,
     WsmsError,
 )
 from otp_service.wsms.models import Capability
@@ -147,7 +147,7 @@ class Calls:
             raise SiteDown(str(error), maybe_done=False) from None
         except Lost as error:
             if error.reason is UnknownReason.TOO_LARGE:
-                raise NotAWsmsAnswer(str(error)) from None
+                raise UnexpectedResponse(str(error)) from None
             raise SiteDown(f"{error.reason}: {error}") from None
         if answer.status in {200, 201}:
             return answer
@@ -181,7 +181,7 @@ class Calls:
             refused=refused,
         )
         if answer.success is None:
-            raise NotAWsmsAnswer("status 200, but not the plugin's success shape")
+            raise UnexpectedResponse("status 200, but not the plugin's success shape")
         return answer.success
 
 
@@ -200,7 +200,7 @@ def error_of(answer: Answer, capability: str) -> WsmsError:
         return RowNotFound("no row has this id")
     if wordpress is None:
         kind = "a redirect" if 300 <= status < 400 else f"status {status}"
-        return NotAWsmsAnswer(f"{kind} in no shape of WordPress or the plugin")
+        return UnexpectedResponse(f"{kind} in no shape of WordPress or the plugin")
     if status == 403 and wordpress.code == "rest_forbidden":
         return CapabilityMissing(capability)
     if status == 404 and wordpress.code == "rest_no_route":

@@ -182,7 +182,7 @@ class WsmsClient:
 
         Raises:
             InvalidParameter: A mistake of the caller; nothing was sent.
-            SiteDown, NotAWsmsAnswer: Only with a schedule, when the site's zone cannot be
+            SiteDown, UnexpectedResponse: Only with a schedule, when the site's zone cannot be
                 learnt; nothing was sent.
         """
         require_timing(schedule, repeat)

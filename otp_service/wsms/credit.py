@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 from otp_service.wsms.calls import Calls
-from otp_service.wsms.errors import GatewayRefused, NotAWsmsAnswer
+from otp_service.wsms.errors import GatewayRefused, UnexpectedResponse
 from otp_service.wsms.models import Capability
 from otp_service.wsms.outcome import Json
 from otp_service.wsms.scrub import scrub
@@ -112,7 +112,7 @@ class CreditCalls:
                 if not supported:
                     return Credit(kind=CreditKind.UNSUPPORTED, source=CreditSource.STORED)
                 return parse_balance(credit, source=CreditSource.STORED)
-        raise NotAWsmsAnswer("status 200, but no credit in it")
+        raise UnexpectedResponse("status 200, but no credit in it")
 
     async def refresh(self) -> Credit:
         """
@@ -129,5 +129,5 @@ class CreditCalls:
             refused=lambda _, detail: GatewayRefused(detail),
         )
         if "credit" not in success.data:
-            raise NotAWsmsAnswer("status 200, but no credit in it")
+            raise UnexpectedResponse("status 200, but no credit in it")
         return parse_balance(success.data["credit"])

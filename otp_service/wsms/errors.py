@@ -12,7 +12,7 @@
     │   └── GatewayRefused       the gateway test failed
     ├── RateLimited              429 of something in front of the plugin
     ├── SiteDown                 no connection, too late, 5xx, or the breaker is open
-    ├── NotAWsmsAnswer           HTML, another shape, too large, a redirect
+    ├── UnexpectedResponse           HTML, another shape, too large, a redirect
     └── OutboxIncomplete         the outbox cannot be listed without gaps
 
 Every text is scrubbed: no message, number, code or credential is in `str(error)`.
@@ -142,7 +142,7 @@ class SiteDown(WsmsError):
         self.retry_after = retry_after
 
 
-class NotAWsmsAnswer(WsmsError):
+class UnexpectedResponse(WsmsError):
     """What came back has none of the plugin's shapes; whether the call was carried out is open."""
 
 

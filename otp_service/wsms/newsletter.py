@@ -16,8 +16,8 @@ from otp_service.wsms.errors import (
     InvalidParameter,
     NewsletterRefusal,
     NewsletterRefused,
-    NotAWsmsAnswer,
     RowNotFound,
+    UnexpectedResponse,
 )
 from otp_service.wsms.models import (
     Capability,
@@ -153,7 +153,7 @@ class Newsletter:
             "GET", "/newsletter", capability=Capability.SUBSCRIBERS, listing=True
         )
         if not isinstance(answer.json, list):
-            raise NotAWsmsAnswer("status 200, but no list of subscribers")
+            raise UnexpectedResponse("status 200, but no list of subscribers")
         return [_subscriber(row) for row in answer.json]
 
     async def check_group(self, name: str, group_id: int | None) -> None:
@@ -191,7 +191,7 @@ class Newsletter:
         match success.data:
             case {"items": list(items)}:
                 return [_listed(item) for item in items]
-        raise NotAWsmsAnswer("status 200, but no list of subscribers")
+        raise UnexpectedResponse("status 200, but no list of subscribers")
 
     async def delete_row(self, row: int) -> None:
         """
@@ -252,11 +252,11 @@ def _listed(item: Json) -> ListedSubscriber:
                 group_id=int(str(group or 0)) or None,
                 active=str(status) == "1",
             )
-    raise NotAWsmsAnswer("a row of the list is no subscriber")
+    raise UnexpectedResponse("a row of the list is no subscriber")
 
 
 def _subscriber(row: Json) -> Subscriber:
     match row:
         case {"name": name, "mobile": mobile}:
             return Subscriber(name=str(name), mobile=str(mobile))
-    raise NotAWsmsAnswer("a row of the list is no subscriber")
+    raise UnexpectedResponse("a row of the list is no subscriber")

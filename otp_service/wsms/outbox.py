@@ -10,7 +10,7 @@ from datetime import date, datetime, tzinfo
 from typing import Literal
 
 from otp_service.wsms.calls import Calls, CircuitOpen
-from otp_service.wsms.errors import InvalidParameter, NotAWsmsAnswer
+from otp_service.wsms.errors import InvalidParameter, UnexpectedResponse
 from otp_service.wsms.models import Capability, OutboxPage, OutboxRow, OutboxStatus
 from otp_service.wsms.outcome import Json, SendOutcome
 from otp_service.wsms.sending import require_text
@@ -181,7 +181,7 @@ def _page(data: dict[str, Json], zone: tzinfo, site_time: datetime | None) -> Ou
                 failed=_count(counts.get("failed")),
                 site_time=site_time,
             )
-    raise NotAWsmsAnswer("status 200, but no outbox page")
+    raise UnexpectedResponse("status 200, but no outbox page")
 
 
 def _row(item: Json, zone: tzinfo) -> OutboxRow:
@@ -205,14 +205,14 @@ def _row(item: Json, zone: tzinfo) -> OutboxRow:
                 response=str(rest.get("response") or ""),
                 media=tuple(str(m) for m in media) if isinstance(media, list) else (),
             )
-    raise NotAWsmsAnswer("an outbox row in another shape than WSMS gives")
+    raise UnexpectedResponse("an outbox row in another shape than WSMS gives")
 
 
 def _moment(local: str, zone: tzinfo) -> datetime:
     try:
         return datetime.strptime(local, "%Y-%m-%d %H:%M:%S").replace(tzinfo=zone)
     except ValueError:
-        raise NotAWsmsAnswer("an outbox row without a time") from None
+        raise UnexpectedResponse("an outbox row without a time") from None
 
 
 def _count(value: Json) -> int:

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from otp_service.wsms.answer import Answer
 from otp_service.wsms.calls import IN_MAINTENANCE, Calls
-from otp_service.wsms.errors import NotAWsmsAnswer, SiteDown
+from otp_service.wsms.errors import SiteDown, UnexpectedResponse
 from otp_service.wsms.models import Capability
 from otp_service.wsms.outcome import Json
 from otp_service.wsms.wire import Lost, NotSent
@@ -129,7 +129,7 @@ class Site:
 
         Raises:
             SiteDown: No answer, or 5xx.
-            NotAWsmsAnswer: No REST API of WordPress at this address.
+            UnexpectedResponse: No REST API of WordPress at this address.
         """
         url = self._calls.address.index({"_fields": _FIELDS})
         answer = await self._ask("GET", url, None, anonymous=True)
@@ -142,7 +142,7 @@ class Site:
             raise SiteDown(IN_MAINTENANCE, maybe_done=False)
         if answer.status >= 500:
             raise SiteDown(f"the site answers {answer.status}", maybe_done=False)
-        raise NotAWsmsAnswer(
+        raise UnexpectedResponse(
             f"status {answer.status}, and no REST index of WordPress there;"
             " sites with plain permalinks need /?rest_route=/ behind their address"
         )
@@ -160,7 +160,7 @@ class Site:
 
         Raises:
             SiteDown: No answer to the index, or 5xx.
-            NotAWsmsAnswer: No REST API of WordPress at this address.
+            UnexpectedResponse: No REST API of WordPress at this address.
         """
         index = await self.index()
         routes = await self._routes() if index.version == "7" else ()

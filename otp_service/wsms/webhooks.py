@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from otp_service.wsms.calls import Calls
-from otp_service.wsms.errors import InvalidParameter, NotAWsmsAnswer
+from otp_service.wsms.errors import InvalidParameter, UnexpectedResponse
 from otp_service.wsms.models import Capability, NewSms, NewSubscriber, WebhookEvent
 
 _LARGEST = 65536
@@ -63,18 +63,18 @@ def parse_delivery(headers: Mapping[str, str], body: bytes) -> NewSms | NewSubsc
         body: At most 64 KiB.
 
     Raises:
-        NotAWsmsAnswer: It is no delivery of WSMS.
+        UnexpectedResponse: It is no delivery of WSMS.
     """
     event = next((v for k, v in headers.items() if k.lower() == "x-wp-sms-webhook-event"), "")
     if len(body) > _LARGEST:
-        raise NotAWsmsAnswer("a delivery larger than 64 KiB")
+        raise UnexpectedResponse("a delivery larger than 64 KiB")
     try:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
-        raise NotAWsmsAnswer("a delivery that is no JSON") from None
+        raise UnexpectedResponse("a delivery that is no JSON") from None
     match event, parsed:
         case WebhookEvent.NEW_SMS, {"api_response": response}:
             return NewSms(api_response=response)
         case WebhookEvent.NEW_SUBSCRIBER, {"name": str(name), "mobile": str(mobile)}:
             return NewSubscriber(name=name, mobile=mobile)
-    raise NotAWsmsAnswer("no delivery that WSMS is known to make")
+    raise UnexpectedResponse("no delivery that WSMS is known to make")

@@ -9,9 +9,9 @@ import pytest
 from otp_service.client import (
     ChallengeNotFound,
     InvalidCode,
-    NotAnOtpService,
     Refused,
     Unavailable,
+    UnexpectedResponse,
     results,
     wire,
 )
@@ -61,12 +61,12 @@ def read(reply: Reply, call: Any = None) -> Any:
     ],
 )
 def test_what_no_otp_service_would_answer_is_said_to_be_that(reply: Reply) -> None:
-    with pytest.raises(NotAnOtpService, match=f"status {reply.status}"):
+    with pytest.raises(UnexpectedResponse, match=f"status {reply.status}"):
         read(reply)
 
 
 def test_a_verification_that_says_no_by_a_success_is_no_yes() -> None:
-    with pytest.raises(NotAnOtpService, match="active"):
+    with pytest.raises(UnexpectedResponse, match="active"):
         read(Reply(200, {"active": "yes", "client_id": "c"}), redeem_proof(proof="otpp_x"))
 
 
@@ -125,7 +125,7 @@ async def test_a_redirect_is_not_followed_with_the_credential(
     scripted.script = [Reply(307, b"", headers={"Location": f"{scripted.url}/elsewhere"})]
 
     async with opened(kind, scripted.url) as otp:
-        with pytest.raises(NotAnOtpService):
+        with pytest.raises(UnexpectedResponse):
             await otp.cancel(challenge_id="x")
 
     assert [seen.path for seen in scripted.seen] == ["/otp/cancel"]
@@ -136,7 +136,7 @@ async def test_an_endless_answer_is_cut(scripted: Scripted, kind: str) -> None:
     scripted.script = [Reply(200, b" " * (wire.MAX_ANSWER_BYTES + 1))]
 
     async with opened(kind, scripted.url) as otp:
-        with pytest.raises(NotAnOtpService, match="no end"):
+        with pytest.raises(UnexpectedResponse, match="no end"):
             await otp.cancel(challenge_id="x")
 
 

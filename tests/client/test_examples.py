@@ -82,9 +82,9 @@ def test_an_authenticator_counts_from_its_first_code(
         wrong = f"{(int(right) + 1) % 10**6:06d}"
 
         assert not example["confirm"](otp, enrolled.factor_id, wrong)
-        assert example["ways"](otp, "user-3") == ["sms"]
+        assert example["methods"](otp, "user-3") == ["sms"]
         assert example["confirm"](otp, enrolled.factor_id, right)
-        assert example["ways"](otp, "user-3") == ["app", "sms"]
+        assert example["methods"](otp, "user-3") == ["app", "sms"]
         assert not example["confirm"](otp, "none", "123456")
 
 

@@ -29,7 +29,7 @@ CONFIRMED = Reply(
     body={"factor_id": "x", "status": "confirmed", "confirmed_at": "2026-11-23T12:00:00.000Z"}
 )
 FACTORS = Reply(
-    body={"subject": "ann", "factors": [], "ways": ["sms"], "recovery_codes_remaining": 0}
+    body={"subject": "ann", "factors": [], "methods": ["sms"], "recovery_codes_remaining": 0}
 )
 AWAY = problem(503, "unavailable", retry_after=0)
 BUSY = problem(409, "idempotency_in_progress", retry_after=0)

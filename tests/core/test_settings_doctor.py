@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from otp_service.cli import valkey
 from otp_service.cli.messages import app as messages
+from otp_service.connections import load_catalogue, open_redis
 from otp_service.doctor.everything import look
 from otp_service.doctor.finding import Finding
 from otp_service.doctor.process import (
@@ -24,7 +25,6 @@ from otp_service.doctor.process import (
 )
 from otp_service.doctor.redis import inspect_redis, judge
 from otp_service.doctor.start import check
-from otp_service.outside import load_catalogue, open_redis
 from otp_service.settings.environment import SettingsError, load
 from otp_service.settings.table import Settings
 from otp_service.store.facts import RedisFacts, ask

@@ -14,9 +14,9 @@ import redis
 
 from otp_service.core import keyring
 from otp_service.core.keyring import Kind, State
-from otp_service.core.proofs import ProofWish
+from otp_service.core.proofs import ProofOptions
 from otp_service.errors import DeviceReused, DeviceRotated, OtpError
-from otp_service.flows.devices import DeviceVerified
+from otp_service.services.devices import DeviceVerified
 from tests.conftest import Service, Starter
 from tests.devices.conftest import USER, People
 from tests.reliability.harness import Mutant, count
@@ -76,7 +76,7 @@ async def test_the_leeway_is_for_one_generation_and_is_not_prolonged(people: Peo
 
 
 async def test_the_leeway_can_be_none(start_service: Starter) -> None:
-    people = People(await start_service(OTP_DEVICE_LEEWAY="0"))
+    people = People(await start_service(OTP_DEVICE_REUSE_GRACE="0"))
     token = (await people.remembered())["token"]
     await people.verified(token)
 
@@ -154,14 +154,14 @@ async def race(service: Service, token: str) -> tuple[Counter[str], list[str]]:
 
     async def one() -> str:
         try:
-            verified = await service.rooms.service.devices.verify(
+            verified = await service.container.service.devices.verify(
                 "shop",
                 USER,
                 token,
                 purpose="login",
                 binding="",
                 handle=secrets.token_hex(16),
-                wish=ProofWish(),
+                wish=ProofOptions(),
             )
         except OtpError as error:
             return type(error).__name__
@@ -232,7 +232,7 @@ async def test_a_build_that_does_not_rotate_is_seen_to_let_all_of_them_win(peopl
     """The negative control of the races."""
     token = (await people.remembered())["token"]
     Mutant("", "rotate_device", ROTATED, "write_proof(KEYS[4]").put_into(
-        people.service.rooms.scripts
+        people.service.container.scripts
     )
 
     outcomes, _ = await race(people.service, token)
@@ -255,7 +255,7 @@ async def test_a_build_without_its_defence_is_seen_to_let_the_thief_stay(
     old = (await people.remembered())["token"]
     new = (await people.verified(old))["token"]
     people.service.advance(11)
-    Mutant("", "rotate_device", line, instead).put_into(people.service.rooms.scripts)
+    Mutant("", "rotate_device", line, instead).put_into(people.service.container.scripts)
 
     tried = [(await people.verify(token)).status_code for token in (old, new)]
 

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from otp_service.cli import valkey
+from otp_service.connections import open_redis
 from otp_service.doctor.redis import inspect_redis
-from otp_service.outside import open_redis
 from otp_service.settings.environment import load
 from tests.conftest import Sandbox, base_environment
 from tests.reliability.harness import eventually
@@ -65,8 +65,8 @@ async def test_user_of_the_template_can_run_the_service(
     async with service_on(url, sandbox, ring, OTP_DURABILITY=durability) as service:
         challenge = await service.request()
         assert (await service.verify(challenge, service.code())).status_code == 200
-        await service.rooms.checks.look()
-        assert service.rooms.checks.warnings == {}
+        await service.container.checks.look()
+        assert service.container.checks.warnings == {}
 
 
 async def test_user_of_the_template_has_no_dangerous_command(url: str) -> None:

@@ -26,7 +26,7 @@ with redis.Redis.from_url(os.environ["ADMIN_URL"], decode_responses=True) as cli
 
 
 @pytest.fixture
-def stands_at() -> None:
+def frozen_at_ms() -> None:
     """Time goes on."""
 
 
@@ -86,7 +86,7 @@ async def test_backup_and_restore_commands_work(
             back_up = commands.back_up_snapshot if snapshot else commands.back_up_file
             assert commands.run(back_up, server) == 0
             assert (await service.verify(challenge, code)).status_code == 200
-            await service.rooms.history.tick()
+            await service.container.history.tick()
             server.stop()
             restore = commands.restore_snapshot if snapshot else commands.restore_file
             assert commands.run(restore, server) == 0

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from otp_service.channels.webhooks import WebhookChannel
+from otp_service.connections import open_redis
 from otp_service.core.events import Message, body, new_secret
 from otp_service.core.keyring import Keyring
-from otp_service.flows.events import Events
-from otp_service.flows.webhooks import WebhookWorker
-from otp_service.outside import open_redis
+from otp_service.services.events import Events
+from otp_service.services.webhooks import WebhookWorker
 from otp_service.settings.environment import load
 from otp_service.store.outgoing import Outgoing
 from otp_service.store.scripts import Scripts
@@ -82,7 +82,7 @@ DEADLINE = 60.0  # for a busy machine
 
 def make_desk(
     environment: dict[str, str],
-    stands_at: int | None,
+    frozen_at_ms: int | None,
     stack: AsyncExitStack,
     *,
     deadline: float = DEADLINE,
@@ -94,7 +94,7 @@ def make_desk(
     stack.push_async_callback(connection.aclose)
     stack.callback(channel.close)
     ring, webhooks = settings.ring(), Webhooks(connection)
-    scripts = Scripts(connection, stands_at=stands_at)
+    scripts = Scripts(connection, frozen_at_ms=frozen_at_ms)
     outgoing = Outgoing(scripts, **caps)
     events = Events(keyring=lambda: ring, webhooks=webhooks, outgoing=outgoing)
     worker = WebhookWorker(
@@ -109,16 +109,16 @@ def make_desk(
 
 
 @pytest.fixture
-async def desk(environment: dict[str, str], stands_at: int | None) -> AsyncIterator[Desk]:
+async def desk(environment: dict[str, str], frozen_at_ms: int | None) -> AsyncIterator[Desk]:
     async with AsyncExitStack() as stack:
-        yield make_desk(environment, stands_at, stack)
+        yield make_desk(environment, frozen_at_ms, stack)
 
 
 @pytest.fixture
-async def small_desk(environment: dict[str, str], stands_at: int | None) -> AsyncIterator[Desk]:
+async def small_desk(environment: dict[str, str], frozen_at_ms: int | None) -> AsyncIterator[Desk]:
     """One that keeps 30 waiting messages and 20 dead letters of an endpoint."""
     async with AsyncExitStack() as stack:
-        yield make_desk(environment, stands_at, stack, waiting_at_most=30, dead_at_most=20)
+        yield make_desk(environment, frozen_at_ms, stack, waiting_at_most=30, dead_at_most=20)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ async def test_a_subject_that_wrong_codes_have_blocked_is_told_once(
 ) -> None:
     receiver = await receivers()
     await desk.endpoint(receiver.url, "challenge.blocked")
-    service = await start_service(OTP_FAILURES="3/30m")
+    service = await start_service(OTP_LOCKOUT_SHORT="3/30m")
     challenge = await service.request()
     for _ in range(4):
         await service.verify(challenge, service.wrong_code())
@@ -96,7 +96,7 @@ async def test_a_right_code_on_the_try_that_would_block_is_no_block(
 ) -> None:
     receiver = await receivers()
     await desk.endpoint(receiver.url, "challenge.blocked", "challenge.approved")
-    service = await start_service(OTP_FAILURES="3/30m")
+    service = await start_service(OTP_LOCKOUT_SHORT="3/30m")
     challenge = await service.request()
     for _ in range(2):
         await service.verify(challenge, service.wrong_code())
@@ -136,7 +136,7 @@ async def test_events_hold_no_number_no_code_and_no_credential(
 ) -> None:
     """G12: every type, on the wire and in Redis on its way; the subject is the caller's own word, sealed at rest."""
     service, receiver, endpoint = told
-    await service.rooms.relay.stop()  # so that everything can be seen on its way
+    await service.container.relay.stop()  # so that everything can be seen on its way
     challenge = await service.request(subject="user-secret-1")
     code = service.code()
     await service.verify(challenge, service.wrong_code())
@@ -148,7 +148,7 @@ async def test_events_hold_no_number_no_code_and_no_credential(
     for secret in [*private, "user-secret-1", receipt["receipt"], "key=1"]:
         assert not as_a_word(secret, at_rest)
 
-    await service.rooms.relay.start()
+    await service.container.relay.start()
     await receiver.wait_for(4)
 
     for each in receiver.received:

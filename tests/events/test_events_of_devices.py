@@ -95,7 +95,7 @@ async def test_without_an_endpoint_nothing_of_devices_is_written(
 
 async def test_whose_a_device_is_is_sealed(people: People, valkey_url: str) -> None:
     """E: neither the device nor an event on its way names the person in clear."""
-    await people.service.rooms.relay.stop()
+    await people.service.container.relay.stop()
     await people.remembered("person-8a6f11")
 
     with redis.Redis.from_url(valkey_url, decode_responses=True) as client:

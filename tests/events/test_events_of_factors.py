@@ -79,7 +79,7 @@ async def test_a_block_of_a_factor_is_told_once(
     """A17: also where no challenge is there to be told of."""
     receiver = await receivers()
     await desk.endpoint(receiver.url, "factor.blocked", "challenge.blocked")
-    service = await start_service(OTP_FAILURES="3/30m")
+    service = await start_service(OTP_LOCKOUT_SHORT="3/30m")
     if factor == "totp":
         _, app = await authenticator(service)
         right = int(app.at(await service.now()))
@@ -108,7 +108,7 @@ async def test_a_right_code_on_the_try_that_would_block_is_no_block(
 ) -> None:
     receiver = await receivers()
     await desk.endpoint(receiver.url, "factor.blocked", "recovery_code.used")
-    service = await start_service(OTP_FAILURES="3/30m")
+    service = await start_service(OTP_LOCKOUT_SHORT="3/30m")
     (right, *_) = (await service.post("/recovery-codes", subject=USER)).json()["codes"]
     for code in ("0" * 16, "0" * 16, right):
         await service.post("/recovery-codes/verify", subject=USER, code=code, purpose="login")
@@ -145,7 +145,7 @@ async def test_without_an_endpoint_nothing_is_written(service: Service, valkey_u
 async def test_the_person_is_sealed_on_the_way(told: Told, valkey_url: str) -> None:
     """G12: in Redis an event holds a fingerprint and a seal, never the caller's id of the person."""
     service, _, _ = told
-    await service.rooms.relay.stop()
+    await service.container.relay.stop()
     await service.post("/recovery-codes", subject="person-8a6f11")
     enrolled = await service.post("/factors/totp", subject="person-8a6f11", account_name="a")
     assert enrolled.status_code == 201

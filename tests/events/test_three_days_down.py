@@ -5,7 +5,7 @@ Time moves by the clock inside the scripts. Of the service everything runs but t
 when it is a worker's turn, as often as turns fall due.
 """
 
-from otp_service.flows.webhooks import RETRY_SECONDS
+from otp_service.services.webhooks import RETRY_SECONDS
 from tests.conftest import Service, Starter
 from tests.events.conftest import Desk, Receivers
 from tests.reliability.harness import number
@@ -26,7 +26,7 @@ async def test_an_endpoint_that_is_down_for_three_days_costs_few_tries_and_no_lo
     """X40: every hour somebody logs in, which makes events; the endpoint comes back and gets what was kept."""
     desk = small_desk  # keeps 30 messages and 20 dead letters of an endpoint
     service = await start_service()
-    await service.rooms.relay.stop()
+    await service.container.relay.stop()
     receiver = await receivers(statuses=[503])
     endpoint = await desk.endpoint(receiver.url)
     first = await desk.queue(endpoint, name="first")

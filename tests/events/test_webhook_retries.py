@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from otp_service.flows import webhooks
-from otp_service.flows.webhooks import LEASE_MS, RETRY_SECONDS
+from otp_service.services import webhooks
+from otp_service.services.webhooks import LEASE_MS, RETRY_SECONDS
 from otp_service.store import keys, outgoing
 from otp_service.store.callers import Callers
 from otp_service.store.outgoing import LATEST_TURN_MS
@@ -182,7 +182,7 @@ async def test_an_entry_that_a_killed_reader_left_is_relayed_by_another(
     """Twice relayed is once queued: both times it is the same message."""
     receiver = await receivers()
     await desk.endpoint(receiver.url)
-    relay = service.rooms.relay
+    relay = service.container.relay
     await relay.stop()
     await service.request()
     streams = relay._streams
@@ -290,12 +290,12 @@ async def test_a_dead_endpoint_costs_one_try_a_turn(desk: Desk, receivers: Recei
 
 
 async def test_an_endpoint_that_hangs_holds_up_nobody(
-    environment: dict[str, str], stands_at: int | None, receivers: Receivers
+    environment: dict[str, str], frozen_at_ms: int | None, receivers: Receivers
 ) -> None:
     """It hangs for longer than the other is waited for."""
     slow, quick = await receivers(statuses=[0]), await receivers()
     async with AsyncExitStack() as stack:
-        desk = make_desk(environment, stands_at, stack, deadline=3600)
+        desk = make_desk(environment, frozen_at_ms, stack, deadline=3600)
         hanging = await desk.endpoint(slow.url)
         other = await desk.endpoint(quick.url, caller="other")
         for n in range(20):
@@ -323,12 +323,12 @@ async def until_failing(desk: Desk, count: int) -> None:
 
 
 async def test_failing_endpoints_take_half_of_the_places(
-    environment: dict[str, str], stands_at: int | None, receivers: Receivers
+    environment: dict[str, str], frozen_at_ms: int | None, receivers: Receivers
 ) -> None:
     """Eight of four callers failed before and hang now; the ninth's message arrives meanwhile."""
     slow, quick = await receivers(statuses=[500] * 8 + [0]), await receivers()
     async with AsyncExitStack() as stack:
-        desk = make_desk(environment, stands_at, stack, deadline=3600)
+        desk = make_desk(environment, frozen_at_ms, stack, deadline=3600)
         hanging = [await desk.endpoint(slow.url, caller=f"caller-{n % 4}") for n in range(8)]
         await desk.queue(*hanging)
         await until_failing(desk, 8)
@@ -346,12 +346,12 @@ async def test_failing_endpoints_take_half_of_the_places(
 
 
 async def test_one_caller_takes_half_of_the_places(
-    environment: dict[str, str], stands_at: int | None, receivers: Receivers
+    environment: dict[str, str], frozen_at_ms: int | None, receivers: Receivers
 ) -> None:
     """Nine endpoints of one caller hang at their first message."""
     slow, quick = await receivers(statuses=[0]), await receivers()
     async with AsyncExitStack() as stack:
-        desk = make_desk(environment, stands_at, stack, deadline=3600)
+        desk = make_desk(environment, frozen_at_ms, stack, deadline=3600)
         await desk.queue(*[await desk.endpoint(slow.url) for _ in range(9)])
         await desk.worker.start()
         try:

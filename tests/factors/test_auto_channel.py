@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from otp_service.core.proofs import ProofWish
+from otp_service.core.proofs import ProofOptions
 from otp_service.store import script_sources
 from tests.conftest import TO, Service, Starter
 from tests.factors.test_recovery_codes import issue, no_hash_capacity
@@ -210,12 +210,12 @@ async def test_the_same_key_gives_the_same_challenge_and_the_same_proof(service:
     _, app = await confirmed(service)
     challenge = await challenged(service)
     code = app.at(await now(service))
-    verify_app = service.rooms.service.ways.verify
+    verify_app = service.container.service.methods.verify
     run: dict[str, Any] = {
         "purpose": "login",
         "binding": "",
         "handle": "ab" * 16,
-        "wish": ProofWish(),
+        "wish": ProofOptions(),
         "diagnose": True,
     }
 
@@ -259,7 +259,7 @@ async def test_challenges_for_an_app_are_limited_though_they_cost_nothing(
 
 async def test_a_login_page_can_ask_which_ways_there_are(service: Service) -> None:
     async def ways() -> Any:
-        return (await service.http.get("/factors", params={"subject": USER})).json()["ways"]
+        return (await service.http.get("/factors", params={"subject": USER})).json()["methods"]
 
     assert await ways() == ["sms"]
     enrolled, app = await enroll(service)
@@ -276,8 +276,8 @@ async def test_without_its_guard_a_code_is_accepted_again(service: Service) -> N
     """The negative control of B22 and B24 for challenges."""
     text, guard = script_sources.source("consume_by_step"), "return step <= factor.last_step or"
     assert guard in text
-    service.rooms.scripts._sources["consume_by_step"] = text.replace(guard, "return")
-    service.rooms.scripts._shas["consume_by_step"] = "0" * 40
+    service.container.scripts._sources["consume_by_step"] = text.replace(guard, "return")
+    service.container.scripts._shas["consume_by_step"] = "0" * 40
     _, app = await confirmed(service)
     code = app.at(await now(service))
     assert (await verify(service, code)).status_code == 200

@@ -9,7 +9,7 @@ import pytest
 
 from otp_service.core import proofs
 from otp_service.core.challenge import ChallengeAddress, lasting_id_for, subject_address
-from otp_service.flows.factor_proofs import Shown
+from otp_service.services.factor_proofs import PresentedProof
 from otp_service.store import keys, script_sources
 from otp_service.store.factors import NewFactor
 from otp_service.store.proofs import FactorProof
@@ -118,7 +118,7 @@ async def test_the_script_alone_would_take_a_proof_that_is_meant_for_another_cal
     _, app = await confirmed(service)
     await service.caller("payments")
     proof = await shown(service, app, audience="payments")
-    ring, apps = service.settings.ring(), service.rooms.service.apps
+    ring, apps = service.settings.ring(), service.container.service.apps
     subject = subject_address(ring, "shop", f"subject:{USER}")
     address = ChallengeAddress(lasting_id_for(ring, subject, "ab" * 16), subject)
     new = NewFactor(caller="shop", name="", about="", seed="", algorithm="SHA1", digits=6)
@@ -208,13 +208,13 @@ async def test_a_repeated_call_learns_that_it_was_done_and_not_that_the_proof_is
         "algorithm": "SHA1",
         "digits": 6,
         "policy": service.settings.policy(),
-        "shown": Shown(proof=await shown(service, app), required=True),
+        "shown": PresentedProof(proof=await shown(service, app), required=True),
         "handle": "ab" * 16,
     }
-    made: Any = await service.rooms.service.apps.enroll(**body)
+    made: Any = await service.container.service.apps.enroll(**body)
 
     with pytest.raises(Exception, match="issued before") as again:
-        await service.rooms.service.apps.enroll(**body)
+        await service.container.service.apps.enroll(**body)
 
     assert again.value.factor_id == made.factor_id  # type: ignore[attr-defined]
 
@@ -242,8 +242,8 @@ async def test_without_its_guard_a_script_lets_the_stranger_in(
     """The negative control of B29."""
     text = script_sources.source(script)
     assert guard in text
-    service.rooms.scripts._sources[script] = text.replace(guard, "false")
-    service.rooms.scripts._shas[script] = "0" * 40
+    service.container.scripts._sources[script] = text.replace(guard, "false")
+    service.container.scripts._shas[script] = "0" * 40
     strangers, theirs = await enroll(service)
     await confirmed(service)
 

@@ -247,7 +247,7 @@ async def test_emptied_store_refuses_export_and_removal(
     await confirmed(service)
     with redis.Redis.from_url(environment["OTP_REDIS_URL"]) as client:
         client.flushall()
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     await service.caller("shop")
     export = ("export", "--caller", "shop", "--format", "json", "--yes-export-secrets")
     removal = ("remove", "--caller", "shop", "--subject", USER, "--reason", "T-1")

@@ -7,7 +7,7 @@ import pytest
 
 from otp_service.core import totp
 from otp_service.errors import Overloaded
-from otp_service.flows.qr_codes import CAPACITY, QrCodes
+from otp_service.services.qr_codes import CAPACITY, QrCodes
 from tests.conftest import Service
 
 

@@ -14,9 +14,9 @@ from prometheus_client import REGISTRY
 from otp_service.core import recovery_codes
 from otp_service.core.challenge import person_address
 from otp_service.core.keyring import Kind
-from otp_service.core.proofs import ProofWish
+from otp_service.core.proofs import ProofOptions
 from otp_service.errors import Overloaded
-from otp_service.flows.hashing import ISSUING_CAPACITY
+from otp_service.services.hashing import ISSUING_CAPACITY
 from tests.conftest import Service, Starter
 from tests.factors.test_totp import confirmed, now, verify
 
@@ -126,7 +126,7 @@ async def test_a_subject_without_codes_has_nothing_to_try(service: Service) -> N
 @contextmanager
 def no_hash_capacity(service: Service) -> Iterator[None]:
     """Every slot for verifications is in use."""
-    share = service.rooms.service.recovery._hashes._verifying
+    share = service.container.service.recovery._hashes._verifying
     taken = 0
     try:
         while share.refusal("shop") is None:
@@ -178,7 +178,7 @@ async def test_a_set_refused_for_capacity_keeps_proof_and_limit(start_service: S
     service = await start_service(OTP_TOTP_ENROLLMENT_PROOF="true")
     _, app = await confirmed(service)
     proof = (await verify(service, app.at(await now(service)))).json()["proof"]
-    pool, before = service.rooms.service.recovery._hashes, issuing_hashes()
+    pool, before = service.container.service.recovery._hashes, issuing_hashes()
     async with AsyncExitStack() as stack:
         for _ in range(ISSUING_CAPACITY):
             pool._issuing.take("shop")
@@ -194,11 +194,11 @@ async def test_a_set_refused_for_capacity_keeps_proof_and_limit(start_service: S
 async def test_repeated_success_needs_no_hash_capacity(service: Service) -> None:
     """I01: the code was accepted, the answer was lost, and the hash pool is full when the call comes again."""
     code = (await issue(service))[0].replace("-", "")
-    recovery, handle = service.rooms.service.recovery, secrets.token_hex(16)
+    recovery, handle = service.container.service.recovery, secrets.token_hex(16)
 
     async def call() -> Any:
         return await recovery.redeem(
-            "shop", USER, code, purpose="recovery", binding="", handle=handle, wish=ProofWish()
+            "shop", USER, code, purpose="recovery", binding="", handle=handle, wish=ProofOptions()
         )
 
     first = await call()
@@ -238,7 +238,7 @@ async def test_full_hash_pool_refuses_every_recovery_code_alike(service: Service
 async def test_repeated_try_without_hash_capacity_tells_no_code(service: Service) -> None:
     """I01: the try is counted already; whether there is a candidate still does not show."""
     codes = await issue(service)
-    recovery, handles = service.rooms.service.recovery, ["11" * 16, "22" * 16]
+    recovery, handles = service.container.service.recovery, ["11" * 16, "22" * 16]
     keyring = service.settings.ring()
     address = person_address(keyring, "shop", USER)
     name = keyring.active(Kind.NAME)

@@ -98,7 +98,7 @@ async def test_an_older_step_is_refused_after_a_newer_one(service: Service) -> N
 
     assert (await verify(service, app.at(moment - 30))).json()["code"] == "invalid_code"
     service.advance(-60)
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     assert (await verify(service, app.at(moment - 60))).json()["code"] == "invalid_code"
 
 

@@ -22,7 +22,7 @@ async def test_a_process_whose_clock_is_an_hour_off_accepts_by_redis_clock(
     """X20: between the clocks lies an hour; what the process' own says is no code, and what Redis' says is one."""
     service.advance(ahead)
     await (
-        service.rooms.history.tick()
+        service.container.history.tick()
     )  # a clock set back is noticed; its steps are refused for a minute
     service.advance(60)
     _, app = await confirmed(service)
@@ -68,7 +68,7 @@ async def test_a_clock_set_back_opens_no_step_again(service: Service) -> None:
     assert (await verify(service, app.at(moment))).status_code == 200
 
     service.advance(-300)
-    await service.rooms.history.tick()  # notices it: not in the middle of a call
+    await service.container.history.tick()  # notices it: not in the middle of a call
     for earlier in (moment, moment - 30, moment - 300, moment - 330):
         assert (await verify(service, app.at(earlier))).json()["code"] == "invalid_code"
     service.advance(330)

@@ -31,7 +31,7 @@ async def fail(service: Service, times: int) -> list[str]:
 async def unblock(service: Service) -> int:
     address = subject_address(service.settings.ring(), "shop", f"subject:{USER}")
     policy = service.settings.policy()
-    guards = Guards(service.rooms.scripts, budget=policy.failures, history_ms=policy.history_ms)
+    guards = Guards(service.container.scripts, budget=policy.failures, history_ms=policy.history_ms)
     return await guards.unblock(address, "sms")
 
 

@@ -43,7 +43,7 @@ def test_rules_name_metrics_and_labels_that_exist() -> None:
 
 
 @pytest.fixture
-def stands_at() -> None:
+def frozen_at_ms() -> None:
     """Time goes on: another process serves."""
 
 

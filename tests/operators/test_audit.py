@@ -277,7 +277,7 @@ async def test_the_service_s_own_user_can_add_to_the_log_and_take_nothing_away(
 
 async def test_acts_at_the_same_moment_make_one_chain(service: Service, run: Run) -> None:
     ring = service.settings.ring()
-    log = Audit(service.rooms.scripts, lambda: ring, days=1)
+    log = Audit(service.container.scripts, lambda: ring, days=1)
 
     await asyncio.gather(*(log.record(Act.CALLER_CREATED, by="operator:a@b") for _ in range(20)))
 
@@ -288,9 +288,9 @@ async def test_retention_takes_old_entries_and_the_rest_is_still_found_whole(
     service: Service, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ring = service.settings.ring()
-    log = Audit(service.rooms.scripts, lambda: ring, days=400)
+    log = Audit(service.container.scripts, lambda: ring, days=400)
     service.advance(-500 * 86_400)
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     await log.record(Act.CALLER_CREATED, by="operator:a@b", caller="old")
     service.advance(500 * 86_400)
 

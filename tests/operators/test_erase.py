@@ -74,7 +74,7 @@ async def test_all_that_is_kept_of_a_person_is_erased_and_of_nobody_else(
 
 async def test_a_blocked_person_is_not_freed_by_being_erased(start_service: Starter) -> None:
     """Else whoever makes a caller erase has guesses without end."""
-    service = await start_service(OTP_FAILURES="3/30m", OTP_FAILURES_LONG="20/1d")
+    service = await start_service(OTP_LOCKOUT_SHORT="3/30m", OTP_LOCKOUT_LONG="20/1d")
     challenge = await service.request(subject=USER)
     for _ in range(3):
         await service.verify(challenge, service.wrong_code())
@@ -93,7 +93,7 @@ async def test_what_is_blocked_until_it_is_freed_is_not_freed_by_an_erasure_and_
     start_service: Starter,
 ) -> None:
     """A07: the long count is the last wall before somebody who guesses for months."""
-    service = await start_service(OTP_FAILURES_IN_A_ROW="10")
+    service = await start_service(OTP_LOCKOUT_CONSECUTIVE="10")
     for _ in range(2):
         challenge = await service.request(subject=USER)
         for _ in range(5):
@@ -129,7 +129,7 @@ async def test_what_is_being_verified_while_a_person_goes_is_not_brought_back(
 ) -> None:
     """Right codes at once with the erasure: one of each may be first; after it nothing of the person is there."""
     service = await start_service(
-        OTP_REDIS_TIMEOUT="10", OTP_FAILURES="100/30m", OTP_FAILURES_LONG="100/1d"
+        OTP_REDIS_TIMEOUT="10", OTP_LOCKOUT_SHORT="100/30m", OTP_LOCKOUT_LONG="100/1d"
     )
     _, app = await confirmed(service, USER)
     service.advance(60)

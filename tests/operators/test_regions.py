@@ -14,7 +14,7 @@ REASON = "our own campaign, ticket 17"
 async def paused(start_service: Starter) -> Service:
     """A service where SN is paused for `shop` and for `desk`."""
     service = await start_service(OTP_REGION_PAUSE="enforce")
-    codes = RegionCodes(service.rooms.scripts)
+    codes = RegionCodes(service.container.scripts)
     news = {Pair(caller, "SN"): Codes(60, 2) for caller in ("shop", "desk")}
     await codes.weigh(news, service.settings.pause_rules())
     service.advance(180)
@@ -56,7 +56,7 @@ async def test_a_region_that_is_resumed_is_judged_anew_and_it_is_audited(
     (entry,) = await audited(run, "--act", "region.resumed")
     assert (entry["caller"], entry["reason"]) == ("shop", REASON)
     assert entry["details"] == {"region": "SN"}
-    codes, rules = RegionCodes(paused.rooms.scripts), paused.settings.pause_rules()
+    codes, rules = RegionCodes(paused.container.scripts), paused.settings.pause_rules()
     assert [pause.pair for pause in await codes.paused()] == [Pair("desk", "SN")]
     again = await codes.weigh({Pair("shop", "SN"): Codes(49, 0)}, rules)
     paused.advance(180)

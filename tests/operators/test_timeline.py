@@ -12,7 +12,7 @@ import redis
 from otp_service.cli.subjects import event_text
 from otp_service.core.audit import person
 from otp_service.core.challenge import MAY_HAVE_ARRIVED, subject_address
-from otp_service.core.timeline import Happening, Moment
+from otp_service.core.timeline import TimelineEvent, TimelineEventType
 from otp_service.store import keys
 from tests.conftest import TO, Service, Starter
 from tests.devices.conftest import USER, People
@@ -131,7 +131,7 @@ async def test_how_challenges_end_is_told(service: Service) -> None:
 
 
 async def test_a_block_is_told_with_its_end_and_what_it_refused(start_service: Starter) -> None:
-    service = await start_service(OTP_FAILURES="3/30m")
+    service = await start_service(OTP_LOCKOUT_SHORT="3/30m")
     challenge = await service.request(subject="user-1")
     for _ in range(5):
         await service.verify(challenge, service.wrong_code())
@@ -189,7 +189,7 @@ async def test_authenticators_and_recovery_codes_are_in_the_same_story(service: 
 async def test_a_challenge_of_an_app_is_told_as_one_and_as_the_app_s(
     start_service: Starter,
 ) -> None:
-    service = await start_service(OTP_FAILURES="3/30m")
+    service = await start_service(OTP_LOCKOUT_SHORT="3/30m")
     _, app = await confirmed(service)
     challenge = await challenged(service, client_ref="order-7")
     right = app.at(await now(service))
@@ -523,13 +523,13 @@ async def test_a_test_number_is_told_for_what_it_is_and_not_as_handed_to_the_sit
 
 def test_every_happening_is_documented(root: Any) -> None:
     text = (root / "docs/operations.md").read_text("utf-8")
-    assert [word for word in Happening if f"`{word}`" not in text] == []
+    assert [word for word in TimelineEventType if f"`{word}`" not in text] == []
 
 
 @pytest.mark.parametrize("reason", [*sorted(MAY_HAVE_ARRIVED), "no_route", "dropped_by_site"])
 def test_help_desk_reads_which_failed_codes_may_arrive(reason: str) -> None:
-    moment = Moment(
-        at=0, what=Happening.FAILED, factor="sms", id="x", of_challenge=True, reason=reason
+    moment = TimelineEvent(
+        at=0, what=TimelineEventType.FAILED, factor="sms", id="x", of_challenge=True, reason=reason
     )
 
     text = event_text(moment)

@@ -18,7 +18,7 @@ REASON = "called the help desk, ticket 17"
 
 
 async def block(service: Service, **who: Any) -> None:
-    """Three wrong codes: enough where OTP_FAILURES is 3/30m."""
+    """Three wrong codes: enough where OTP_LOCKOUT_SHORT is 3/30m."""
     service.advance(121)
     challenge = await service.request(**who)
     for _ in range(3):
@@ -30,14 +30,14 @@ async def unblock(service: Service, **sent: Any) -> Any:
 
 
 @pytest.fixture
-def stands_at() -> int:
+def frozen_at_ms() -> int:
     """In the past: commands go by Redis' own clock, and for them nothing that a test does may lie in the future."""
     return int(time.time() * 1000) - 600_000
 
 
 @pytest.fixture
 async def strict(start_service: Starter) -> Service:
-    return await start_service(OTP_FAILURES="3/30m")
+    return await start_service(OTP_LOCKOUT_SHORT="3/30m")
 
 
 async def guarded(service: Service, valkey_url: str, subject: str) -> dict[str, str]:

@@ -135,7 +135,7 @@ async def test_codes_of_sign_ups_leave_places_for_login_codes(
 
 async def test_sign_ups_queue_only_while_the_queues_are_short(start_service: Starter) -> None:
     service = await start_service(
-        OTP_OPTIN_MODE="service", OTP_DELIVER="false", OTP_LIMIT_BLOCK="100/10m"
+        OTP_OPTIN_MODE="service", OTP_DELIVER="false", OTP_LIMIT_NUMBER_RANGE="100/10m"
     )
 
     answers = [await sign_up(service, f"+14155550{n:03d}") for n in range(100, 133)]

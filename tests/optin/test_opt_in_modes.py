@@ -24,7 +24,7 @@ async def site_draws(start_service: Starter, sandbox: Sandbox) -> Service:
 
 async def judged(service: Service) -> tuple[str, str]:
     """What the doctor says of the mode, and readiness."""
-    opt_ins = OptIns(service.rooms.scripts, guesses=service.settings.policy().failures)
+    opt_ins = OptIns(service.container.scripts, guesses=service.settings.policy().failures)
     finding = await inspect_opt_in(opt_ins, service.settings)
     ready = (await service.http.get("/readyz")).json()
     return finding.level, ready["warnings"].get("opt_in", "")

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from otp_service.outside import site_client
+from otp_service.connections import site_client
 from tests.conftest import TO, Sandbox, Service, Starter
 from tests.optin.test_opt_in import PERSON, active, until_message
 from tests.web.hands import redis

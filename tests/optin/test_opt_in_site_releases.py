@@ -100,8 +100,8 @@ async def test_guesses_tell_no_stranger_who_is_subscribed(
     service = await start_service(
         OTP_OPTIN_MODE="wsms",
         OTP_LIMIT_RECIPIENT="100/1d",
-        OTP_FAILURES="30/30m",
-        OTP_FAILURES_LONG="60/1d",
+        OTP_LOCKOUT_SHORT="30/30m",
+        OTP_LOCKOUT_LONG="60/1d",
     )
     if subscribed:
         await ask(service)

@@ -15,7 +15,7 @@ Traced = Callable[..., Awaitable[Service]]
 
 @pytest.fixture
 async def start_traced(
-    environment: dict[str, str], sandbox: Sandbox, stands_at: int | None
+    environment: dict[str, str], sandbox: Sandbox, frozen_at_ms: int | None
 ) -> AsyncIterator[Traced]:
     """`await start_traced(OTP_WSMS_SCRUB_OUTBOX="true")`; with `deliver=False` a test starts the worker itself."""
     async with AsyncExitStack() as stack:
@@ -23,11 +23,11 @@ async def start_traced(
         async def start(*, deliver: bool = True, **changes: str) -> Service:
             own = {**environment, "OTP_DELIVER": "false", **changes}
             service = await stack.enter_async_context(
-                running_service(own, sandbox, stands_at=stands_at)
+                running_service(own, sandbox, frozen_at_ms=frozen_at_ms)
             )
             if deliver:
-                await service.rooms.worker.start()
-            stack.push_async_callback(service.rooms.worker.stop)
+                await service.container.worker.start()
+            stack.push_async_callback(service.container.worker.stop)
             return service
 
         yield start
@@ -46,7 +46,7 @@ async def scrubbing(start_traced: Traced) -> Service:
 async def look(service: Service, *, after: float = 2.0) -> None:
     """Let time pass, and look at every trace that is due then."""
     service.advance(after)
-    await service.rooms.reconciliation.sweep()
+    await service.container.reconciliation.sweep()
 
 
 def outbox(sandbox: Sandbox) -> list[dict[str, Any]]:

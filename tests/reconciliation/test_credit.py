@@ -14,7 +14,7 @@ class Told:
     def __init__(self, *services: Service) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         for service in services:
-            service.rooms.credit._tell = self
+            service.container.credit._tell = self
 
     async def __call__(self, event: str, data: Any) -> None:
         self.events.append((event, dict(data)))
@@ -23,13 +23,13 @@ class Told:
 async def send(service: Service, sandbox: Sandbox, balance: object, i: int) -> None:
     sandbox.settings(balance=balance)
     await service.request(subject=str(i), to=f"+1415555{2000 + 7 * i:04}")
-    await service.rooms.credit.report()
+    await service.container.credit.report()
 
 
 async def saw(service: Service, balance: object) -> None:
     """As after a send that told this balance."""
-    service.rooms.credit.seen(balance)
-    await service.rooms.credit.report()
+    service.container.credit.seen(balance)
+    await service.container.credit.report()
 
 
 async def readiness(service: Service) -> dict[str, str]:
@@ -72,7 +72,7 @@ async def test_whoever_dies_while_telling_leaves_it_to_the_next(start_traced: Tr
     async def die(event: str, data: Any) -> None:
         raise SystemError
 
-    dying.rooms.credit._tell = die
+    dying.container.credit._tell = die
     with pytest.raises(SystemError):
         await saw(dying, 50)
     other = await start_traced(OTP_WSMS_CREDIT_WARNING="100")
@@ -128,15 +128,15 @@ async def test_a_failed_query_is_told_from_an_empty_account_by_asking_the_gatewa
     told = Told(service)
     sandbox.fail(kind="balance_error")
     await send(service, sandbox, 500, 1)
-    await service.rooms.credit.poll()
-    await service.rooms.credit.report()
+    await service.container.credit.poll()
+    await service.container.credit.report()
     assert told.events == [], "the gateway can't be asked, so the 0 is no amount"
 
     sandbox.reset()
     await send(service, sandbox, 0, 2)
     service.advance(601)
-    await service.rooms.credit.poll()
-    await service.rooms.credit.report()
+    await service.container.credit.poll()
+    await service.container.credit.report()
     assert [data["amount"] for _, data in told.events] == ["0"]
 
 
@@ -148,11 +148,11 @@ async def test_one_process_asks_the_site_every_ten_minutes(
     sandbox.fail(kind="status", status=500, endpoint="credit", times=10)
 
     for service in services * 2:
-        await service.rooms.credit.poll()
+        await service.container.credit.poll()
     assert faults_left(sandbox) == 9
     for service in services:
         service.advance(601)
-    await services[1].rooms.credit.poll()
+    await services[1].container.credit.poll()
     assert faults_left(sandbox) == 8
     assert told.events == []
 
@@ -163,7 +163,7 @@ async def test_a_user_who_may_not_read_it_is_told_of_once_and_not_asked_again(
     service = await start_traced()
     may(sandbox, "wpsms_sendsms")
     for _ in range(3):
-        await service.rooms.credit.poll()
+        await service.container.credit.poll()
         service.advance(601)
 
     assert capsys.readouterr().out.count("credit.not_allowed") == 1

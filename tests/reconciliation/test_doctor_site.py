@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import otp_service.cli
 from otp_service.cli import app
-from otp_service.flows.argon2_build import argon2_build
+from otp_service.services.argon2_build import argon2_build
 from tests.conftest import Sandbox, Service
 from tests.reconciliation.conftest import may
 

@@ -4,8 +4,8 @@ import pytest
 
 from otp_service.core.challenge import DeliveryStatus
 from otp_service.doctor.site import inspect_outbox_rows
-from otp_service.flows.tracing import PATIENCE_MS, SAMPLE_SECONDS, Tracing
-from otp_service.store.traces import Traces
+from otp_service.services.delivery_lookups import PATIENCE_MS, SAMPLE_SECONDS, LookupPolicy
+from otp_service.store.delivery_lookups import DeliveryLookups
 from tests.conftest import Sandbox, Service
 from tests.reconciliation.conftest import Traced, look, outbox, traces
 
@@ -51,7 +51,7 @@ async def test_accepted_messages_without_rows_are_warned_of(
     start_traced: Traced, sandbox: Sandbox, scrub: str
 ) -> None:
     service = await start_traced(OTP_WSMS_RECONCILE="true", OTP_WSMS_SCRUB_OUTBOX=scrub)
-    stored = Traces(service.rooms.scripts)
+    stored = DeliveryLookups(service.container.scripts)
     sandbox.settings(sms_delivery_method="api_async_send")
     assert (await service.request())["delivery"]["status"] == "accepted"
     await look(service)
@@ -80,11 +80,11 @@ async def test_a_row_ends_the_warning(scrubbing: Service, sandbox: Sandbox) -> N
 
 
 def test_without_scrubbing_few_accepted_messages_are_looked_for() -> None:
-    tracing = Tracing(reconcile=True, scrub=False)
+    tracing = LookupPolicy(reconcile=True, scrub=False)
 
     looked = [tracing.look_ms(DeliveryStatus.ACCEPTED) for _ in range(20)]
 
     assert looked[0] == 2000
     assert looked[1:] == [None] * 19
     assert SAMPLE_SECONDS >= 60
-    assert Tracing(reconcile=False, scrub=False).look_ms(DeliveryStatus.ACCEPTED) is None
+    assert LookupPolicy(reconcile=False, scrub=False).look_ms(DeliveryStatus.ACCEPTED) is None

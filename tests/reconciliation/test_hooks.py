@@ -23,7 +23,7 @@ def told(service: Service) -> list[tuple[str, dict[str, Any]]]:
     async def tell(event: str, data: Any) -> None:
         found.append((event, dict(data)))
 
-    service.rooms.service.hints._tell = tell
+    service.container.service.hints._tell = tell
     return found
 
 

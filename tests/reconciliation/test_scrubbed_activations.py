@@ -7,7 +7,7 @@ import httpx
 import pytest
 import redis
 
-from otp_service.flows.tracing import LEASE_SECONDS, TRACE_SECONDS
+from otp_service.services.delivery_lookups import LEASE_SECONDS, TRACE_SECONDS
 from otp_service.wsms import WsmsClient
 from tests.conftest import PASSWORD, TO, Sandbox, Service, running_service
 from tests.reconciliation.conftest import (
@@ -23,7 +23,7 @@ from tests.reliability.harness import credential, gate_before, script, serve
 
 
 @pytest.fixture
-def stands_at() -> None:
+def frozen_at_ms() -> None:
     """The killed processes share the Redis, and their clock goes on."""
 
 
@@ -332,11 +332,11 @@ async def test_another_process_finishes_after_a_restart(
     environment: dict[str, str],
     sandbox: Sandbox,
     valkey_url: str,
-    stands_at: int | None,
+    frozen_at_ms: int | None,
 ) -> None:
     scrub = {"OTP_WSMS_SCRUB_OUTBOX": "true"}
     own = {**environment, **scrub, "OTP_DELIVER": "false"}
-    async with running_service(own, sandbox, stands_at=stands_at) as first:
+    async with running_service(own, sandbox, frozen_at_ms=frozen_at_ms) as first:
         await ask(first)
 
     second = await start_traced(**scrub)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from otp_service.flows.tracing import LEASE_SECONDS, TRACE_SECONDS
+from otp_service.services.delivery_lookups import LEASE_SECONDS, TRACE_SECONDS
 from tests.conftest import PASSWORD, TO, Sandbox, Service
 from tests.reconciliation.conftest import (
     Traced,
@@ -18,7 +18,7 @@ from tests.reliability.harness import age_jobs, eventually, gate_before, script,
 
 
 @pytest.fixture
-def stands_at() -> None:
+def frozen_at_ms() -> None:
     """The killed processes share the Redis, and their clock goes on."""
 
 
@@ -332,7 +332,7 @@ async def finish(service: Service, valkey_url: str) -> None:
     """What any other worker does in time."""
     service.advance(LONG_ENOUGH)
     age_jobs(valkey_url)
-    await service.rooms.worker.start()
+    await service.container.worker.start()
     for _ in range(40):
         await look(service, after=5)
         if not traces(valkey_url):

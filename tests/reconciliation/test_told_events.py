@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 import redis
 
+from otp_service.connections import open_redis
 from otp_service.core.events import new_secret
-from otp_service.outside import open_redis
 from otp_service.settings.environment import load
 from otp_service.store.webhooks import Endpoint, Webhooks
 from tests.conftest import Sandbox
@@ -103,8 +103,8 @@ async def test_low_credit_and_hints_are_queued_for_endpoints_that_name_them(
     await register("credit.low", "wsms.sms")
     service = await start_traced(deliver=False, OTP_WSMS_CREDIT_WARNING="100")
 
-    service.rooms.credit.seen(50)
-    await service.rooms.credit.report()
+    service.container.credit.seen(50)
+    await service.container.credit.report()
     assert (await hook(service, {"api_response": ""})).status_code == 200
     subscriber = {"name": "Ann", "mobile": "+14155550123"}
     assert (await hook(service, subscriber, event="new_subscriber")).status_code == 200

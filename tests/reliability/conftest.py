@@ -27,7 +27,7 @@ Spawn = Callable[..., Process]
 
 
 @pytest.fixture
-def stands_at() -> None:
+def frozen_at_ms() -> None:
     """Time goes on: other processes share the Redis."""
 
 

@@ -27,9 +27,9 @@ import redis
 
 from otp_service.cli import valkey
 from otp_service.cli.ports import listen
+from otp_service.connections import open_redis
 from otp_service.core import credentials
 from otp_service.core.credentials import SCOPES
-from otp_service.outside import open_redis
 from otp_service.settings.environment import load
 from otp_service.store import keys
 from otp_service.store.callers import CallerRecord, Callers

@@ -24,12 +24,12 @@ BACKGROUND = {
     "see_credit",
     "take_turn",
     "take_webhooks",
-    "weigh_regions",
+    "evaluate_regions",
 }
 WIDE = {
     "OTP_LIMIT_RECIPIENT": "1000/1d",
     "OTP_LIMIT_RECIPIENT_TOTAL": "1000/1d",
-    "OTP_LIMIT_BLOCK": "1000/1d",
+    "OTP_LIMIT_NUMBER_RANGE": "1000/1d",
     "OTP_COOLDOWN": "1",
 }
 _SHAS = {
@@ -92,7 +92,7 @@ class Flow:
 
 
 def app_code(secret: str, service: Service, *, steps: int = 0) -> str:
-    at = (STANDS_AT + service.rooms.scripts.offset_ms) // 1000 + 30 * steps
+    at = (STANDS_AT + service.container.scripts.offset_ms) // 1000 + 30 * steps
     return pyotp.TOTP(secret).at(at)
 
 
@@ -307,8 +307,8 @@ async def flow_through(
     near_environment = {**behind, "OTP_REDIS_URL": valkey_url, **WIDE}
     far_environment = {**behind, **WIDE, "OTP_DELIVER": "false", **changes}
     async with (
-        running_service(far_environment, sandbox, stands_at=STANDS_AT) as far,
-        running_service(near_environment, sandbox, stands_at=STANDS_AT) as near,
+        running_service(far_environment, sandbox, frozen_at_ms=STANDS_AT) as far,
+        running_service(near_environment, sandbox, frozen_at_ms=STANDS_AT) as near,
     ):
         far.http.headers.update(near.http.headers)  # one caller; the credential made last is good
         yield Flow(near, far, door)

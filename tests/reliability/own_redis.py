@@ -35,8 +35,8 @@ async def without_memory(
 ) -> AsyncIterator[Service]:
     """As `service_on`, of a process that does not remember what Redis had, as if it had just been started."""
     async with service_on(url, sandbox, ring, **changes) as service:
-        await service.rooms.history.stop()
-        service.rooms.scripts.recheck = None
+        await service.container.history.stop()
+        service.container.scripts.recheck = None
         yield service
 
 

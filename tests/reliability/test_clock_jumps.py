@@ -28,8 +28,9 @@ from otp_service.core.challenge import (
 from otp_service.core.keyring import Keyring
 from otp_service.core.limits import FailureBudget, Window
 from otp_service.errors import RateLimited, SubjectBlocked
-from otp_service.flows.webhooks import RETRY_SECONDS
+from otp_service.services.webhooks import RETRY_SECONDS
 from otp_service.store import keys
+from otp_service.store.challenge_creation import ChallengeCreation, NewChallenge
 from otp_service.store.challenges import Challenges
 from otp_service.store.connection import Timeouts, connect
 from otp_service.store.deliveries import Deliveries, InProgress, Job
@@ -37,7 +38,6 @@ from otp_service.store.factor_records import NewFactor
 from otp_service.store.factor_tries import FactorTries
 from otp_service.store.factors import Factors
 from otp_service.store.limits import ChargedLimit
-from otp_service.store.openings import NewChallenge, Openings
 from otp_service.store.outgoing import LATEST_TURN_MS, LONGEST_RETRY_MS
 from otp_service.store.recovery_codes import RecoveryCodes
 from otp_service.store.scripts import Scripts
@@ -190,7 +190,7 @@ async def open_challenge(
         min_life_ms=30_000, retention_ms=60_000,
     )  # fmt: skip
     challenges = Challenges(clock.scripts)
-    openings = Openings(
+    openings = ChallengeCreation(
         clock.scripts, challenges=challenges, budget=BUDGET, max_bindings=1, queue_limit=1000
     )
     await openings.open(new, [ChargedLimit(key="otp:limit:c:d", windows=[("c", Window(1000, 60))])])
@@ -268,7 +268,7 @@ def test_no_wait_outlasts_its_length_after_a_jump(what: str, valkey_url: str) ->
         connection = connect(valkey_url, name="jumps", connections=2, timeouts=Timeouts(command=10))
         try:
             await connection.client.flushall()  # type: ignore[union-attr]
-            clock = Clock(Scripts(connection, stands_at=1_900_000_000_000))
+            clock = Clock(Scripts(connection, frozen_at_ms=1_900_000_000_000))
             begins = steps.index(None) if None in steps else 0
             for number, jumped in enumerate(steps):
                 if number == begins:
@@ -294,7 +294,7 @@ def test_no_wait_outlasts_its_length_after_a_jump(what: str, valkey_url: str) ->
 
 
 @pytest.fixture
-def stands_at() -> int:
+def frozen_at_ms() -> int:
     return 1_900_000_000_000
 
 
@@ -303,7 +303,7 @@ async def test_proof_is_inactive_once_the_clock_is_set_back(service: Service) ->
     challenge = await service.request()
     proof = (await service.verify(challenge, service.code())).json()["proof"]
     service.advance(-1000)
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     assert (await service.post("/proofs/introspect", proof=proof)).json() == {"active": False}
     service.advance(1000)
     assert (await service.post("/proofs/introspect", proof=proof)).json() == {"active": False}
@@ -324,7 +324,7 @@ async def test_resent_code_expires_once_the_clock_is_set_back(service: Service) 
     answer = await service.post("/otp/resend", challenge_id=challenge["challenge_id"])
     assert answer.status_code == 202
     service.advance(-100)
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     assert (await service.look(challenge))["status"] == "expired"
 
 
@@ -334,7 +334,7 @@ async def test_device_is_unknown_once_the_clock_is_set_back(service: Service) ->
     device = await service.post("/devices", subject="ann", proof=answer.json()["proof"])
     shown = {"subject": "ann", "token": device.json()["token"], "purpose": "login"}
     service.advance(-1000)
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     assert (await service.post("/devices/verify", **shown)).json()["code"] == "invalid_device"
 
 
@@ -346,17 +346,17 @@ async def test_device_reuse_grace_ends_when_the_clock_is_set_right(service: Serv
     shown = {"subject": "ann", "token": device.json()["token"], "purpose": "login"}
     service.advance(2 * DAY)
     assert (await service.post("/devices/verify", **shown)).status_code == 200
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     service.advance(-2 * DAY)
     service.advance(3600)
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     assert (await service.post("/devices/verify", **shown)).json()["code"] == "device_reused"
 
 
 async def test_pending_factor_ends_once_the_clock_is_set_back(service: Service) -> None:
     enrolled = await service.post("/factors/totp", subject="ann", account_name="ann")
     service.advance(-1000)
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     code = pyotp.TOTP(enrolled.json()["secret"]).at(await service.now())
     path = f"/factors/totp/{enrolled.json()['factor_id']}/confirm"
     assert (await service.post(path, code=code)).status_code == 404

@@ -20,7 +20,7 @@ from otp_service.core.challenge import person_address
 from otp_service.core.keyring import Kind
 from otp_service.core.recipients import parse_recipient
 from otp_service.errors import Unavailable
-from otp_service.flows.send_limits import send_limits
+from otp_service.services.send_limits import send_limits
 from otp_service.store import keys
 from otp_service.store.opt_ins import VERIFIES_TOO
 from tests.conftest import Sandbox, Service
@@ -101,7 +101,7 @@ async def test_lost_node_refuses_only_what_it_must_count(
         assert ready["status"] == "ready"
         assert ready["warnings"]["redis"] == f"serves {served} of 16 buckets: does not answer"
 
-        traces = service.rooms.reconciliation._traces
+        traces = service.container.reconciliation._traces
         async for _ in traces.claim(service.settings.ring(), lease_ms=1000):
             pass  # what other nodes hold is looked after; it raises nothing
 
@@ -126,7 +126,7 @@ async def test_hanging_node_fails_no_call_to_the_others(
 ) -> None:
     """The comparison with what is remembered is one of each server: theirs do not wait for its."""
     async with on(cluster.url, sandbox, ring, OTP_REDIS_TIMEOUT="2") as service:
-        scripts = service.rooms.scripts
+        scripts = service.container.scripts
         turns = [keys.turn(f"t{i}") for i in range(12)]
         hanging = owner_of(cluster, turns[0])
         away = [key for key in turns if owner_of(cluster, key) == hanging]

@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
+from otp_service.connections import open_redis
 from otp_service.core.challenge import address_of
 from otp_service.errors import Unavailable
-from otp_service.outside import open_redis
 from otp_service.store import keys
 from otp_service.store.deliveries import GROUP, Deliveries, Job
 from otp_service.store.scripts import Scripts
@@ -65,7 +65,7 @@ async def take_over(service: Service, valkey_url: str) -> None:
     """Let another worker find what was left, later than any send may last."""
     service.advance(LONG_ENOUGH)
     age_jobs(valkey_url)
-    await service.rooms.worker.start()
+    await service.container.worker.start()
 
 
 async def the_person_can_go_on(service: Service, challenge: dict[str, Any]) -> None:
@@ -146,7 +146,7 @@ async def test_a_worker_killed_at_any_step_sends_at_most_one_sms_and_leaves_no_d
     assert await until(service, challenge, "accepted", "failed", "unknown") == step.ends
     assert len(service.sandbox.messages()) == step.sms
     await the_person_can_go_on(service, challenge)
-    await service.rooms.worker.stop()
+    await service.container.worker.stop()
 
 
 @pytest.mark.parametrize("reaches_the_phone", [False, True])
@@ -181,7 +181,7 @@ async def test_a_worker_killed_during_the_post_leaves_unknown_and_no_second_sms(
     if reaches_the_phone:
         code = service.code()
         assert (await service.verify(challenge, code)).status_code == 200
-    await service.rooms.worker.stop()
+    await service.container.worker.stop()
 
 
 async def test_nobody_calls_a_send_lost_while_it_may_still_be_on_its_way(
@@ -198,7 +198,7 @@ async def test_nobody_calls_a_send_lost_while_it_may_still_be_on_its_way(
     await eventually(lambda: site_gate.arrived, "the POST")
 
     job = await the_job(service, valkey_url)
-    await service.rooms.worker.deliver(job)
+    await service.container.worker.deliver(job)
     assert await delivery_of(service, challenge) == ("sending", None)
 
     site_gate.open.set()
@@ -227,7 +227,7 @@ async def test_a_job_in_the_hands_of_many_workers_is_sent_once(start_service: St
         address = address_of(front.settings.ring(), challenge["challenge_id"])
         assert address is not None
         job = Job(keys.queue(address.subject.bucket), "0-1", challenge["challenge_id"], 1)
-        await asyncio.gather(*(services[j % 3].rooms.worker.deliver(job) for j in range(24)))
+        await asyncio.gather(*(services[j % 3].container.worker.deliver(job) for j in range(24)))
 
         assert await delivery_of(front, challenge) == ("accepted", None)
         [code] = generations(front.sandbox.messages(number(i)))
@@ -238,7 +238,7 @@ async def test_two_workers_share_the_queue_and_send_each_code_once(
     start_service: Starter, environment: dict[str, str], valkey_url: str, spawn_worker: Spawn
 ) -> None:
     """I4, with a third that claims whatever it sees, however fresh."""
-    service = await start_service(OTP_DELIVER="false", OTP_LIMIT_BLOCK="1000/10m")
+    service = await start_service(OTP_DELIVER="false", OTP_LIMIT_NUMBER_RANGE="1000/10m")
     numbers = [number(i) for i in range(16)]
     for _ in range(2):
         spawn_worker(environment)
@@ -268,7 +268,7 @@ async def claim_everything(service: Service, enough: asyncio.Event) -> None:
                 jobs = await deliveries.claim_idle(idle_ms=0)
             except Unavailable:
                 jobs = []  # no group yet
-            await asyncio.gather(*(service.rooms.worker.deliver(job) for job in jobs))
+            await asyncio.gather(*(service.container.worker.deliver(job) for job in jobs))
             await asyncio.sleep(0.01)
     finally:
         await connection.aclose()
@@ -299,10 +299,10 @@ async def test_a_worker_asked_to_end_finishes_its_send_and_leaves_the_rest_to_th
         assert await delivery_of(service, challenge) == ("queued", None)
         assert service.sandbox.messages(to) == []
 
-    await service.rooms.worker.start()  # at once: what was given back needs no hour
+    await service.container.worker.start()  # at once: what was given back needs no hour
     for challenge in waiting:
         assert await until(service, challenge, "accepted", "failed") == ("accepted", None)
-    await service.rooms.worker.stop()
+    await service.container.worker.stop()
     assert [len(service.sandbox.messages(number(i))) for i in range(3)] == [1, 1, 1]
 
 
@@ -311,9 +311,9 @@ async def test_a_job_that_waited_too_long_is_dropped_unsent(start_service: Start
     service = await start_service(OTP_DELIVER="false")
     challenge = await asked(service)
     service.advance(241)
-    await service.rooms.worker.start()
+    await service.container.worker.start()
     assert await until(service, challenge, "failed", "accepted") == ("failed", "too_late")
-    await service.rooms.worker.stop()
+    await service.container.worker.stop()
     assert service.sandbox.messages() == []
 
 
@@ -407,7 +407,7 @@ async def test_a_worker_with_nothing_to_do_ends_at_once(start_service: Starter) 
     """X36: though a cancellation can get lost in a call to Redis, nobody waits for the next sweep."""
     for _ in range(8):
         service = await start_service(OTP_DELIVER="false")
-        worker = service.rooms.worker
+        worker = service.container.worker
         worker.sweep_seconds = 3600
         await worker.start()
         await service.http.get("/healthz")

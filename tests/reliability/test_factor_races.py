@@ -17,23 +17,23 @@ import pytest
 from otp_service.core.challenge import subject_address
 from otp_service.core.codes import HashCost
 from otp_service.core.limits import Window
-from otp_service.core.proofs import ProofWish
+from otp_service.core.proofs import ProofOptions
 from otp_service.core.totp import Algorithm
 from otp_service.errors import OtpError
-from otp_service.flows.factor_proofs import Shown
-from otp_service.flows.hashing import HashPool
-from otp_service.flows.recovery import Recovery
+from otp_service.services.factor_proofs import PresentedProof
+from otp_service.services.hashing import HashPool
+from otp_service.services.recovery import Recovery
 from otp_service.store import keys, script_sources
 from otp_service.store.recovery_codes import TriedCode
 from tests.conftest import Service, Starter
 from tests.factors.test_totp import now
 
 AT_ONCE = 50
-NOTHING = Shown(proof=None, required=False)
+NOTHING = PresentedProof(proof=None, required=False)
 # Every round counts 49 wrong ones, and its winner clears them.
 WIDE = {
-    "OTP_FAILURES": "1000/30m",
-    "OTP_FAILURES_LONG": "1000/1d",
+    "OTP_LOCKOUT_SHORT": "1000/30m",
+    "OTP_LOCKOUT_LONG": "1000/1d",
     "OTP_REDIS_TIMEOUT": "10",
     "OTP_LOG_LEVEL": "ERROR",
 }
@@ -44,8 +44,8 @@ def without(service: Service, script: str, guard: str, instead: str) -> None:
     """Take a guard out of a script."""
     text = script_sources.source(script)
     assert guard in text, guard
-    service.rooms.scripts._sources[script] = text.replace(guard, instead)
-    service.rooms.scripts._shas[script] = "0" * 40
+    service.container.scripts._sources[script] = text.replace(guard, instead)
+    service.container.scripts._shas[script] = "0" * 40
 
 
 async def outcomes(calls: Sequence[Any]) -> Counter[str]:
@@ -66,7 +66,7 @@ async def service(start_service: Starter) -> Service:
 
 
 async def race_a_step(service: Service, rounds: int) -> list[Counter[str]]:
-    apps, subject = service.rooms.service.apps, "user-1"
+    apps, subject = service.container.service.apps, "user-1"
     made = await apps.enroll(
         "shop", subject, account_name="ann", issuer=None, name="Phone", algorithm=Algorithm.SHA1,
         digits=6, policy=service.settings.policy(), shown=NOTHING, handle="00" * 16,
@@ -82,8 +82,8 @@ async def race_a_step(service: Service, rounds: int) -> list[Counter[str]]:
         seen.append(
             await outcomes(
                 [
-                    service.rooms.service.app_codes.verify(
-                        "shop", subject, code, purpose="login", binding="", diagnose=False, wish=ProofWish(),
+                    service.container.service.totp_verification.verify(
+                        "shop", subject, code, purpose="login", binding="", diagnose=False, wish=ProofOptions(),
                         handle=f"{number:016x}{i:016x}",
                     )
                     for i in range(AT_ONCE)
@@ -112,7 +112,7 @@ async def test_without_the_memory_of_steps_all_win(service: Service) -> None:
 @pytest.fixture
 async def recovery(service: Service) -> Any:
     pool = HashPool(CHEAP, threads=2, queue=AT_ONCE)
-    made = service.rooms.service.recovery
+    made = service.container.service.recovery
     yield Recovery(
         keyring=made._keyring,
         codes=made._codes,
@@ -129,7 +129,7 @@ async def recovery(service: Service) -> Any:
 def redemptions(recovery: Recovery, codes: Sequence[str], subject: str) -> list[Any]:
     return [
         recovery.redeem(
-            "shop", subject, code.replace("-", ""), purpose="recovery", binding="", wish=ProofWish(),
+            "shop", subject, code.replace("-", ""), purpose="recovery", binding="", wish=ProofOptions(),
             handle=secrets.token_hex(16),
         )
         for code in codes
@@ -144,7 +144,7 @@ async def issued(recovery: Recovery, subject: str) -> list[str]:
 async def left(service: Service, subject: str) -> set[str]:
     """The indexes of the codes that are not spent."""
     address = subject_address(service.settings.ring(), "shop", f"subject:{subject}")
-    client: Any = service.rooms.scripts.connection.client
+    client: Any = service.container.scripts.connection.client
     return set(await client.hkeys(keys.recovery(address)))
 
 
@@ -199,7 +199,7 @@ async def test_a_set_that_is_read_and_written_back_brings_one_back(
     """B20's negative control: the usual list in one column."""
     address = subject_address(service.settings.ring(), "shop", "subject:user-1")
     await issued(recovery, "user-1")
-    client: Any = service.rooms.scripts.connection.client
+    client: Any = service.container.scripts.connection.client
     first, second, *_ = sorted(await left(service, "user-1"))
     start = asyncio.Barrier(2)
 
@@ -250,7 +250,7 @@ async def test_what_was_reserved_of_the_old_set_is_not_redeemed_after_the_new_on
     service: Service, recovery: Recovery
 ) -> None:
     """B21: between the two scripts of a redemption, while it hashes."""
-    codes = service.rooms.service.recovery._codes
+    codes = service.container.service.recovery._codes
     address = subject_address(service.settings.ring(), "shop", "subject:user-1")
     await issued(recovery, "user-1")
     index = min(await left(service, "user-1"))

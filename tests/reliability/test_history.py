@@ -24,8 +24,8 @@ from otp_service.cli.valkey import Valkey
 from otp_service.core.audit import Act
 from otp_service.core.identities import Identity, IdentityKind
 from otp_service.errors import Unavailable
-from otp_service.flows.history import History
-from otp_service.flows.loops import end
+from otp_service.services.history import History
+from otp_service.services.loops import end
 from otp_service.settings.environment import SettingsError
 from otp_service.store import keys
 from otp_service.store.audit import Audit
@@ -65,7 +65,7 @@ class Loss:
         self.kept = written(self.server, self.file)
 
     async def happens(self) -> None:
-        await self.service.rooms.history.tick()
+        await self.service.container.history.tick()
         await loses_its_machine(self.server, self.file, self.own_valkey, kept=self.kept)
 
     def environment(self, sandbox: Sandbox, ring: str) -> dict[str, str]:
@@ -143,7 +143,7 @@ async def test_restart_without_loss_raises_no_fence(
     """X41: no false alarm when Redis comes back with all that it had."""
     async with forgetting(own_valkey, sandbox, ring, tmp_path) as (service, loss):
         challenge = await service.request()
-        await service.rooms.history.tick()
+        await service.container.history.tick()
         written(loss.server, loss.file)
         loss.server.stop()
         own_valkey("primary", port=loss.server.port, password=loss.server.password)
@@ -159,7 +159,7 @@ async def test_replica_in_step_takes_over_without_a_fence(
     primary, replica = await pair(own_valkey)
     async with service_on(primary.url, sandbox, ring) as service:
         challenge = await service.request()
-        await service.rooms.history.tick()
+        await service.container.history.tick()
         with redis.Redis.from_url(primary.url) as first:
             first.set("otp:{00}:probe", 1, ex=1)
             assert first.wait(1, 10_000) == 1
@@ -167,7 +167,7 @@ async def test_replica_in_step_takes_over_without_a_fence(
         with redis.Redis.from_url(replica.url) as second:
             second.replicaof("NO", "ONE")
         async with service_on(replica.url, sandbox, ring) as after:
-            assert after.rooms.scripts.fence.epoch == 0
+            assert after.container.scripts.fence.epoch == 0
             assert (await after.verify(challenge, after.code())).status_code == 200
 
 
@@ -182,8 +182,8 @@ async def test_restore_while_stopped_is_noticed_with_a_state_dir(
         code = service.code()
         loss.begins()
         assert (await service.verify(challenge, code)).status_code == 200
-        await service.rooms.history.tick()
-        await service.rooms.history.stop()
+        await service.container.history.tick()
+        await service.container.history.stop()
     await loses_its_machine(loss.server, loss.file, own_valkey, kept=loss.kept)
     async with service_on(loss.server.url, sandbox, ring, **state) as after:
         answer = await after.verify(challenge, code)
@@ -195,23 +195,23 @@ async def test_after_restore_lists_acts_to_be_done_again(
     own_valkey: Own, sandbox: Sandbox, ring: str, tmp_path: Path
 ) -> None:
     async with forgetting(own_valkey, sandbox, ring, tmp_path) as (service, loss):
-        audit = Audit(service.rooms.scripts, service.settings.ring, days=400)
+        audit = Audit(service.container.scripts, service.settings.ring, days=400)
         environment = loss.environment(sandbox, ring)
         assert "never seen" in await command(environment, "store", "after-restore")
         await audit.record(Act.REGION_RESUMED, by="operator:ann@host", caller="shop", reason="T-1")
-        await service.rooms.history.tick()
+        await service.container.history.tick()
         loss.begins()
         await audit.record(Act.CALLER_REVOKED, by="operator:ann@host", caller="shop", reason="T-2")
         await loss.happens()
         await eventually(lambda: is_ready(service), "ready again", seconds=30)
-        await service.rooms.history.tick()
+        await service.container.history.tick()
 
         told = await command(environment, "store", "after-restore")
         assert "entries of the audit log that are gone: 1" in told
         assert "do again: caller.revoked shop by operator:ann@host T-2" in told
         assert "T-1" not in told
         assert "dealt with" in await command(environment, "store", "after-restore", "--done")
-        await service.rooms.history.tick()
+        await service.container.history.tick()
         assert await warnings(service) == {}
 
 
@@ -222,9 +222,9 @@ async def test_clock_set_back_revives_nothing_when_it_comes_back(service: Servic
     """X22: what was refused while its beginning lay in the future does not live on afterwards."""
     challenge, other = await service.request(), await service.request(to=number(1))
     proof = (await service.verify(other, service.code(number(1)))).json()["proof"]
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     service.advance(-1000)
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     service.advance(1010)
     assert (await service.verify(challenge, service.code())).json()["code"] == "challenge_expired"
     assert (await service.post("/proofs/introspect", proof=proof)).json() == {"active": False}
@@ -254,7 +254,7 @@ async def test_emptied_store_answers_nothing_on_factors_until_accepted(
         other = await service.caller("web")  # never used, so no process has it in its cache
         with redis.Redis.from_url(loss.server.url) as client:
             client.flushall()
-        await service.rooms.history.tick()
+        await service.container.history.tick()
 
         assert await code_for(service, other) == "store_emptied"
         assert (
@@ -283,8 +283,8 @@ async def test_emptied_store_answers_nothing_on_factors_until_accepted(
             environment = loss.environment(sandbox, ring)
             accept = ("store", "accept-empty", "--reason", "T-3")
             assert "accepted" in await command(environment, *accept)
-            await service.rooms.history.tick()
-            await another.rooms.history.tick()
+            await service.container.history.tick()
+            await another.container.history.tick()
             answer = await another.http.get("/factors", params={"subject": "ann"})
             assert answer.status_code == 200
             assert "store" not in await warnings(service)
@@ -321,7 +321,7 @@ async def test_emptied_store_refuses_no_identity_as_unknown(
             presented = [issuer.bearer(), {"Client-Cert": rfc9440(der)}]
             with redis.Redis.from_url(server.url) as client:
                 client.flushall()
-            await service.rooms.history.tick()
+            await service.container.history.tick()
             for headers in presented:
                 assert await code_for(service, headers) == "store_emptied"
             subject = Identity(IdentityKind.JWT_SUBJECT, "svc-shop")
@@ -338,7 +338,7 @@ async def test_emptied_store_is_noticed_at_the_first_call(
     async with service_on(server.url, sandbox, ring, OTP_ALLOW_NO_PERSISTENCE="true") as service:
         await confirmed(service, "ann")
         web = await service.caller("web")
-        await service.rooms.history.stop()  # the loop: only calls compare now
+        await service.container.history.stop()  # the loop: only calls compare now
         server.kill()
         own_valkey("primary", "--appendonly", "no", port=server.port, password=server.password)
 
@@ -360,13 +360,13 @@ async def test_restored_store_answers_again(
         await confirmed(service, "ann")
         with redis.Redis.from_url(loss.server.url) as client:
             kept = {key: (client.dump(key), max(0, client.pttl(key))) for key in client.scan_iter()}
-            await service.rooms.history.tick()
+            await service.container.history.tick()
             client.flushall()
-            await service.rooms.history.tick()
+            await service.container.history.tick()
             client.flushall()
             for key, (value, ttl) in kept.items():
                 client.restore(key, ttl, value)
-        await service.rooms.history.tick()
+        await service.container.history.tick()
         factors = await service.http.get("/factors", params={"subject": "ann"})
         assert len(factors.json()["factors"]) == 1
         assert (await service.verify(challenge, service.code())).json()[
@@ -389,13 +389,13 @@ async def test_hanging_redis_fails_all_calls_with_one_check(
     """Twelve calls cost one tick, not one each, and none of them runs once Redis goes on."""
     server = own_valkey()
     async with service_on(server.url, sandbox, ring, OTP_REDIS_TIMEOUT="1") as service:
-        rooms = service.rooms
-        await rooms.history.stop()  # the loop: only calls tick now
+        container = service.container
+        await container.history.stop()  # the loop: only calls tick now
         ticks = counted_ticks(service)
         await opened_anew(service)
         server.process.send_signal(signal.SIGSTOP)
         calls = [
-            rooms.scripts.run("take_turn", [keys.turn(f"t{i}")], {"every_ms": 60_000})
+            container.scripts.run("take_turn", [keys.turn(f"t{i}")], {"every_ms": 60_000})
             for i in range(12)
         ]
         ends = await asyncio.gather(*calls, return_exceptions=True)
@@ -413,8 +413,8 @@ async def test_call_takes_the_check_off_its_own_deadline(
     """X08: a check that takes longer than the call may ends the call, and its script is not sent."""
     server = own_valkey()
     async with service_on(server.url, sandbox, ring, OTP_REDIS_TIMEOUT="1") as service:
-        scripts = service.rooms.scripts
-        await service.rooms.history.stop()
+        scripts = service.container.scripts
+        await service.container.history.stop()
         await opened_anew(service)
         over = asyncio.Event()
 
@@ -434,17 +434,17 @@ async def test_call_takes_the_check_off_its_own_deadline(
 
 def counted_ticks(service: Service) -> Callable[[], int]:
     """How many ticks the process has sent since."""
-    store = service.rooms.history._store
+    store = service.container.history._store
     before = store._number
     return lambda: store._number - before
 
 
 async def opened_anew(service: Service) -> None:
     """Have the process open a connection that was not compared yet."""
-    pool = service.rooms.scripts.connection.client.connection_pool  # type: ignore[union-attr]
+    pool = service.container.scripts.connection.client.connection_pool  # type: ignore[union-attr]
     for connection in pool._available_connections:
         await connection.disconnect()
-    await service.rooms.scripts.connection.client.ping()  # type: ignore[union-attr]
+    await service.container.scripts.connection.client.ping()  # type: ignore[union-attr]
 
 
 # --- Each process remembers ------------------------------------------------------------------------------------------
@@ -471,7 +471,7 @@ async def test_worker_sends_no_code_of_a_restored_queue(
             await eventually(
                 lambda: len(client.keys("*:tick:*")) >= 2, "the worker ticks again", seconds=60
             )
-        await service.rooms.history.tick()  # else the fence may rise in the call: 503
+        await service.container.history.tick()  # else the fence may rise in the call: 503
         later = await service.post("/otp/request", to=number(2), purpose="login")
         assert later.status_code == 202
         await eventually(lambda: sandbox.messages(number(2)), "the next SMS", seconds=60)
@@ -486,8 +486,8 @@ async def test_state_dir_of_another_installation_refuses_the_start(
     state = {"OTP_STATE_DIR": str(tmp_path / "state")}
     async with service_on(mine.url, sandbox, ring) as service:
         async with service_on(others.url, sandbox, ring, **state) as other:
-            await other.rooms.history.tick()
-            other.rooms.history._save()
+            await other.container.history.tick()
+            other.container.history._save()
         with pytest.raises(SettingsError, match="OTP_STATE_DIR"):
             async with service_on(mine.url, sandbox, ring, **state):
                 pass
@@ -497,7 +497,7 @@ async def test_state_dir_of_another_installation_refuses_the_start(
         assert served.returncode != 0
         assert b"another installation than OTP_STATE_DIR" in out
         assert b"Traceback" not in out
-        await service.rooms.history.tick()
+        await service.container.history.tick()
         factors = await service.http.get("/factors", params={"subject": "ann"})
         assert factors.status_code == 200
         assert await warnings(service) == {}
@@ -538,13 +538,13 @@ async def test_outage_longer_than_a_tick_lives_raises_no_fence(
     """Redis was down for over an hour, and is back with all that it had but the expired ticks."""
     server = own_valkey()
     async with service_on(server.url, sandbox, ring) as service:
-        await end(service.rooms.history._loops)
-        await service.rooms.history.tick()
+        await end(service.container.history._loops)
+        await service.container.history.tick()
         with redis.Redis.from_url(server.url) as client:
             client.delete(*client.keys("*:tick:*"))
         service.advance(3700)
-        await service.rooms.history.tick()
-        assert service.rooms.scripts.fence.epoch == 0
+        await service.container.history.tick()
+        assert service.container.scripts.fence.epoch == 0
 
 
 async def test_small_step_of_the_clock_and_a_restart_raise_no_fence(
@@ -553,17 +553,17 @@ async def test_small_step_of_the_clock_and_a_restart_raise_no_fence(
     server = own_valkey()
     state = {"OTP_STATE_DIR": str(tmp_path / "state")}
     async with service_on(server.url, sandbox, ring, **state) as service:
-        await end(service.rooms.history._loops)
+        await end(service.container.history._loops)
         service.advance(4)
-        await service.rooms.history.tick()
-        service.rooms.history._save()
+        await service.container.history.tick()
+        service.container.history._save()
         service.advance(-4)
         async with service_on(
             server.url, sandbox, ring
         ) as other:  # writes a tick of an earlier time
-            await other.rooms.history.tick()
+            await other.container.history.tick()
     async with service_on(server.url, sandbox, ring, **state) as after:
-        assert after.rooms.scripts.fence.epoch == 0
+        assert after.container.scripts.fence.epoch == 0
 
 
 async def test_fence_keeps_its_time_over_a_restart(
@@ -573,13 +573,13 @@ async def test_fence_keeps_its_time_over_a_restart(
     server = own_valkey()
     state = {"OTP_STATE_DIR": str(tmp_path / "state")}
     async with service_on(server.url, sandbox, ring, **state) as service:
-        await service.rooms.history.tick()
+        await service.container.history.tick()
         service.advance(-1000)
-        await service.rooms.history.tick()
-        fence = service.rooms.scripts.fence
+        await service.container.history.tick()
+        fence = service.container.scripts.fence
         assert fence.epoch == 1
     memory = History(
-        Scripts(service.rooms.scripts.connection), service.rooms.history._audit,
+        Scripts(service.container.scripts.connection), service.container.history._audit,
         directory=tmp_path / "state",
     )  # fmt: skip
     memory._load()

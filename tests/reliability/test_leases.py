@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from otp_service.errors import Unavailable
-from otp_service.flows.idempotency import IdempotentCalls
+from otp_service.services.idempotency import IdempotentCalls
 from otp_service.store.idempotency import Idempotency, Run
 from tests.conftest import Sandbox, Service
 from tests.reliability.harness import Gate, script
@@ -25,7 +25,7 @@ async def test_call_ends_before_its_lease_does(service: Service) -> None:
     """Whatever the work waits for: the site, Redis, a hash."""
 
     calls = IdempotentCalls(
-        Idempotency(service.rooms.scripts),
+        Idempotency(service.container.scripts),
         service.settings.ring,
         redis_seconds=0.04,
         site_seconds=0.1,
@@ -41,7 +41,7 @@ async def test_call_ends_before_its_lease_does(service: Service) -> None:
 
 
 async def test_only_the_owner_releases_a_lease(service: Service) -> None:
-    store = Idempotency(service.rooms.scripts)
+    store = Idempotency(service.container.scripts)
 
     async def begin(owner: str) -> object:
         return await store.begin(

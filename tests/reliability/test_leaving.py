@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 import redis
 
-from otp_service.flows.delivery import IDLE_MS
-from otp_service.outside import open_redis
+from otp_service.connections import open_redis
+from otp_service.services.delivery import IDLE_MS
 from otp_service.settings.environment import load
 from otp_service.store import keys
 from otp_service.store.deliveries import GROUP, Deliveries

@@ -51,11 +51,11 @@ from otp_service.errors import (
 )
 from otp_service.store import keys
 from otp_service.store.attempts import Approved, Attempts, Reserved
+from otp_service.store.challenge_creation import ChallengeCreation, NewChallenge
 from otp_service.store.challenges import FACTOR, Challenges
 from otp_service.store.connection import Timeouts, connect
 from otp_service.store.deliveries import Deliveries, Dropped, InProgress, Job, Send
 from otp_service.store.limits import ChargedLimit
-from otp_service.store.openings import NewChallenge, Openings
 from otp_service.store.proofs import ProofRecord
 from otp_service.store.refusals import ended
 from otp_service.store.scripts import Scripts
@@ -145,11 +145,11 @@ class ChallengeLife(RuleBasedStateMachine):
         self.connection = connect(
             self.url, name="model", connections=4, timeouts=Timeouts(command=10)
         )
-        self.scripts = Scripts(self.connection, stands_at=int(time.time() * 1000))
+        self.scripts = Scripts(self.connection, frozen_at_ms=int(time.time() * 1000))
         if self.mutant:
             self.mutant.put_into(self.scripts)
         self.challenges = Dying(self.scripts)
-        self.openings = Openings(
+        self.openings = ChallengeCreation(
             self.scripts,
             challenges=self.challenges,
             budget=BUDGET,

@@ -16,9 +16,9 @@ from otp_service.core import keyring, proofs
 from otp_service.core.challenge import new_handle, subject_address
 from otp_service.core.keyring import Keyring
 from otp_service.core.limits import FailureBudget
-from otp_service.core.proofs import ProofWish, Success
+from otp_service.core.proofs import ProofOptions, Success
 from otp_service.core.signing import Algorithm
-from otp_service.flows.proofs import ProofMaking, ProofRedemption, Proven
+from otp_service.services.proofs import ProofMaking, ProofRedemption, Proven
 from otp_service.store import keys
 from otp_service.store.connection import Timeouts, connect
 from otp_service.store.proofs import FactorProof, Proofs
@@ -63,7 +63,7 @@ async def proven(line: Line, *, binding: str = "") -> str:
         caller="shop", id=f"{SUBJECT.bucket:02x}{handle}", attempt_id=handle, challenge_id=None,
         method="recovery_code", amr=(), purpose="login", binding=binding, subject="ann",
     )  # fmt: skip
-    pending = making.begin(success, ProofWish())
+    pending = making.begin(success, ProofOptions())
     codes = RecoveryCodes(line.scripts, budget=FailureBudget(), history_ms=60_000)
     await codes.replace(SUBJECT, {"index": handle}, event=None, proof=FactorProof())
     redeemed = await codes.redeem(

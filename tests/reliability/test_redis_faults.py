@@ -415,8 +415,8 @@ async def test_nonsense_from_redis_never_accepts_a_code(
     """H14: each is a 503, and none is a 200."""
     door, behind = gate
     service = await start_service(
-        OTP_REDIS_URL=behind["OTP_REDIS_URL"], OTP_MAX_ATTEMPTS="10", OTP_FAILURES="100/1h",
-        OTP_FAILURES_LONG="100/1d",
+        OTP_REDIS_URL=behind["OTP_REDIS_URL"], OTP_MAX_ATTEMPTS="10", OTP_LOCKOUT_SHORT="100/1h",
+        OTP_LOCKOUT_LONG="100/1d",
     )  # fmt: skip
     found = {}
     for i, (name, payload) in enumerate(NONSENSE.items()):
@@ -608,7 +608,9 @@ async def test_a_clock_that_is_set_forward_ends_codes_early(service: Service) ->
 
 async def test_a_clock_that_is_set_back_gives_no_code_a_longer_life(service: Service) -> None:
     """X22: a challenge of the future is over, also when the clock has come near its beginning again."""
-    await service.rooms.history.stop()  # what the memory of the process adds is in test_history.py
+    await (
+        service.container.history.stop()
+    )  # what the memory of the process adds is in test_history.py
     challenge = await service.request()
     code = service.code()
     service.advance(-3600)

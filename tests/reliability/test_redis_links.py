@@ -38,7 +38,7 @@ async def test_a_link_that_is_slow_and_cuts_answers_to_pieces_makes_no_answer_wr
     about: dict[str, object], environment: dict[str, str], sandbox: Sandbox
 ) -> None:
     """X10: many people at once, each gets its own answers; a code is accepted once."""
-    wide = {"OTP_REDIS_TIMEOUT": "10", "OTP_LIMIT_BLOCK": "1000/10m"}
+    wide = {"OTP_REDIS_TIMEOUT": "10", "OTP_LIMIT_NUMBER_RANGE": "1000/10m"}
     async with link_to(environment["OTP_REDIS_URL"], **about) as link:
         slow = {**environment, **wide, "OTP_REDIS_URL": by_way_of(link.target, link)}
         async with running_service(slow, sandbox) as service:

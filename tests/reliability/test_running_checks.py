@@ -17,7 +17,7 @@ from tests.reliability.own_redis import Own, service_on
 
 async def warnings(service: Service) -> dict[str, str]:
     """What /readyz warns of after one more look."""
-    await service.rooms.checks.look()
+    await service.container.checks.look()
     return dict((await service.http.get("/readyz")).json()["warnings"])
 
 
@@ -141,4 +141,4 @@ async def test_running_service_looks_by_itself(
     async with service_on(server.url, sandbox, ring) as service:
         with redis.Redis.from_url(server.url) as client:
             client.config_set("maxmemory-policy", "allkeys-lru")
-        await eventually(lambda: service.rooms.checks.warnings, "a warning")
+        await eventually(lambda: service.container.checks.warnings, "a warning")

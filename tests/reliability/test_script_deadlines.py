@@ -93,7 +93,7 @@ async def test_clock_step_of_redis_costs_no_call(step_ms: int, flow: Flow) -> No
     """To the process it is the same whether Redis' clock was set, or what it knows of that clock."""
     ready = await verify_code(flow)
     assert (await flow.far.http.get("/devices", params={"subject": "a"})).status_code == 200
-    (clock,) = flow.far.rooms.scripts.clocks.values()
+    (clock,) = flow.far.container.scripts.clocks.values()
     clock._least += step_ms
     clock._most += step_ms
     assert (await ready.call(flow.far, None)).status_code == 200
@@ -102,7 +102,7 @@ async def test_clock_step_of_redis_costs_no_call(step_ms: int, flow: Flow) -> No
 async def test_script_does_nothing_when_the_clock_was_set_back(flow: Flow) -> None:
     """Its deadline is of a clock that was ahead: by that it would be in time for two days."""
     assert (await flow.far.http.get("/devices", params={"subject": "a"})).status_code == 200
-    scripts = flow.far.rooms.scripts
+    scripts = flow.far.container.scripts
     now = scripts.clocks[""].window(time.monotonic(), time.monotonic() + 1)
     ahead = Window(now.not_before + 172_800_000, now.deadline + 172_800_000)
     found = await scripts._run_within(

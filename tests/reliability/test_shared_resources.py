@@ -113,7 +113,7 @@ RESOURCES = {
         "subject",
     ),
     "failure counts": resource(
-        "OTP_FAILURES, OTP_FAILURES_LONG and OTP_FAILURES_IN_A_ROW",
+        "OTP_LOCKOUT_SHORT, OTP_LOCKOUT_LONG and OTP_LOCKOUT_CONSECUTIVE",
         "security/test_exhaustion.py::test_no_call_costs_more_the_longer_somebody_has_been_at_it",
         "guard",
     ),

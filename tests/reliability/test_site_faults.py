@@ -101,7 +101,7 @@ async def test_a_site_that_keeps_failing_is_spared_and_callers_told_at_once(
     start_service: Starter,
 ) -> None:
     """X32: once the breaker is open nothing is opened, counted or sent; what is out can be verified."""
-    service = await start_service(OTP_LIMIT_BLOCK="1000/10m")
+    service = await start_service(OTP_LIMIT_NUMBER_RANGE="1000/10m")
     before = await service.request()
     code = service.code()
     service.sandbox.fail(kind="status", status=500)

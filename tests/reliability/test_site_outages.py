@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from prometheus_client import REGISTRY
 
-from otp_service.flows.site_outages import CALLS_IN_A_ROW, SiteOutages
+from otp_service.services.site_outages import CALLS_IN_A_ROW, SiteOutages
 from otp_service.wsms.call_results import CallResult, OutageReason
 from otp_service.wsms.models import Capability
 from tests.conftest import Sandbox, Service
@@ -77,7 +77,7 @@ async def test_failures_of_all_kinds_of_calls_are_one_row(service: Service) -> N
     await service.post("/optin/unsubscribe", name="Ann", mobile=number(1))
     assert await warned(service) == ""
 
-    await service.rooms.credit.poll()
+    await service.container.credit.poll()
 
     assert (await warned(service)).startswith("no_route")
 
@@ -92,7 +92,7 @@ async def test_credit_call_does_not_end_a_missing_gateway(service: Service) -> N
     for i in range(3):
         await service.request(to=number(i))
 
-    await service.rooms.credit.poll()
+    await service.container.credit.poll()
 
     assert (await warned(service)).startswith("gateway_not_configured")
 

@@ -73,9 +73,9 @@ async def test_who_delivers_nothing_takes_nothing_along(
 
     assert await delivery_of(service, challenge) == ("queued", None)
     assert waiting_jobs(valkey_url) == 1
-    await service.rooms.worker.start()
+    await service.container.worker.start()
     assert await until(service, challenge, "accepted", "failed") == ("accepted", None)
-    await service.rooms.worker.stop()
+    await service.container.worker.stop()
 
 
 async def test_an_older_job_goes_first(start_service: Starter, gate: Door, valkey_url: str) -> None:
@@ -164,14 +164,14 @@ async def test_what_a_worker_gave_back_as_it_stopped_it_takes_again_when_it_is_s
 ) -> None:
     service, challenges = await two_with_one_hand(start_service, gate, site_gate)
     gate[0].release()
-    stopping = asyncio.create_task(service.rooms.worker.stop())
-    await eventually(lambda: len(service.rooms.worker._sends) == 1, "one is given up")
+    stopping = asyncio.create_task(service.container.worker.stop())
+    await eventually(lambda: len(service.container.worker._sends) == 1, "one is given up")
     site_gate.open.set()
     await stopping
     states = [(await delivery_of(service, challenge))[0] for challenge in challenges]
     assert sorted(states) == ["accepted", "queued"]
 
-    await service.rooms.worker.start()
+    await service.container.worker.start()
 
     for challenge in challenges:
         assert await until(service, challenge, "accepted", "failed") == ("accepted", None)
@@ -209,7 +209,7 @@ async def test_what_was_taken_along_by_a_process_that_died_is_sent_by_another(
     assert await until(service, challenge, "accepted", "failed", "unknown") == ("accepted", None)
     assert len(service.sandbox.messages()) == 1
     await the_person_can_go_on(service, challenge)
-    await service.rooms.worker.stop()
+    await service.container.worker.stop()
 
 
 def dropped_jobs() -> float:
@@ -246,7 +246,7 @@ async def test_a_challenge_canceled_on_the_way_is_not_sent_and_its_job_is_done(
     assert waiting_jobs(valkey_url) == 0
     assert service.sandbox.messages() == []
     door.release()
-    await service.rooms.worker.stop()
+    await service.container.worker.stop()
     assert dropped_jobs() == before + 1
 
 

@@ -17,8 +17,8 @@ import redis
 
 from otp_service.cli import valkey
 from otp_service.cli.valkey import Valkey
+from otp_service.connections import open_redis
 from otp_service.core.keyring import generate
-from otp_service.outside import open_redis
 from otp_service.settings.environment import load
 from otp_service.store.facts import ask
 from tests.conftest import Sandbox, Service, base_environment, running_service
@@ -292,9 +292,9 @@ async def test_a_paused_region_lets_a_trickle_through_on_a_cluster_too(
     async with on(cluster.url, sandbox, ring, **settings) as service:
         for i in range(3):
             await service.request(to=number(i))
-        await service.rooms.regions.weigh()
+        await service.container.regions.weigh()
         service.advance(140)
-        await service.rooms.regions.weigh()
+        await service.container.regions.weigh()
         await service.request(to=number(3))
         before = cluster.charges()
 

@@ -61,6 +61,6 @@ async def test_a_job_of_a_key_that_a_process_does_not_know_is_left_to_others(
         return bool((await hands.redis(ahead).xpending(queue, GROUP))["pending"])
 
     await eventually(taken, "the job is read")
-    await behind.rooms.worker.stop()
+    await behind.container.worker.stop()
     [(_, job)] = await hands.redis(ahead).xrange(queue)
     assert job["id"] == challenge["challenge_id"]

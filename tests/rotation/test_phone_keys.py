@@ -13,7 +13,7 @@ ONE_A_DAY = {"OTP_LIMIT_RECIPIENT": "1/1d", "OTP_COOLDOWN": "1"}
 LIMITS = [
     pytest.param({"OTP_LIMIT_RECIPIENT": "2/1d"}, {}, "recipient", id="recipient"),
     pytest.param({"OTP_LIMIT_RECIPIENT_TOTAL": "2/1d"}, {}, "shared", id="total"),
-    pytest.param({"OTP_LIMIT_BLOCK": "2/10m"}, {}, "number_block", id="block"),
+    pytest.param({"OTP_LIMIT_NUMBER_RANGE": "2/10m"}, {}, "number_block", id="block"),
     pytest.param({"OTP_LIMIT_CALLER": "2/1d"}, {}, "caller_budget", id="caller"),
     pytest.param(
         {"OTP_LIMIT_CLIENT_IP": "2/10m"}, {"client_ip": "198.51.100.7"}, "client_ip", id="ip"
@@ -92,7 +92,7 @@ async def test_with_one_key_only_the_attack_works(
         def in_order(self, kind: Kind) -> Any:
             return [self.active(kind)]
 
-    after.rooms.service.sending._keyring().__class__ = OnlyActive
+    after.container.service.sending._keyring().__class__ = OnlyActive
     assert (await ask(after)).status_code == 202
 
 
@@ -123,7 +123,7 @@ async def test_a_run_that_died_is_taken_up_after_a_rotation_and_sends_once(
     """Its id comes from its handle, which remembers the route key that was active then."""
     before = await start_service(OTP_KEYRING=ring_file.text)
     first = await ask(before, key="a-key-of-the-shop")
-    client = before.rooms.scripts.connection.client
+    client = before.container.scripts.connection.client
     [record] = [key async for key in client.scan_iter("otp:idempotent:*")]
     await client.hdel(record, "answer")  # as if it had died before it could write its answer
     await client.hset(record, "busy_until", 0)
@@ -133,8 +133,8 @@ async def test_a_run_that_died_is_taken_up_after_a_rotation_and_sends_once(
     again = await ask(after, key="a-key-of-the-shop")
 
     assert again.json()["challenge_id"] == first.json()["challenge_id"]
-    await after.rooms.worker.stop()
-    await before.rooms.worker.stop()
+    await after.container.worker.stop()
+    await before.container.worker.stop()
     assert len(after.sandbox.messages()) == 1
 
 
@@ -147,7 +147,7 @@ async def test_the_proof_of_a_verification_taken_up_after_a_rotation_is_still_go
     body = {"challenge_id": challenge["challenge_id"], "code": before.code(), "purpose": "login"}
     headers = {"Idempotency-Key": "a-key-of-the-shop"}
     first = await before.post("/otp/verify", headers=headers, **body)
-    client = before.rooms.scripts.connection.client
+    client = before.container.scripts.connection.client
     [record] = [key async for key in client.scan_iter("otp:idempotent:*")]
     await client.hdel(record, "answer")  # as if it had died before it could write its answer
     await client.hset(record, "busy_until", 0)

@@ -9,10 +9,10 @@ import redis
 from otp_service.cli.webhooks import app as webhooks
 from otp_service.core.events import Message
 from otp_service.core.keyring import Kind
-from otp_service.flows.resealing import reseal
+from otp_service.services.resealing import reseal
 from otp_service.store import keys
-from otp_service.store.lasting import Lasting, Sealed
 from otp_service.store.outgoing import Outgoing, Record
+from otp_service.store.reencryption import ReencryptionScan, Sealed
 from otp_service.store.webhooks import Webhooks
 from tests.conftest import Service, Starter
 from tests.rotation.conftest import RingFile
@@ -48,7 +48,7 @@ async def test_all_that_is_sealed_for_long_comes_under_the_new_key(
     """Q11, N-047: seeds, endpoints' secrets and waiting messages; then the old key may go."""
     factor_id, totp = await enrolled(service)
     hook = endpoint(ring_file)
-    outgoing = Outgoing(service.rooms.scripts)
+    outgoing = Outgoing(service.container.scripts)
     message = Message("msg_1", "challenge.created", "{}")
     await outgoing.enqueue(f"shop/{hook}", "msg_1", Record.of(ring_file.ring, message, at=0))
     old, _ = ring_file.rotate("seal")
@@ -71,7 +71,7 @@ async def test_all_that_is_sealed_for_long_comes_under_the_new_key(
     code = totp.at(await after.now())
     answer = await after.post("/factors/totp/verify", subject=USER, code=code, purpose="login")
     assert answer.status_code == 200, answer.text
-    [found] = await Webhooks(after.rooms.scripts.connection).of(ring_file.ring, "shop")
+    [found] = await Webhooks(after.container.scripts.connection).of(ring_file.ring, "shop")
     assert found.url == "http://127.0.0.1:9/hook"
     [(_, record)] = await outgoing.take(f"shop/{hook}", count=1)
     assert record.open(ring_file.ring, "msg_1").body == "{}"
@@ -84,7 +84,7 @@ async def test_what_changes_while_it_is_sealed_anew_is_never_overwritten(
     """B22: the step of a code that was accepted in between stays spent; the next look seals what is there then."""
     await enrolled(service)
     ring_file.rotate("seal")
-    lasting = Overtaken(service.rooms.scripts)
+    lasting = Overtaken(service.container.scripts)
 
     done = await reseal(lasting, ring_file.ring)
 
@@ -95,7 +95,7 @@ async def test_what_changes_while_it_is_sealed_anew_is_never_overwritten(
     assert done.done == {"authenticator": 1, "name of a subject": 1}
 
 
-class Overtaken(Lasting):
+class Overtaken(ReencryptionScan):
     """A code is accepted between reading and writing, once."""
 
     overtaken = False
@@ -241,7 +241,7 @@ async def test_emptied_store_refuses_reseal_and_retire(
     ring_file.age(old, **OLD)
     with redis.Redis.from_url(valkey_url) as client:
         client.flushall()
-    await service.rooms.history.tick()
+    await service.container.history.tick()
     for arguments in (("reseal",), ("retire", old)):
         refused = ring_file.run(*arguments)
         assert refused.exit_code == 1

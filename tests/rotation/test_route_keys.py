@@ -240,8 +240,8 @@ async def test_without_moving_the_attack_works(pair: Pair) -> None:
     """The negative control of the tests above: a rotation gives every blocked person a fresh budget."""
     behind, ahead = await pair()
     for service in (behind, ahead):
-        service.rooms.scripts.__class__ = Unmoved
-    await ahead.rooms.worker.stop()
+        service.container.scripts.__class__ = Unmoved
+    await ahead.container.worker.stop()
     for _ in range(2):
         challenge = await behind.request(subject=USER)
         for _ in range(5):

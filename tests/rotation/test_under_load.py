@@ -20,7 +20,7 @@ from tests.rotation.load import RELOAD_SECONDS, Load
 WIDE = {
     "OTP_KEYRING_RELOAD": str(RELOAD_SECONDS),
     "OTP_LIMIT_CALLER": "100000/1d",
-    "OTP_LIMIT_BLOCK": "10000/10m",
+    "OTP_LIMIT_NUMBER_RANGE": "10000/10m",
     "OTP_HASH_QUEUE": "64",
     "OTP_OPTIN_MODE": "service",
 }

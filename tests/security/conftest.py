@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 
+from otp_service.connections import open_redis
 from otp_service.core.credentials import SCOPES
 from otp_service.core.identities import Identity, bind
-from otp_service.outside import open_redis
 from otp_service.settings.environment import load
 from otp_service.settings.table import Settings
 from otp_service.store.callers import CallerRecord, Callers

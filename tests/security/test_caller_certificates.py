@@ -338,7 +338,7 @@ async def test_redis_holds_no_more_of_an_identity_than_an_operator_wrote(
     guarded: Service, register: Register
 ) -> None:
     await register("web", san(SPIFFE))
-    stored = json.loads(await guarded.rooms.scripts.connection.client.get("otp:caller:web"))
+    stored = json.loads(await guarded.container.scripts.connection.client.get("otp:caller:web"))
 
     (entry,) = stored["identities"]
     assert set(entry) == {"kind", "value", "kid", "mac"}

@@ -463,7 +463,7 @@ async def test_who_writes_to_redis_makes_no_identity(
     guarded: Service, issuer: Issuer, register: Register, moved: bool
 ) -> None:
     """F02's neighbour: what binds a subject to a caller is keyed; another caller's, moved, binds nothing either."""
-    redis = guarded.rooms.scripts.connection.client
+    redis = guarded.container.scripts.connection.client
     await register("evil", Identity(IdentityKind.JWT_SUBJECT, "svc-evil"))
     theirs = json.loads(await redis.get("otp:caller:evil"))["identities"][0]
     if not moved:

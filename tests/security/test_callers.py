@@ -16,14 +16,14 @@ from redis import Redis as SyncRedis
 from typer.testing import CliRunner, Result
 
 from otp_service.cli import app, valkey
+from otp_service.connections import open_redis
 from otp_service.core import credentials
 from otp_service.core.credentials import SCOPES
 from otp_service.core.keyring import Kind
 from otp_service.core.policy import Policy
 from otp_service.errors import Unauthorized, Unavailable
-from otp_service.flows.authentication import Authentication
-from otp_service.flows.known_callers import MEMORY_SECONDS, KnownCallers
-from otp_service.outside import open_redis
+from otp_service.services.authentication import Authentication
+from otp_service.services.known_callers import MEMORY_SECONDS, KnownCallers
 from otp_service.settings.environment import load
 from otp_service.store.callers import CallerRecord, Callers
 from otp_service.store.connection import Timeouts, connect

@@ -153,7 +153,7 @@ async def test_unblocking_gives_five_tries_below_the_ceiling(start_service: Star
 
 async def test_a_streak_at_one_factor_disables_no_other(start_service: Starter) -> None:
     """A07: the row that blocks until somebody is freed is each factor's own."""
-    service = await start_service(OTP_FAILURES_IN_A_ROW="10", **WIDE)
+    service = await start_service(OTP_LOCKOUT_CONSECUTIVE="10", **WIDE)
     _, app = await confirmed(service, USER)
     await guess_sms(service, 10)
     service.advance(31 * MINUTE)

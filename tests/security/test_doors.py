@@ -18,7 +18,7 @@ WIDE = {
     "OTP_COOLDOWN": "1",
     "OTP_LIMIT_RECIPIENT": "1000/1d",
     "OTP_LIMIT_RECIPIENT_TOTAL": "1000/1d",
-    "OTP_LIMIT_BLOCK": "1000/10m",
+    "OTP_LIMIT_NUMBER_RANGE": "1000/10m",
     "OTP_DELIVER": "false",
 }
 

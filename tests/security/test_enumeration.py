@@ -130,8 +130,8 @@ async def test_a_request_does_the_same_work_whoever_it_is_for(
             assert refused.json()["code"] in {"invalid_code", "challenge_exhausted"}, refused.text
         await delivering.request(to=number(4), subject="full")
     delivering.advance(61)
-    watched.service.rooms.scripts.offset_ms = delivering.rooms.scripts.offset_ms
-    await delivering.rooms.worker.stop()  # what it hashes is no work of a request
+    watched.service.container.scripts.offset_ms = delivering.container.scripts.offset_ms
+    await delivering.container.worker.stop()  # what it hashes is no work of a request
 
     people = {
         "new": number(0), "known": number(1), "waiting": number(2), "blocked": number(3), "full": number(4),

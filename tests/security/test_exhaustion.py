@@ -22,11 +22,11 @@ import structlog
 from prometheus_client import REGISTRY
 
 import otp_service
+from otp_service.container import build_container
 from otp_service.core.codes import HashCost
 from otp_service.errors import Overloaded, Unavailable
-from otp_service.flows.hashing import ISSUING_CAPACITY, HashPool, Slot, default_threads
 from otp_service.log_sampling import SampledLines
-from otp_service.rooms import rooms
+from otp_service.services.hashing import ISSUING_CAPACITY, HashPool, Slot, default_threads
 from otp_service.settings.environment import SettingsError, load
 from otp_service.store import keys
 from otp_service.web.routes import OPERATIONS
@@ -116,7 +116,7 @@ async def test_start_without_hash_threads_names_the_setting(
     count = int(threads) or default_threads(1)
 
     with no_room_for_threads(), pytest.raises(SettingsError) as refused:
-        async with rooms(settings):
+        async with build_container(settings):
             pass
 
     [line] = refused.value.lines
@@ -255,7 +255,7 @@ def test_nothing_hashes_without_a_slot() -> None:
         and isinstance(node.value, ast.Name)
         and node.value.id == "codes"
     }
-    assert found == {("flows/hashing.py", "digest"), ("flows/hashing.py", "matches")}
+    assert found == {("services/hashing.py", "digest"), ("services/hashing.py", "matches")}
     imports = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
@@ -345,7 +345,7 @@ async def test_no_call_costs_more_the_longer_somebody_has_been_at_it(
 ) -> None:
     """H13: what a script does is bounded by settings, and not by what was done before."""
     service = await start_service(
-        **{**WIDE, "OTP_FAILURES": "1000/30m", "OTP_FAILURES_LONG": "5000/1d"}
+        **{**WIDE, "OTP_LOCKOUT_SHORT": "1000/30m", "OTP_LOCKOUT_LONG": "5000/1d"}
     )
     await confirmed(service)
 

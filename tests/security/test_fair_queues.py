@@ -149,7 +149,7 @@ async def test_a_share_is_free_again_when_its_jobs_are_gone(
     second: Caller,
     environment: dict[str, str],
     sandbox: Sandbox,
-    stands_at: int | None,
+    frozen_at_ms: int | None,
 ) -> None:
     """I05: nothing is taken back when a job leaves, and a second later the script counts what is there."""
     await first.queue(SHARE)
@@ -160,7 +160,7 @@ async def test_a_share_is_free_again_when_its_jobs_are_gone(
         return bool(await redis(service).xlen(QUEUE) == 0)
 
     delivering = {**environment, **WIDE, "OTP_DELIVER": "true"}
-    async with running_service(delivering, sandbox, stands_at=stands_at):
+    async with running_service(delivering, sandbox, frozen_at_ms=frozen_at_ms):
         await eventually(empty, "an empty queue")
     service.advance(1)
     await second.queue(SHARE)  # so many that the script has to count

@@ -180,7 +180,7 @@ def test_every_operation_is_probed() -> None:
 
 async def all_delivered(service: Service) -> bool:
     """Say whether no code waits to be sent."""
-    client: Any = service.rooms.scripts.connection.client
+    client: Any = service.container.scripts.connection.client
     return not sum([int(await client.xlen(queue)) for queue in keys.queues()])
 
 

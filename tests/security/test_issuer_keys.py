@@ -14,7 +14,7 @@ from otp_service.core.identities import Identity, IdentityKind
 from otp_service.core.issuer_keys import MAX_BYTES
 from otp_service.doctor.issuer import inspect_issuer
 from otp_service.errors import Unavailable
-from otp_service.flows.caller_tokens import (
+from otp_service.services.caller_tokens import (
     KEPT_SECONDS,
     PAUSE_SECONDS,
     REFRESH_SECONDS,

@@ -107,7 +107,7 @@ async def budget(start_service: Starter) -> Service:
         OTP_COOLDOWN="1",
         OTP_LIMIT_RECIPIENT="1000/1d",
         OTP_LIMIT_RECIPIENT_TOTAL="1000/1d",
-        OTP_LIMIT_BLOCK="1000/1d",
+        OTP_LIMIT_NUMBER_RANGE="1000/1d",
     )
 
 
@@ -264,7 +264,7 @@ async def test_twenty_wrong_codes_in_a_day_block_until_the_first_is_a_day_old(
 ) -> None:
     """Q2: at a pace that the shorter window lets pass."""
     service = budget
-    began = service.rooms.scripts.offset_ms
+    began = service.container.scripts.offset_ms
     for times in (9, 9, 1):
         await fail(service, times, subject="u-1")
         service.advance(31 * MINUTE)
@@ -274,7 +274,7 @@ async def test_twenty_wrong_codes_in_a_day_block_until_the_first_is_a_day_old(
     refused = await ask(service, subject="u-1")
 
     assert told(refused) == (429, "subject_blocked")
-    elapsed = (service.rooms.scripts.offset_ms - began) // 1000
+    elapsed = (service.container.scripts.offset_ms - began) // 1000
     wait = int(refused.headers["retry-after"])
     assert DAY - elapsed - 2 <= wait <= DAY - elapsed + 1
     service.advance(wait)
@@ -320,10 +320,10 @@ async def test_in_no_window_are_more_guesses_evaluated_than_the_budget_says(
         OTP_COOLDOWN="1",
         OTP_LIMIT_RECIPIENT="1000/1d",
         OTP_LIMIT_RECIPIENT_TOTAL="1000/1d",
-        OTP_LIMIT_BLOCK="1000/1d",
-        OTP_FAILURES="3/60s",
-        OTP_BLOCK_SECONDS="60",
-        OTP_FAILURES_LONG="5/300s",
+        OTP_LIMIT_NUMBER_RANGE="1000/1d",
+        OTP_LOCKOUT_SHORT="3/60s",
+        OTP_LOCKOUT_SECONDS="60",
+        OTP_LOCKOUT_LONG="5/300s",
     )
     random_times = random.Random(20)
     times: list[int] = []
@@ -466,7 +466,7 @@ async def test_in_no_window_are_more_codes_sent_than_the_limits_say(
         OTP_COOLDOWN="1,2,3",
         OTP_LIMIT_RECIPIENT="6/120s,3/30s",
         OTP_LIMIT_RECIPIENT_TOTAL="7/200s",
-        OTP_LIMIT_BLOCK="1000/1d",
+        OTP_LIMIT_NUMBER_RANGE="1000/1d",
         OTP_LIMIT_CALLER="9/500s",
     )
     chance = random.Random(seed)
@@ -657,7 +657,7 @@ async def test_a_refused_call_charges_nothing(start_service: Starter) -> None:
         OTP_DELIVER="false",
         OTP_COOLDOWN="60",
         OTP_LIMIT_CLIENT_IP="2/1h",
-        OTP_LIMIT_BLOCK="5/1h",
+        OTP_LIMIT_NUMBER_RANGE="5/1h",
         OTP_LIMIT_CALLER="7/1h",
         OTP_MAX_BINDINGS="1",
     )
@@ -805,7 +805,7 @@ async def test_the_answer_to_a_sign_up_tells_what_its_share_has_left(sign_up_for
 @pytest.mark.parametrize(
     ("setting", "limit"),
     [
-        ("OTP_LIMIT_BLOCK", "number_block"),
+        ("OTP_LIMIT_NUMBER_RANGE", "number_block"),
         ("OTP_LIMIT_CALLER", "caller_budget"),
         ("OTP_LIMIT_RECIPIENT_TOTAL", "shared"),
     ],

@@ -150,8 +150,8 @@ async def test_nothing_succeeds_whose_beginning_has_not_happened(
     seed: int, start_service: Starter
 ) -> None:
     service = await start_service(
-        OTP_FAILURES="1000/30m", OTP_FAILURES_LONG="1000/1d", OTP_LIMIT_RECIPIENT="1000/1d",
-        OTP_LIMIT_RECIPIENT_TOTAL="1000/1d", OTP_LIMIT_BLOCK="1000/10m",
+        OTP_LOCKOUT_SHORT="1000/30m", OTP_LOCKOUT_LONG="1000/1d", OTP_LIMIT_RECIPIENT="1000/1d",
+        OTP_LIMIT_RECIPIENT_TOTAL="1000/1d", OTP_LIMIT_NUMBER_RANGE="1000/10m",
     )  # fmt: skip
     walk = Walk(service, random.Random(seed), f"user-{seed}", number(seed))
     for step in walk.steps():  # each once where nothing has begun

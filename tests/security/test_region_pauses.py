@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from otp_service.core.limits import Window
 from otp_service.core.recipients import REGIONS
-from otp_service.flows.region_pauses import STALE_SECONDS, RegionPauses
+from otp_service.services.region_pauses import STALE_SECONDS, RegionPauses
 from otp_service.store import keys
 from otp_service.store.region_codes import PAIRS_AT_ONCE, Codes, Pair, RegionCodes
 from tests.conftest import Service, Starter
@@ -63,9 +63,9 @@ async def log_in(service: Service, to: str, headers: Any = None) -> httpx.Respon
 
 async def later(service: Service, seconds: float = 3 * MINUTE) -> None:
     """Time for people to type their codes; then all processes hear how it stands."""
-    await service.rooms.regions.weigh()
+    await service.container.regions.weigh()
     service.advance(seconds)
-    await service.rooms.regions.weigh()
+    await service.container.regions.weigh()
 
 
 async def paused(service: Service) -> dict[str, str]:
@@ -177,7 +177,7 @@ async def test_one_number_again_and_again_brings_nobody_closer_to_a_pause(
     for _ in range(3):
         await pump(service, range(2))
         service.advance(2 * MINUTE)
-        await service.rooms.regions.weigh()
+        await service.container.regions.weigh()
     await later(service)
 
     assert await paused(service) == {}
@@ -240,7 +240,7 @@ async def test_switched_off_nothing_is_counted_but_the_metric(start_service: Sta
     service = await start_service(**{**ENFORCED, "OTP_REGION_PAUSE": "off"})
     requested, approved = codes_of("US")
     await pump(service, range(20))
-    await service.rooms.regions.stop()
+    await service.container.regions.stop()
 
     assert await redis(service).keys("otp:{regions}:*") == []
     assert codes_of("US") == (requested + 20, approved)
@@ -310,7 +310,9 @@ async def test_a_crowd_that_asked_once_is_judged_though_nobody_asks_any_more(
     """Else the bill of one short wave would be all that tells of it."""
     service, clock = await start_service(**ENFORCED), [0.0]
     alone = RegionPauses(
-        service.settings.pause_rules(), RegionCodes(service.rooms.scripts), steady=lambda: clock[0]
+        service.settings.pause_rules(),
+        RegionCodes(service.container.scripts),
+        steady=lambda: clock[0],
     )
     for _ in range(20):
         alone.requested("shop", "US", [])
@@ -347,12 +349,12 @@ async def test_codes_that_were_approved_in_another_time_keep_no_pause_off_for_ev
 ) -> None:
     """D10: where people ask every day, what was counted once lives on, and its step may never come to lie behind."""
     service, pair = await start_service(**ENFORCED), Pair("shop", "US")
-    codes, rules = RegionCodes(service.rooms.scripts), service.settings.pause_rules()
+    codes, rules = RegionCodes(service.container.scripts), service.settings.pause_rules()
     if since == "the clock was set back":
         service.advance(30 * 24 * HOUR)
         await codes.weigh({pair: Codes(approved=100)}, rules)
         service.advance(-30 * 24 * HOUR)
-        await service.rooms.history.tick()
+        await service.container.history.tick()
     else:
         shorter = replace(rules, least=Window(20, 600))
         await codes.weigh({pair: Codes(approved=100)}, shorter)
@@ -372,7 +374,7 @@ async def test_an_attack_on_every_region_is_weighed_without_holding_up_redis(
 ) -> None:
     """D10: all else waits while a script runs, so that none looks at more than so many pairs."""
     service = await start_service(**ENFORCED)
-    codes, rules = RegionCodes(service.rooms.scripts), service.settings.pause_rules()
+    codes, rules = RegionCodes(service.container.scripts), service.settings.pause_rules()
     client, pairs = redis(service), {Pair("shop", region) for region in REGIONS}
     await codes.weigh(dict.fromkeys(pairs, Codes(requested=50)), rules)
     service.advance(5 * MINUTE)
@@ -394,7 +396,9 @@ async def test_an_attack_slower_than_the_memory_of_a_process_is_held_up_too(
     await pump(service, range(20))
     await later(service)
     slow = RegionPauses(
-        service.settings.pause_rules(), RegionCodes(service.rooms.scripts), steady=lambda: clock[0]
+        service.settings.pause_rules(),
+        RegionCodes(service.container.scripts),
+        steady=lambda: clock[0],
     )
     slow.requested("shop", "US", [])
     await eventually(lambda: slow.trickle("shop", "US"), "that it hears of the pause")
@@ -409,7 +413,9 @@ async def test_what_is_known_of_pauses_is_believed_for_seconds_only(start_servic
     await pump(service, range(20))
     await later(service)
     idle = RegionPauses(
-        service.settings.pause_rules(), RegionCodes(service.rooms.scripts), steady=lambda: clock[0]
+        service.settings.pause_rules(),
+        RegionCodes(service.container.scripts),
+        steady=lambda: clock[0],
     )
     assert idle.trickle("shop", "US") is None
     await idle.weigh()

@@ -30,7 +30,7 @@ from otp_service.core.credentials import SCOPES
 from otp_service.core.envelopes import About, Destination
 from otp_service.core.keyring import Keyring, Kind
 from otp_service.core.recipients import parse_recipient
-from otp_service.flows.code_requests import CodeRequest
+from otp_service.services.code_requests import CodeRequest
 from otp_service.settings.environment import load
 from tests.conftest import PASSWORD, Sandbox, base_environment, code_in
 
@@ -134,7 +134,7 @@ def trail(tmp_path_factory: pytest.TempPathFactory, sandbox_process: str, ring: 
         "OTP_LOG_LEVEL": "DEBUG",
         "OTP_CODE_DIGITS": "10",  # too long to be found by chance
         "OTP_ADMIN_PORT": str(admin_port),
-        "OTP_LIMIT_BLOCK": "1000/1m",
+        "OTP_LIMIT_NUMBER_RANGE": "1000/1m",
         "OTP_COOLDOWN": "1",
     }
     credential, stored = credentials.issue(

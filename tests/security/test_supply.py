@@ -17,7 +17,7 @@ LOCKS = ("runtime", "dev", "test")
 PLAIN_RANDOM = {
     "otp_service/client/call.py",
     "otp_service/client/retrying.py",
-    "otp_service/flows/webhooks.py",
+    "otp_service/services/webhooks.py",
 }
 PREDICTABLE = {"random", "uuid", "numpy"}
 

@@ -17,7 +17,7 @@ TURNED = "\u202e"  # what follows reads from the right
 
 async def freed(start_service: Starter, reason: str) -> Service:
     """A help desk has freed a blocked person, for this reason."""
-    service = await start_service(OTP_FAILURES="1/30m", OTP_DELIVER="false")
+    service = await start_service(OTP_LOCKOUT_SHORT="1/30m", OTP_DELIVER="false")
     challenge = await opened(service, subject="user-1")
     await service.verify(challenge, WRONG)
     answer = await service.post("/subjects/unblock", subject="user-1", reason=reason)

@@ -131,7 +131,7 @@ async def running_live(
     try:
         port = listening.getsockname()[1]
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
-            service = Service(app.state.rooms, http, settings, sandbox)
+            service = Service(app.state.container, http, settings, sandbox)
             credential = await service.caller("shop")
             http.headers.update(credential)
             yield Live(port, service, credential)

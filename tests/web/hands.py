@@ -12,7 +12,7 @@ from tests.conftest import Service
 
 def redis(service: Service) -> Any:
     """The service's own client."""
-    return service.rooms.scripts.connection.client
+    return service.container.scripts.connection.client
 
 
 def address(service: Service, challenge: dict[str, Any]) -> ChallengeAddress:

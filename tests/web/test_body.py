@@ -22,7 +22,7 @@ from otp_service.errors import (
 )
 from otp_service.store import keys
 from otp_service.web import body
-from otp_service.web.models import Sent
+from otp_service.web.models import RequestModel
 from otp_service.web.optin_models import OptInRequestBody
 from otp_service.web.otp_models import CodeRequestBody, VerifyBody
 from otp_service.web.protocol import DeadlineProtocol
@@ -80,7 +80,7 @@ async def read(data: bytes, *headers: tuple[str, str]) -> CodeRequestBody:
     ],
 )
 def test_a_reason_says_what_the_field_must_be(
-    model: type[Sent], field: str, value: object, reason: str
+    model: type[RequestModel], field: str, value: object, reason: str
 ) -> None:
     needed = {"to": TO, "purpose": "login"}
     if model is OptInRequestBody:
@@ -417,7 +417,7 @@ def test_where_a_body_is_cut_on_its_way_changes_nothing(chunks: list[bytes]) -> 
 
 async def queued(service: Service) -> int:
     """How many codes wait to go out."""
-    client: Any = service.rooms.scripts.connection.client
+    client: Any = service.container.scripts.connection.client
     return sum([int(await client.xlen(queue)) for queue in keys.queues()])
 
 

@@ -176,7 +176,7 @@ async def test_redis_holds_neither_a_binding_nor_a_hash_that_could_be_guessed(
 ) -> None:
     """J: a binding may be short; without the ring its fingerprint can't be tried."""
     await prove(binding="1234")
-    client: Any = service.rooms.scripts.connection.client
+    client: Any = service.container.scripts.connection.client
     [key] = [key async for key in client.scan_iter(match="otp:*:proof:*")]
     record = await client.hgetall(key)
 
@@ -290,7 +290,7 @@ async def test_a_signed_proof_is_not_recorded_and_never_active_here(
 ) -> None:
     """Its audience checks it; who asks us by mistake learns that nothing is proven."""
     proof = await prove(proof_format="jwt")
-    client: Any = service.rooms.scripts.connection.client
+    client: Any = service.container.scripts.connection.client
 
     assert [key async for key in client.scan_iter(match="otp:*:proof:*")] == []
     assert await introspect(service, proof) == INACTIVE

@@ -11,9 +11,9 @@ from otp_service.wsms import (
     CapabilityMissing,
     NoSuchRoute,
     NotAuthorized,
-    NotAWsmsAnswer,
     SiteDown,
     SiteReport,
+    UnexpectedResponse,
     WsmsClient,
 )
 from otp_service.wsms.advice import findings
@@ -175,7 +175,7 @@ async def test_routes_that_are_missing_are_listed(odd: OddSite, client: WsmsClie
 async def test_maintenance_and_no_wordpress_at_all(odd: OddSite, client: WsmsClient) -> None:
     odd.index = {"hello": "world"}
     odd.answers(200)
-    with pytest.raises(NotAWsmsAnswer, match="no REST index"):
+    with pytest.raises(UnexpectedResponse, match="no REST index"):
         await client.check()
 
     async def unavailable(talk: Any, site: OddSite) -> None:

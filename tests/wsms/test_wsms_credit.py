@@ -14,7 +14,7 @@ from otp_service.wsms import (
     CreditKind,
     CreditSource,
     GatewayRefused,
-    NotAWsmsAnswer,
+    UnexpectedResponse,
     WsmsClient,
     parse_balance,
 )
@@ -128,12 +128,12 @@ async def test_a_site_without_gateway_has_no_credit(wsms: WsmsClient, sandbox: S
 async def test_another_shape_is_no_wsms_answer(odd: OddSite, client: WsmsClient, body: Any) -> None:
     odd.answers(200, body)
 
-    with pytest.raises(NotAWsmsAnswer):
+    with pytest.raises(UnexpectedResponse):
         await client.credit.stored()
 
 
 async def test_a_test_without_credit_is_no_wsms_answer(odd: OddSite, client: WsmsClient) -> None:
     odd.answers(200, {"message": "m", "error": [], "data": []})
 
-    with pytest.raises(NotAWsmsAnswer):
+    with pytest.raises(UnexpectedResponse):
         await client.credit.refresh()

@@ -11,11 +11,11 @@ from otp_service.wsms import (
     InvalidParameter,
     NewsletterRefusal,
     NewsletterRefused,
-    NotAWsmsAnswer,
     SiteDown,
     Subscriber,
     Subscription,
     SubscriptionStatus,
+    UnexpectedResponse,
     WsmsClient,
 )
 
@@ -233,7 +233,7 @@ async def test_a_list_of_another_shape_is_no_wsms_answer(
 ) -> None:
     odd.answers(200, body)
 
-    with pytest.raises(NotAWsmsAnswer):
+    with pytest.raises(UnexpectedResponse):
         await client.newsletter.subscribers()
 
 

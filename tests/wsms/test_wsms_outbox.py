@@ -13,7 +13,6 @@ from otp_service.sandbox.site import Site
 from otp_service.wsms import (
     Accepted,
     InvalidParameter,
-    NotAWsmsAnswer,
     OutboxIncomplete,
     OutboxPage,
     OutboxRow,
@@ -21,6 +20,7 @@ from otp_service.wsms import (
     Refused,
     RefusedReason,
     RowNotFound,
+    UnexpectedResponse,
     Unknown,
     WsmsClient,
 )
@@ -295,7 +295,7 @@ async def test_a_page_of_another_shape_is_no_wsms_answer(
 ) -> None:
     odd.answers(200, {"message": "m", "error": [], "data": data})
 
-    with pytest.raises(NotAWsmsAnswer):
+    with pytest.raises(UnexpectedResponse):
         await client.outbox.page()
 
 
@@ -307,7 +307,7 @@ async def test_a_row_of_another_shape_is_no_wsms_answer(
 ) -> None:
     odd.answers(200, _listing(_item(**item) if item and isinstance(item, dict) else item))
 
-    with pytest.raises(NotAWsmsAnswer):
+    with pytest.raises(UnexpectedResponse):
         await client.outbox.page()
 
 

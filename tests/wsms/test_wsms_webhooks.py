@@ -11,7 +11,7 @@ from otp_service.wsms import (
     InvalidParameter,
     NewSms,
     NewSubscriber,
-    NotAWsmsAnswer,
+    UnexpectedResponse,
     WebhookEvent,
     WsmsClient,
     parse_delivery,
@@ -84,7 +84,7 @@ def test_the_recorded_deliveries_are_read() -> None:
     ],
 )
 def test_anything_else_is_no_delivery(event: str, body: bytes) -> None:
-    with pytest.raises(NotAWsmsAnswer):
+    with pytest.raises(UnexpectedResponse):
         parse_delivery({"x-wp-sms-webhook-event": event}, body)
 
 

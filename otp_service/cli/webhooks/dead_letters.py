@@ -8,7 +8,7 @@ import typer
 
 from otp_service.cli.configured import refuse
 from otp_service.cli.plain import console, folding_table
-from otp_service.cli.webhooks.desk import Desk, run
+from otp_service.cli.webhooks.app_context import AppContext, run
 from otp_service.core import events
 from otp_service.core.audit import Act
 from otp_service.store.outgoing import Record
@@ -22,7 +22,7 @@ def dead(
 ) -> None:
     """List dead letters, which are kept for 30 days, or send them again."""
 
-    async def work(desk: Desk) -> list[tuple[Endpoint, str, Record]]:
+    async def work(desk: AppContext) -> list[tuple[Endpoint, str, Record]]:
         found = [
             (endpoint, message_id, record)
             for endpoint in await desk.webhooks.all(desk.ring)

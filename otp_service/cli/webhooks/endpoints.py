@@ -10,7 +10,7 @@ import typer
 
 from otp_service.cli.configured import refuse
 from otp_service.cli.plain import console, folding_table
-from otp_service.cli.webhooks.desk import Desk, run
+from otp_service.cli.webhooks.app_context import AppContext, run
 from otp_service.core import events
 from otp_service.core.audit import Act
 from otp_service.core.events import EVENTS, PING, Message, new_secret, unknown_types
@@ -34,7 +34,7 @@ def create(
     if unknown := unknown_types(event or ()):
         refuse([f"--event {word}: there are {', '.join(EVENTS)}" for word in unknown])
 
-    async def work(desk: Desk) -> Endpoint:
+    async def work(desk: AppContext) -> Endpoint:
         if await desk.callers.find(caller) is None:
             refuse([f"CALLER: there is no caller {caller}"])
         if len(await desk.webhooks.of(desk.ring, caller)) >= MOST:
@@ -78,7 +78,7 @@ def rotate(
 ) -> None:
     """Print a second secret, once; both sign until the older one is retired."""
 
-    async def work(desk: Desk) -> Endpoint:
+    async def work(desk: AppContext) -> Endpoint:
         endpoint = await desk.find(endpoint_id)
         if endpoint.off == UNREADABLE:
             refuse([f"ID: {endpoint_id} can't be read: its key is gone; remove it"])
@@ -101,7 +101,7 @@ def rotate(
 def remove(endpoint_id: Id) -> None:
     """Remove an endpoint and its queued messages."""
 
-    async def work(desk: Desk) -> None:
+    async def work(desk: AppContext) -> None:
         endpoint = await desk.find(endpoint_id)
         await desk.record(Act.WEBHOOK_REMOVED, endpoint)
         await desk.webhooks.remove(endpoint)
@@ -114,7 +114,7 @@ def remove(endpoint_id: Id) -> None:
 def enable(endpoint_id: Id) -> None:
     """Enable an endpoint that was disabled; missed messages are listed by `dead`."""
 
-    async def work(desk: Desk) -> None:
+    async def work(desk: AppContext) -> None:
         endpoint = await desk.find(endpoint_id)
         await desk.record(Act.WEBHOOK_ENABLED, endpoint)
         await desk.webhooks.switch_on(endpoint)
@@ -126,7 +126,7 @@ def enable(endpoint_id: Id) -> None:
 def test(endpoint_id: Id) -> None:
     """Send one `ping` now and print the result; exits with 1 unless the endpoint accepted it."""
 
-    async def work(desk: Desk) -> str:
+    async def work(desk: AppContext) -> str:
         from otp_service.channels.webhooks import WebhookChannel
 
         endpoint, now = await desk.find(endpoint_id), time.time()
@@ -147,7 +147,7 @@ def test(endpoint_id: Id) -> None:
     typer.echo(f"{endpoint_id} took it")
 
 
-async def _require_allowed(desk: Desk, url: str) -> None:
+async def _require_allowed(desk: AppContext, url: str) -> None:
     from otp_service.channels.webhooks import WebhookChannel
 
     channel = WebhookChannel(allow_private=desk.allow_private)

@@ -11,11 +11,11 @@ import typer
 
 from otp_service.wsms import (
     NoSuchRoute,
-    NotAWsmsAnswer,
     Refused,
     RefusedReason,
     SendOutcome,
     SiteDown,
+    UnexpectedResponse,
     WsmsClient,
     WsmsError,
 )
@@ -57,7 +57,7 @@ def run(
     try:
         return asyncio.run(main())
     except WsmsError as error:
-        open_end = isinstance(error, NotAWsmsAnswer) or (
+        open_end = isinstance(error, UnexpectedResponse) or (
             isinstance(error, SiteDown) and error.maybe_done
         )
         code = UNKNOWN if changes and open_end else REFUSED

@@ -1,6 +1,6 @@
 -- Lift the pause of a pair of caller and region: it is judged anew, by what is asked for from now on.
 --
--- KEYS[1]    paused      see weigh_regions.lua
+-- KEYS[1]    paused      see evaluate_regions.lua
 -- KEYS[2]    codes       of the pair
 -- ARGV[1]    JSON: offset, pair
 --

@@ -14,7 +14,7 @@
 -- ARGV[1]    JSON: offset, id, channel, caller, purpose, binding, about, sealed, region, locale, digits, max_attempts,
 --            max_sends, ttl_ms, grace_ms, min_life_ms, retention_ms, max_bindings, queue_limit, caller_share,
 --            opt_in_purpose and opt_in_limit (see _queue.lua), budget, limits, events (whether the caller has a webhook
---            endpoint), group and taker (the consumer that takes the queue's next job along, which is this one unless
+--            endpoint), group and consumer (the consumer that takes the queue's next job along, which is this one unless
 --            older ones wait; '': nobody)
 --
 -- Returns JSON {verdict, …}
@@ -85,9 +85,9 @@ if sends then
   enqueue(KEYS[5], KEYS[8], a, a.purpose, 1)
 end
 local job
-if sends and a.taker ~= '' then
+if sends and a.consumer ~= '' then
   -- No group yet, after a loss of data: an error, and whoever reads the queue makes it.
-  local read = redis.pcall('XREADGROUP', 'GROUP', a.group, a.taker, 'COUNT', 1, 'STREAMS', KEYS[5], '>')
+  local read = redis.pcall('XREADGROUP', 'GROUP', a.group, a.consumer, 'COUNT', 1, 'STREAMS', KEYS[5], '>')
   local entry = read and not read.err and read[1][2][1]
   if entry then job = {message_id = entry[1], id = entry[2][2], generation = tonumber(entry[2][4]),
     behind = entry[2][8]} end

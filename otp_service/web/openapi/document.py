@@ -38,7 +38,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     unique = list(dict.fromkeys(used))
     _, schemas = models_json_schema(
         [
-            (model, "validation" if issubclass(model, models.Sent) else "serialization")
+            (model, "validation" if issubclass(model, models.RequestModel) else "serialization")
             for model in unique
         ],
         ref_template=REF,

@@ -17,7 +17,7 @@ def schema_ref(model: type[BaseModel]) -> dict[str, str]:
 def example(model: type[BaseModel]) -> dict[str, Any]:
     """Return the example of a model, put together from those of its fields."""
     schema = model.model_json_schema(
-        mode="validation" if issubclass(model, models.Sent) else "serialization"
+        mode="validation" if issubclass(model, models.RequestModel) else "serialization"
     )
     return dict(_example_of(schema, schema.get("$defs", {})))
 
