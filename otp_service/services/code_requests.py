@@ -1,4 +1,4 @@
-"""A wish for a code, and what its caller is told of the challenge it opened."""
+"""A request for a code, and the challenge that it created."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from otp_service.store.limits import WindowState
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeRequest:
     """
-    A wish for a code.
+    A request for a code.
 
     Attributes:
         to: A number as typed; "" for none.

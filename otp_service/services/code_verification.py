@@ -85,7 +85,7 @@ class CodeVerification:
         purpose: str,
         binding: str,
         handle: str,
-        wish: ProofOptions = FOR_ITSELF,
+        proof_options: ProofOptions = FOR_ITSELF,
     ) -> Verified | IsTotpChallenge:
         """
         Accept the right code, once, or say that this is no challenge of a code that was sent.
@@ -99,7 +99,7 @@ class CodeVerification:
             purpose: As requested.
             binding: As requested, or "".
             handle: Of `new_handle`; the same again after success succeeds again with the same proof.
-            wish: What is wanted of the proof.
+            proof_options: Format, lifetime and audience of the proof.
 
         Raises:
             ChallengeNotFound, ChallengeMismatch, CodeNotSent, ChallengeEnded, SubjectBlocked, InvalidRequest,
@@ -139,10 +139,10 @@ class CodeVerification:
                 subject=about_behind(keyring, reserved.about, challenge_id).subject,
             )
             if isinstance(reserved, Approved):
-                before = self._proofs.begin(success, wish, kid=reserved.proof_kid)
+                before = self._proofs.begin(success, proof_options, kid=reserved.proof_kid)
                 return Verified.of(success, before, reserved.ended_at)
             proving = keyring.active(Kind.PROOF).kid
-            proof = self._proofs.begin(success, wish, kid=proving)
+            proof = self._proofs.begin(success, proof_options, kid=proving)
             for candidate in reserved.candidates:
                 pepper = keyring.find(Kind.PEPPER, candidate.kid)
                 if pepper is None:

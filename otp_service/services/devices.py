@@ -176,7 +176,7 @@ class RememberedDevices:
         purpose: str,
         binding: str,
         handle: str,
-        wish: ProofOptions,
+        proof_options: ProofOptions,
     ) -> DeviceVerified:
         """
         Accept the newest token of a device, once, and give the next.
@@ -188,7 +188,7 @@ class RememberedDevices:
             purpose: That of the proof for which the device was remembered.
             binding: What was given then, or "".
             handle: 32 hex digits, the proof's own; the same again finds what it did.
-            wish: What is wanted of the proof.
+            proof_options: Format, lifetime and audience of the proof.
 
         Raises:
             InvalidDevice, DeviceMismatch, DeviceRotated: and the newest token stays good.
@@ -212,7 +212,7 @@ class RememberedDevices:
             binding=binding,
             subject=subject,
         )
-        proof = self._proofs.begin(success, wish)
+        proof = self._proofs.begin(success, proof_options)
         rotated = await self._devices.rotate(
             genuine,
             purpose=purpose,

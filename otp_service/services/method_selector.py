@@ -88,14 +88,14 @@ class MethodSelector:
         purpose: str,
         binding: str,
         handle: str,
-        wish: ProofOptions,
+        proof_options: ProofOptions,
         diagnose: bool,
     ) -> Verified:
         """
         Accept the right code, once, whichever way it came.
 
         Args:
-            wish: What is wanted of the proof.
+            proof_options: Format, lifetime and audience of the proof.
             diagnose: Whether a refusal may say that the person's clock is off.
 
         Raises:
@@ -109,7 +109,7 @@ class MethodSelector:
             purpose=purpose,
             binding=binding,
             handle=handle,
-            wish=wish,
+            proof_options=proof_options,
         )
         if not isinstance(verified, IsTotpChallenge):
             return verified
@@ -121,7 +121,7 @@ class MethodSelector:
                 purpose=purpose,
                 binding=binding,
                 handle=handle,
-                wish=wish,
+                proof_options=proof_options,
                 diagnose=diagnose,
             )
         )

@@ -48,7 +48,7 @@ Announce = Callable[[str, str, Mapping[str, Any]], Awaitable[None]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptInRequest:
     """
-    A person's wish to be subscribed. `consent.requested_at` is set by the service.
+    A request to subscribe a person. `consent.requested_at` is set by the service.
 
     Attributes:
         mobile: A number as typed.
@@ -129,14 +129,14 @@ class OptIn:
         self._announce = announce
 
     async def request(
-        self, caller: str, wish: OptInRequest, *, policy: Policy, handle: str
+        self, caller: str, request: OptInRequest, *, policy: Policy, handle: str
     ) -> PendingOptIn:
         """
         Ask the person to confirm by a code.
 
         Args:
             caller: Who asks.
-            wish: What for.
+            request: Who wants to be subscribed to what.
             policy: The caller's.
             handle: Of `new_handle`; the same again sends nothing.
 
@@ -145,22 +145,22 @@ class OptIn:
             RateLimited, QuotaExceeded: and nothing was counted.
             SubjectBlocked, Overloaded, Unavailable.
         """
-        recipient = served_recipient(policy, wish.mobile)
-        address = self._address(caller, recipient.e164, wish.group_id)
+        recipient = served_recipient(policy, request.mobile)
+        address = self._address(caller, recipient.e164, request.group_id)
         await self._subscribers.require_fit(site_verifies=self._codes is None)
         if self._codes is not None:
             with self._capacity.asking(caller):
-                await self._subscribers.check_group(wish.name, wish.group_id)
+                await self._subscribers.check_group(request.name, request.group_id)
             return await self._request_own(
-                self._codes, caller, wish, recipient, address, policy, handle
+                self._codes, caller, request, recipient, address, policy, handle
             )
         with self._capacity.asking(caller), self._ceiling.one_send():
-            return await self._request_site(caller, wish, recipient, address, policy, handle)
+            return await self._request_site(caller, request, recipient, address, policy, handle)
 
     async def _request_site(
         self,
         caller: str,
-        wish: OptInRequest,
+        request: OptInRequest,
         recipient: Recipient,
         address: OptInAddress,
         policy: Policy,
@@ -172,10 +172,10 @@ class OptIn:
             phones,
             caller=caller,
             recipient=recipient,
-            client_ip=wish.client_ip,
+            client_ip=request.client_ip,
             purpose=OPT_IN,
         )
-        kept = KeptOptIn(consent=wish.consent)
+        kept = KeptOptIn(consent=request.consent)
         opened = await self._opt_ins.open(
             address,
             limits,
@@ -187,10 +187,10 @@ class OptIn:
             asked=False,
         )
         subscriber = Subscriber(
-            name=wish.name,
+            name=request.name,
             mobile=recipient.e164,
-            group_id=wish.group_id,
-            custom_fields=wish.custom_fields,
+            group_id=request.group_id,
+            custom_fields=request.custom_fields,
         )
         resend_in = -(-opened.next_ms // 1000)
         failed = opened.failed
@@ -359,7 +359,7 @@ class OptIn:
         self,
         codes: OptInCodes,
         caller: str,
-        wish: OptInRequest,
+        request: OptInRequest,
         recipient: Recipient,
         address: OptInAddress,
         policy: Policy,
@@ -369,14 +369,14 @@ class OptIn:
             caller,
             address,
             to=recipient.e164,
-            locale=wish.consent.locale,
-            client_ip=wish.client_ip,
+            locale=request.consent.locale,
+            client_ip=request.client_ip,
             policy=policy,
             handle=handle,
         )
         kept = KeptOptIn(
-            consent=wish.consent,
-            custom_fields=wish.custom_fields,
+            consent=request.consent,
+            custom_fields=request.custom_fields,
             challenge_id=issued.challenge_id,
         )
         await self._opt_ins.open(

@@ -41,7 +41,7 @@ class PendingProof:
 
 class ProofMaking:
     """
-    Makes the proofs of successes, in the format that was wished for.
+    Makes the proofs of successes, in the requested format.
 
     Args:
         keyring: The ring as it is now.
@@ -58,11 +58,13 @@ class ProofMaking:
         self._issuer = issuer
         self._algorithm = algorithm
 
-    def begin(self, success: Success, wish: ProofOptions, *, kid: str = "") -> PendingProof:
+    def begin(
+        self, success: Success, proof_options: ProofOptions, *, kid: str = ""
+    ) -> PendingProof:
         """Return the proof of what is about to be accepted; the same for the same success and proof key."""
-        ttl = min(self._ttl, wish.ttl or self._ttl)
-        if wish.format is ProofFormat.JWT:
-            return self._signed(success, wish, ttl)
+        ttl = min(self._ttl, proof_options.ttl or self._ttl)
+        if proof_options.format is ProofFormat.JWT:
+            return self._signed(success, proof_options, ttl)
         keyring = self._keyring()
         proof = proofs.derive(
             keyring,
@@ -72,7 +74,7 @@ class ProofMaking:
             kid=kid,
         )
         fields = {
-            "audience": wish.audience or success.caller,
+            "audience": proof_options.audience or success.caller,
             "caller": success.caller,
             "id": success.id,
             "jti": proofs.id_of(keyring, success),
@@ -87,13 +89,13 @@ class ProofMaking:
         record = ProofRecord(key=key, fields=fields, ttl_ms=ttl * 1000)
         return PendingProof(record=record, at=lambda _: proof, expires_in=ttl)
 
-    def _signed(self, success: Success, wish: ProofOptions, ttl: int) -> PendingProof:
+    def _signed(self, success: Success, proof_options: ProofOptions, ttl: int) -> PendingProof:
         def at(verified_at: int) -> str:
             return proofs.signed(
                 self._keyring(),
                 success,
                 issuer=self._issuer,
-                audience=wish.audience or success.caller,
+                audience=proof_options.audience or success.caller,
                 algorithm=self._algorithm,
                 verified_at=verified_at,
                 ttl=ttl,

@@ -131,7 +131,7 @@ class Recovery:
         purpose: str,
         binding: str,
         handle: str,
-        wish: ProofOptions,
+        proof_options: ProofOptions,
     ) -> Redeemed:
         """
         Accept a code, once.
@@ -146,7 +146,7 @@ class Recovery:
             purpose: What the proof will say.
             binding: What the proof will be bound to, or "".
             handle: Of `new_handle`, the proof's own; the same again after success succeeds again with the same proof.
-            wish: What is wanted of the proof.
+            proof_options: Format, lifetime and audience of the proof.
 
         Raises:
             FactorNotFound, SubjectBlocked, Overloaded: no try was spent.
@@ -174,7 +174,7 @@ class Recovery:
                 address, index, attempt_id=handle, overloaded=hashing.refusal
             )
             if isinstance(tried, AcceptedCode):
-                before = self._proofs.begin(success, wish, kid=tried.proof_kid)
+                before = self._proofs.begin(success, proof_options, kid=tried.proof_kid)
                 return Redeemed.of(tried, before)
             if tried.phc is None:
                 raise await self._wrong(caller, subject, address, tried, proof_id, purpose)
@@ -182,7 +182,7 @@ class Recovery:
             if not await hashing.matches(tried.phc, message):
                 raise await self._wrong(caller, subject, address, tried, proof_id, purpose)
         proving = keyring.active(Kind.PROOF).kid
-        proof = self._proofs.begin(success, wish, kid=proving)
+        proof = self._proofs.begin(success, proof_options, kid=proving)
         event = await self._events.of_subject(caller, subject, proof_id)
         redeemed = await self._codes.redeem(
             address,

@@ -51,7 +51,7 @@ class TotpAttempt:
     purpose: str
     binding: str
     handle: str
-    wish: ProofOptions
+    proof_options: ProofOptions
     diagnose: bool
 
 
@@ -154,10 +154,10 @@ class TotpChallenges:
             subject=about.subject,
         )
         if isinstance(reserved, Approved):
-            before = self._proofs.begin(success, attempt.wish, kid=reserved.proof_kid)
+            before = self._proofs.begin(success, attempt.proof_options, kid=reserved.proof_kid)
             return Verified.of(success, before, reserved.ended_at)
         proving = keyring.active(Kind.PROOF).kid
-        proof = self._proofs.begin(success, attempt.wish, kid=proving)
+        proof = self._proofs.begin(success, attempt.proof_options, kid=proving)
         matched = match(
             keyring, address.subject, reserved.factors, attempt.code, reserved.now,
             past=self._policy.totp_past_steps,

@@ -70,7 +70,7 @@ class TotpVerificationService:
         binding: str,
         handle: str,
         diagnose: bool,
-        wish: ProofOptions,
+        proof_options: ProofOptions,
     ) -> FactorVerified:
         """
         Accept the right code of any confirmed authenticator of the subject, each step once.
@@ -83,7 +83,7 @@ class TotpVerificationService:
             binding: What the proof will be bound to, or "".
             handle: Of `new_handle`, the proof's own; the same again after success succeeds again with the same proof.
             diagnose: Whether a refusal may say that the person's clock is off.
-            wish: What is wanted of the proof.
+            proof_options: Format, lifetime and audience of the proof.
 
         Raises:
             FactorNotFound, SubjectBlocked, InvalidRequest, ClockSkew: no try was spent.
@@ -109,7 +109,9 @@ class TotpVerificationService:
             address, caller=caller, digits=len(code), attempt_id=handle
         )
         if isinstance(tried, AcceptedStep):
-            return FactorVerified.of(tried, self._proofs.begin(success, wish, kid=tried.proof_kid))
+            return FactorVerified.of(
+                tried, self._proofs.begin(success, proof_options, kid=tried.proof_kid)
+            )
         past = self._policy.totp_past_steps
         matched = match(keyring, address, tried.factors, code, tried.now, past=past)
         if matched is None:
@@ -118,7 +120,7 @@ class TotpVerificationService:
             raise InvalidCode(tried.attempts_left, hint="clock_off" if off else None)
         factor, step = matched
         proving = keyring.active(Kind.PROOF).kid
-        proof = self._proofs.begin(success, wish, kid=proving)
+        proof = self._proofs.begin(success, proof_options, kid=proving)
         accepted = await self._tries.accept(
             address,
             factor,

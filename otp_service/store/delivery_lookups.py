@@ -171,8 +171,12 @@ class DeliveryLookups:
         await self._scripts.run("leave_trace", own, {"member": trace.name, "wait_ms": wait_ms})
 
     async def _run(
-        self, script: str, trace: DeliveryLookup, *first: str, **args: Any
-    ) -> dict[str, Any]:  # noqa: ANN401
+        self,
+        script: str,
+        trace: DeliveryLookup,
+        *first: str,
+        **args: Any,  # noqa: ANN401
+    ) -> dict[str, Any]:
         bucket = trace.address.subject.bucket
         own = [keys.trace(trace.address, trace.generation), keys.traces(bucket)]
         if script == "settle_trace":

@@ -14,7 +14,7 @@ from otp_service.web.device_models import (
 from otp_service.web.models import NoContent
 from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
-from otp_service.web.proofs import wished
+from otp_service.web.proofs import proof_options
 
 
 async def remember_device(call: Call) -> Answer:
@@ -50,7 +50,7 @@ async def verify_device(call: Call) -> Answer:
         purpose=sent.purpose,
         binding=sent.binding or "",
         handle=call.handle,
-        wish=wished(call),
+        proof_options=proof_options(call),
     )
     return Answer(
         DeviceVerification(

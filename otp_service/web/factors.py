@@ -25,7 +25,7 @@ from otp_service.web.factor_models import (
 from otp_service.web.models import NoContent
 from otp_service.web.operations import Answer, Call
 from otp_service.web.problems import rfc3339
-from otp_service.web.proofs import wished
+from otp_service.web.proofs import proof_options
 
 DIAGNOSE = "factors:diagnose"
 
@@ -80,7 +80,7 @@ async def verify_totp(call: Call) -> Answer:
         purpose=sent.purpose,
         binding=sent.binding or "",
         handle=call.handle,
-        wish=wished(call),
+        proof_options=proof_options(call),
         diagnose=DIAGNOSE in call.caller.scopes,
     )
     return Answer(
@@ -148,7 +148,7 @@ async def redeem_recovery_code(call: Call) -> Answer:
         purpose=sent.purpose,
         binding=sent.binding or "",
         handle=call.handle,
-        wish=wished(call),
+        proof_options=proof_options(call),
     )
     return Answer(
         RecoveryVerification(

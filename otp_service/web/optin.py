@@ -17,7 +17,7 @@ from otp_service.web.problems import rfc3339
 
 async def request_opt_in(call: Call) -> Answer:
     sent: OptInRequestBody = call.body
-    wish = OptInRequest(
+    request = OptInRequest(
         name=sent.name,
         mobile=sent.mobile,
         group_id=sent.group_id,
@@ -30,7 +30,7 @@ async def request_opt_in(call: Call) -> Answer:
         ),
     )
     asked = await call.service.opt_in.request(
-        call.caller.name, wish, policy=call.caller.policy, handle=call.handle
+        call.caller.name, request, policy=call.caller.policy, handle=call.handle
     )
     return Answer(
         OptInAsked(

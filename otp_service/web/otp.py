@@ -18,7 +18,7 @@ from otp_service.web.otp_models import (
     VerifyBody,
 )
 from otp_service.web.problems import policy_name, rfc3339
-from otp_service.web.proofs import wished
+from otp_service.web.proofs import proof_options
 
 
 async def request_code(call: Call) -> Answer:
@@ -68,7 +68,7 @@ async def verify_code(call: Call) -> Answer:
         purpose=sent.purpose,
         binding=sent.binding or "",
         handle=call.handle,
-        wish=wished(call),
+        proof_options=proof_options(call),
         diagnose=DIAGNOSE in call.caller.scopes,
     )
     return Answer(

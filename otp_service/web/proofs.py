@@ -13,7 +13,7 @@ from otp_service.web.service import Service
 VOUCH = "proof:vouch"
 
 
-def wished(call: Call) -> ProofOptions:
+def proof_options(call: Call) -> ProofOptions:
     """
     Return what the caller wants of the proof.
 

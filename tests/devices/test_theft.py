@@ -161,7 +161,7 @@ async def race(service: Service, token: str) -> tuple[Counter[str], list[str]]:
                 purpose="login",
                 binding="",
                 handle=secrets.token_hex(16),
-                wish=ProofOptions(),
+                proof_options=ProofOptions(),
             )
         except OtpError as error:
             return type(error).__name__

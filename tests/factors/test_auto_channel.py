@@ -215,7 +215,7 @@ async def test_the_same_key_gives_the_same_challenge_and_the_same_proof(service:
         "purpose": "login",
         "binding": "",
         "handle": "ab" * 16,
-        "wish": ProofOptions(),
+        "proof_options": ProofOptions(),
         "diagnose": True,
     }
 

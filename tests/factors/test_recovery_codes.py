@@ -198,7 +198,13 @@ async def test_repeated_success_needs_no_hash_capacity(service: Service) -> None
 
     async def call() -> Any:
         return await recovery.redeem(
-            "shop", USER, code, purpose="recovery", binding="", handle=handle, wish=ProofOptions()
+            "shop",
+            USER,
+            code,
+            purpose="recovery",
+            binding="",
+            handle=handle,
+            proof_options=ProofOptions(),
         )
 
     first = await call()

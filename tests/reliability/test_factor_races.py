@@ -83,8 +83,8 @@ async def race_a_step(service: Service, rounds: int) -> list[Counter[str]]:
             await outcomes(
                 [
                     service.container.service.totp_verification.verify(
-                        "shop", subject, code, purpose="login", binding="", diagnose=False, wish=ProofOptions(),
-                        handle=f"{number:016x}{i:016x}",
+                        "shop", subject, code, purpose="login", binding="", diagnose=False,
+                        proof_options=ProofOptions(), handle=f"{number:016x}{i:016x}",
                     )
                     for i in range(AT_ONCE)
                 ]
@@ -129,7 +129,7 @@ async def recovery(service: Service) -> Any:
 def redemptions(recovery: Recovery, codes: Sequence[str], subject: str) -> list[Any]:
     return [
         recovery.redeem(
-            "shop", subject, code.replace("-", ""), purpose="recovery", binding="", wish=ProofOptions(),
+            "shop", subject, code.replace("-", ""), purpose="recovery", binding="", proof_options=ProofOptions(),
             handle=secrets.token_hex(16),
         )
         for code in codes
