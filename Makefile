@@ -15,7 +15,9 @@ MISSING := $(strip \
 empty :=
 space := $(empty) $(empty)
 PIP  := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
+# Half of the time a test waits for another process: two workers for each core.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 DEV  := .venv/.installed-dev
 TEST := .venv/.installed-test
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
