@@ -88,7 +88,7 @@ class RegionCodes:
                 "pairs": [[str(pair), many.requested, many.approved] for pair, many in rows],
                 "window_ms": rules.min_requests.seconds * 1000,
                 "grace_ms": GRACE_SECONDS * 1000,
-                "least": rules.min_requests.count,
+                "min_requests": rules.min_requests.count,
                 "below": rules.below,
             },
         )

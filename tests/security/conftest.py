@@ -48,6 +48,6 @@ async def register_caller(
         bound = tuple(bind(settings.ring(), name, one) for one in given)
         await callers.replace(CallerRecord(name, frozenset(scopes), 0, (), identities=bound))
         for one in given:
-            assert await callers.lead(one, name) is None
+            assert await callers.bind(one, name) is None
     finally:
         await connection.aclose()

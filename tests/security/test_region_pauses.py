@@ -356,7 +356,7 @@ async def test_codes_that_were_approved_in_another_time_keep_no_pause_off_for_ev
         service.advance(-30 * 24 * HOUR)
         await service.container.history.tick()
     else:
-        shorter = replace(rules, least=Window(20, 600))
+        shorter = replace(rules, min_requests=Window(20, 600))
         await codes.weigh({pair: Codes(approved=100)}, shorter)
 
     for _ in range(3):

@@ -409,7 +409,7 @@ import asyncio, sys
 from otp_service.telemetry import REFUSALS, configure_logging
 configure_logging("DEBUG")
 import structlog, logging
-from otp_service.web.edge import Edge
+from otp_service.web.edge import RequestContextMiddleware
 
 async def handler(scope, receive, send):
     code, number = "2718281828", "+14155550123"
@@ -423,7 +423,7 @@ async def main():
     async def send(message):
         sent.append(message)
     scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": [(b"host", b"a")]}
-    await Edge(handler)(scope, None, send)
+    await RequestContextMiddleware(handler)(scope, None, send)
     counted = REFUSALS.labels("internal")._value.get()
     sys.stderr.write(f"{sent} counted: {counted}")
 
