@@ -124,7 +124,7 @@ class RunningService:
         )
 
     def phone(self, to: str | None = None) -> Phone:
-        """Return the phone of a number; without one, of a number that nobody has used before."""
+        """Return the phone of a number, by default of an unused one."""
         return Phone(to or f"+1415555{next(_LINE):04d}", self.sandbox)
 
 

@@ -1,1 +1,1 @@
-"""How a code reaches a person."""
+"""Delivery channels and other outgoing calls."""

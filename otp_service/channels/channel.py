@@ -1,4 +1,4 @@
-"""What every channel can do."""
+"""The interface of a delivery channel."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +9,7 @@ from otp_service.core.challenge import DeliveryStatus
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    How one delivery went.
+    The outcome of one delivery.
 
     Attributes:
         status: `accepted`, `failed` (it provably never reached the gateway) or `unknown` (anything else).
@@ -21,7 +21,7 @@ class Outcome:
 
 
 class Channel(Protocol):
-    """A way to a person."""
+    """A delivery channel."""
 
     @property
     def name(self) -> str:

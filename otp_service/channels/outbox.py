@@ -1,5 +1,5 @@
 """
-What a WSMS site remembers of messages to one number: found by time, and deleted for good.
+The site's outbox: messages to one number, found by time, and their deletion.
 
 The site's outbox is a hint (contract 3.5): rows may be absent, times are local and repeat an hour in autumn, rows of
 one second come in any order, and a number may stand there without its plus.

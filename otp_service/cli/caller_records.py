@@ -24,7 +24,7 @@ def existing(settings: Settings, name: str) -> CallerRecord:
 
 
 def change(settings: Settings, record: CallerRecord) -> None:
-    """Store a record that was read and changed; exits 1 when somebody else changed it meanwhile."""
+    """Store a changed record; exits 1 if it was changed concurrently."""
     if not with_callers(settings, lambda callers: callers.change(record)):
         refuse([f"NAME: {record.name} was changed meanwhile; nothing is done, look and try again"])
 

@@ -133,7 +133,7 @@ def _environment(data: Path, redis_url: str, sandbox_url: str, admin_port: int) 
 
 
 def _double_opt_in(environment: Mapping[str, str]) -> str:
-    """Return what the sandbox is told, so that POST /optin/request waits for a code: the site's, or ours alone."""
+    """Return the sandbox settings for the opt-in mode: the site sends the code, or the service does."""
     sites = environment.get("OTP_OPTIN_MODE") == "wsms"
     return "--double-opt-in" if sites else "--no-double-opt-in"
 
@@ -240,7 +240,7 @@ def _kept(path: Path, fresh: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write for the owner's eyes only, in one step: nobody reads it half written, and at no moment can others."""
+    """Write a file with mode 0600 atomically: it is never readable by others and never half written."""
     handle, name = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
     with open(handle, "w", encoding="utf-8") as file:  # mkstemp made it with mode 0600
         file.write(text)

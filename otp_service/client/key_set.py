@@ -107,7 +107,7 @@ class JwksCache:
         return not fresh or kid not in self._keys
 
     def asked(self, *, now: float) -> None:
-        """Note that the set has been asked for, whatever came of it: whoever waited for that sees it now."""
+        """Record that a fetch of the set has ended, successful or not; waiting callers see the result."""
         self._asked_at = now
 
     def take(self, content: bytes, *, now: float) -> None:

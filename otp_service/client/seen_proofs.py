@@ -1,4 +1,4 @@
-"""Remembering signed proofs, for nobody else counts how often one is shown."""
+"""A memory of signed proofs, which makes each of them single-use."""
 
 import heapq
 import threading

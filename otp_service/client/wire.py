@@ -103,7 +103,7 @@ def read(call: Call[T], answer: Answer) -> T:
 
 
 def no_answer(reason: str) -> Unavailable:
-    """Return the error for a call that nobody answered in time."""
+    """Return the error for a call that timed out."""
     return Unavailable({"code": "no_answer", "title": reason})
 
 

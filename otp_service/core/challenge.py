@@ -103,7 +103,7 @@ class ChallengeAddress:
 
 
 def subject_address(keyring: Keyring, caller: str, subject: str) -> SubjectAddress:
-    """Return where this caller's subject lies. Keyed: nobody else can find it, and nothing personal shows."""
+    """Return the address of a caller's subject: a keyed hash, which reveals nothing personal."""
     mac = keyring.active(Kind.NAME).mac("subject/v1", caller, subject)
     return _address(keyring, mac[0] % BUCKETS, mac[1:9])
 

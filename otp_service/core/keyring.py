@@ -217,7 +217,7 @@ def completed(ring: str, *, created_at: str) -> str:
 def new_entry(
     kind: Kind, state: State, *, created_at: str, beside: Iterable[str] = ()
 ) -> dict[str, str]:
-    """Return one new entry of a ring, its secret 32 random bytes, its mark none of the kids' it will lie beside."""
+    """Return a new key ring entry: 32 random bytes and a key id that is not in the ring yet."""
     taken = {Key(kid, b"").mark for kid in beside}
     kids = (f"{kind}-{secrets.token_hex(4)}" for _ in count())
     return {

@@ -99,7 +99,7 @@ def _purpose_findings(
 
 
 def longest_host(texts: LocaleTexts, purpose: str, digits: int, *, app_hash: bool = False) -> int:
-    """Return how long a host still fits one message, beside an app's hash or not; negative when none does."""
+    """Return the longest length of a host that fits one message, with or without an app's hash; negative if none."""
     rest = []
     for values in _longest_values(texts, purpose, digits):
         shortest = segments(list(wordings(texts, purpose, values, brand=None))[-1])

@@ -40,7 +40,7 @@ class SeedRefused(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seed:
-    """One person's authenticator, as it comes and goes. `name` is None where nobody gave one."""
+    """One authenticator as it is imported and exported. `name` is None if it has none."""
 
     subject: str = field(repr=False)
     name: str | None

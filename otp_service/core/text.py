@@ -17,7 +17,7 @@ NO_CONTROLS = "must have no control characters, line breaks or changes of direct
 
 
 def has_controls(text: str) -> bool:
-    """Whether a text has characters that terminals, logs or the text beside it would obey."""
+    """Whether a text has control characters, line breaks or bidirectional overrides."""
     return _CONTROL.search(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""The pages for people: a phone that shows messages as they arrive, and the site's tables beside it."""
+"""Web pages: a phone that shows messages as they arrive, and the site's tables."""
 
 import asyncio
 import contextlib

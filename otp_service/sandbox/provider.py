@@ -1,4 +1,4 @@
-"""The SMS provider behind the site: takes messages to the phones, or fails as it is told to."""
+"""The SMS provider behind the site: delivers messages to the phones, or fails on demand."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The routes the plugin registers, who may use them, and the index that shows them to everybody."""
+"""The routes that the plugin registers, their permissions, and the public index of them."""
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -25,7 +25,7 @@ class Endpoint:
     methods: tuple[str, ...]
     handler: Handler
     capability: str | None
-    """None: open to everybody."""
+    """None: public."""
     args: Args = field(default_factory=dict)
 
     def open_to(self, site: "Site", user: User | None) -> bool:

@@ -12,7 +12,7 @@ from otp_service.sandbox.app import create_app
 from otp_service.sandbox.site import Site
 
 GRACE = 3
-"""Seconds for answers in flight when the server is told to stop."""
+"""Seconds for responses in flight at shutdown."""
 
 
 class Server(uvicorn.Server):

@@ -1,4 +1,4 @@
-"""Reading what the sandbox's own API is told: strictly, so that a typing error is not a silent no-op."""
+"""Strict validation of the sandbox's own API: a misspelled field is an error."""
 
 import json
 from typing import TypeVar

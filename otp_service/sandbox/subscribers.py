@@ -98,7 +98,7 @@ class Subscribers:
         ]
 
     def active_numbers(self, group_ids: list[int] | None = None) -> list[str]:
-        """Numbers of verified rows, of these groups or of everybody."""
+        """Numbers of verified rows, of these groups or of all."""
         return [
             row.mobile
             for row in self._rows.values()

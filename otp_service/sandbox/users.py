@@ -1,4 +1,4 @@
-"""Who may call: WordPress users, their application passwords and the plugin's capabilities (contract 2.2)."""
+"""WordPress users, their application passwords and the plugin's capabilities (contract 2.2)."""
 
 import base64
 import binascii

@@ -35,7 +35,7 @@ class Delivery:
 
 
 Deliver: TypeAlias = Callable[[Delivery], Awaitable[None]]
-"""Makes the call; raises what it likes, nobody will know."""
+"""Makes the call. Its errors are ignored, as in the plugin."""
 
 CAPACITY = 1_000
 """Receivers of one event; more are answered alike and not kept."""

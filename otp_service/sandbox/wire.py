@@ -6,7 +6,7 @@ from otp_service.sandbox import answers
 from otp_service.sandbox.answers import Answer
 
 MARK = "X-OTP-Sandbox"
-"""On every answer, so that nobody takes this for a real site."""
+"""A header of every response, which marks this site as a sandbox."""
 
 
 def head(answer: Answer, length: int | None) -> Message:

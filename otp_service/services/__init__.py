@@ -1,1 +1,1 @@
-"""What a caller can do; each file is one story."""
+"""Use cases of callers, one per file."""

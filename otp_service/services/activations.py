@@ -1,5 +1,5 @@
 """
-No code that the site drew stays readable in WordPress either.
+Deletion of activation codes that the site sent from its outbox.
 
 An activation's code is known to the site and the person alone, so its message is found by what else is known: it went
 to this number alone, in the very seconds of our call, and its text holds one run of four digits. If the site drops the

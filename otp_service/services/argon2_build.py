@@ -1,5 +1,5 @@
 """
-Which build of argon2 does the hashing.
+The build of argon2 in use: vectorized or reference code.
 
 A wheel is built for the oldest processor of its platform. Built for this one (the image's build argument ARGON2_CFLAGS)
 it may hash up to twice as fast, and the service with it.

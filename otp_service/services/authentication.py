@@ -1,5 +1,5 @@
 """
-Who calls: by a credential of ours, a token of the configured issuer, or a certificate that the proxy hands on.
+Authentication of callers: by credential, by issuer token, or by a client certificate that a trusted proxy forwards.
 
 Whatever is presented leads to one registered caller, whose record says what it may do; a token can only narrow that.
 One answer for all that is refused; why is in the log.
@@ -28,7 +28,7 @@ _REFUSED = SampledLines()
 @dataclass(frozen=True, slots=True)
 class Caller:
     """
-    An application that has shown who it is.
+    An authenticated application.
 
     Attributes:
         policy: The rules that hold for it: the service's, tightened by its own.
@@ -50,7 +50,7 @@ async def _never_emptied() -> bool:
 
 class Authentication:
     """
-    Finds out who calls.
+    Authenticates callers.
 
     Args:
         tokens: Checks the issuer's tokens; None: there is no issuer, and tokens are refused.

@@ -77,7 +77,7 @@ class CallerTokens:
         return f"the issuer's keys could not be fetched for {round(self._age / 60)} min"
 
     async def stop(self) -> None:
-        """End a fetch that runs beside."""
+        """Cancel a fetch that runs in the background."""
         if self._beside is not None:
             self._beside.cancel()
             await asyncio.gather(self._beside, return_exceptions=True)
@@ -102,7 +102,7 @@ class CallerTokens:
         return bool(self._keys) and self._age < KEPT_SECONDS
 
     async def _refresh(self, pause: float) -> None:
-        """Fetch, unless somebody has in the last `pause` seconds; who asks meanwhile waits for the same fetch."""
+        """Fetch, at most once in `pause` seconds; concurrent calls share one fetch."""
         async with self._fetching:
             if self._steady() - self._tried_at < pause:
                 return

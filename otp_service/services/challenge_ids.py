@@ -1,4 +1,4 @@
-"""What a challenge's id leads to. What leads nowhere is no challenge of anybody."""
+"""Challenge ids: their address in Redis. An id that resolves to none is an unknown challenge."""
 
 from otp_service.core.challenge import ChallengeAddress, address_of
 from otp_service.core.envelopes import About

@@ -1,4 +1,4 @@
-"""How a caller's challenge stands: look, wait for its delivery, and end it early."""
+"""The status of a caller's challenge: read it, wait for its delivery, cancel it."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How a challenge stands or ended."""
+    """The status of a challenge."""
 
     challenge_id: str
     client_ref: str | None
@@ -25,7 +25,7 @@ class Standing:
 
 
 class ChallengeStatusReader:
-    """How challenges stand, whichever way they are answered."""
+    """Reads, awaits and cancels challenges of every method."""
 
     def __init__(self, *, keyring: Callable[[], Keyring], challenges: Challenges) -> None:
         self._keyring = keyring

@@ -38,7 +38,7 @@ class CodeRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedCode:
     """
-    A challenge whose code is on its way.
+    A created challenge whose code is queued or sent.
 
     Attributes:
         to: Masked; None where nothing is sent.

@@ -1,5 +1,5 @@
 """
-One-time codes on their way: request and resend.
+Requesting and resending one-time codes.
 
 Nothing here waits for the provider and nothing here knows a code: it is drawn by the delivery worker (`flows.delivery`)
 when it is about to leave.
@@ -51,7 +51,7 @@ METHOD = "sms"
 
 class CodeSending:
     """
-    The first half of a one-time code's story.
+    Creates challenges and queues their codes.
 
     Args:
         hands: Who delivers in this process, if anybody does.

@@ -1,4 +1,4 @@
-"""A typed code, and whether it is the right one: counted before it is compared, accepted once, with a proof."""
+"""Verification of one-time codes: attempts are counted before the comparison, a right code is accepted once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ class Verified:
 
 
 class CodeVerification:
-    """The second half of a one-time code's story."""
+    """Verifies one-time codes."""
 
     def __init__(
         self,

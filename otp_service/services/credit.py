@@ -1,5 +1,5 @@
 """
-Watching what is left at the SMS gateway, so that it does not run out unseen.
+Monitoring of the SMS gateway's credit.
 
 Each send tells the balance; every ten minutes one process asks the site what it remembers, where the user may. An
 amount of 0 may also be a failed query (contract 3.1, quirk 8), so it counts only when the gateway itself was asked.
@@ -34,7 +34,7 @@ Tell = Callable[[str, Mapping[str, object]], Awaitable[None]]
 
 class CreditWatch:
     """
-    Keeps an eye on the credit. Start it with `start`, end it with `stop`.
+    Watches the credit. Start it with `start`, end it with `stop`.
 
     Args:
         warn_below: In the gateway's own unit; None: the amount is only measured.
@@ -72,7 +72,7 @@ class CreditWatch:
         await end(self._loops)
 
     async def low(self) -> str | None:
-        """Return in words that little is left, as far as any process has seen; None if not, or if nobody warns."""
+        """Return a warning if any process has seen a low balance, else None."""
         if self._warn_below is None:
             return None
         try:
@@ -85,7 +85,7 @@ class CreditWatch:
         return f"the SMS gateway says that {left} is left; the warning is at {self._warn_below:g}"
 
     async def report(self) -> None:
-        """Tell the other processes what is new, and whoever must know when it is little. Raises Unavailable."""
+        """Store a new balance for all processes, and emit the event of a low one. Raises Unavailable."""
         news, self._news = self._news, None
         if news is None or news.amount is None:
             return

@@ -1,5 +1,5 @@
 """
-The delivery worker: take a job, draw the code now, store its digest, hand it over, write how it went.
+The delivery worker: claim a job, draw the code, store its digest, send it, record the outcome.
 
 A code exists in clear only inside `_send`, between drawing and handing over. The queue holds ids, so a job that was
 never begun can be taken by anybody; begin_send.lua lets exactly one worker pass for each generation, so whatever dies
@@ -44,7 +44,7 @@ MARGIN_SECONDS = 5.0  # between the channel's deadline and taking a send for los
 
 
 class InlineDispatcher(Protocol):
-    """Who can begin with a job at once."""
+    """A worker of this process that can start a job at once."""
 
     @property
     def free(self) -> str:

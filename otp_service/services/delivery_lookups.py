@@ -72,7 +72,7 @@ def pause_ms(age_ms: int, trouble: OutboxUnavailable | None) -> int:
 
 
 class OutboxTroubles:
-    """Says each trouble with the outbox loudly once, until a look succeeds; counts it every time."""
+    """Logs each outbox fault once until a lookup succeeds, and counts every one."""
 
     def __init__(self, *, scrub: bool) -> None:
         self._scrub = scrub

@@ -82,7 +82,7 @@ class KnownDevice:
 
 
 class RememberedDevices:
-    """The story of a remembered device."""
+    """Remembers, verifies, lists and forgets devices."""
 
     def __init__(
         self,

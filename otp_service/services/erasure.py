@@ -1,5 +1,5 @@
 """
-Forgetting a person on request (GDPR Article 17), or when the account is closed.
+Erasure of a person's data on request (GDPR Article 17) or when the account is closed.
 
 Authenticators, recovery codes, remembered devices, challenges and the timeline go at once. What is left ends by itself,
 and is sealed or names nobody: counts of wrong codes and of sends for the day in which they count, and a block until it
@@ -17,7 +17,7 @@ from otp_service.store.erasing import Erased, Erasing
 
 
 class Erasure:
-    """The story of a person who goes."""
+    """Erases persons."""
 
     def __init__(self, *, keyring: Callable[[], Keyring], erasing: Erasing, audit: Audit) -> None:
         self._keyring = keyring

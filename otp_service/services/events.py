@@ -1,5 +1,5 @@
 """
-Events: who wants to know, and telling them.
+Events for callers' webhooks.
 
 What happens to a challenge or a factor is written to a stream by the script that changes it, and `EventRelay` turns it
 into messages; what happens elsewhere is queued by `publish`. `flows.webhooks` hands the messages over.
@@ -40,7 +40,7 @@ _REMEMBERED = 10_000
 
 class Events:
     """
-    The endpoints as this process remembers them, and the way to them.
+    Publishes events to the webhook endpoints of callers.
 
     Args:
         clock: Unix seconds.
@@ -78,7 +78,7 @@ class Events:
         return known
 
     async def wanted(self, caller: str) -> bool:
-        """Whether the caller has an active endpoint. A challenge is not refused because nobody can say."""
+        """Whether the caller has an active endpoint; if Redis does not answer, as last known."""
         try:
             return any(not endpoint.off for endpoint in await self.endpoints(caller))
         except Unavailable as error:
@@ -151,7 +151,7 @@ class Events:
 
 class EventRelay:
     """
-    Turns entries of the event streams into messages, and has them handed over.
+    Turns entries of the event streams into webhook messages.
 
     Start it with `start`, end it with `stop`: what is being sent is finished, all else stays for other workers.
     """

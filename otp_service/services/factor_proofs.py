@@ -1,5 +1,5 @@
 """
-Proof with an existing factor, before what a person gets in with is changed.
+Proof of an existing factor before a change of factors.
 
 Who has taken over a session must not bind an authenticator of their own to it, nor draw recovery codes, nor remove the
 authenticator that stands in the way of both (NIST SP 800-63B-4 section 4.1.2; Kratos asks for a privileged session).
@@ -24,7 +24,7 @@ _NONE = "none"  # in the place of a digest
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresentedProof:
     """
-    What a caller shows before a change of a person's factors.
+    The proof that comes with a change of a person's factors.
 
     Attributes:
         proof: Of a factor that the person has, spent by the change; None for none.
@@ -38,7 +38,7 @@ class PresentedProof:
 
 
 class FactorProofs:
-    """Finds what a shown proof is worth for a change of factors; the change itself spends it."""
+    """Checks a proof for a change of factors; the change itself spends it."""
 
     def __init__(self, proofs: Proofs, keyring: Callable[[], Keyring]) -> None:
         self._proofs = proofs

@@ -1,5 +1,5 @@
 """
-Authenticator apps, as a caller sees them: enrol, confirm, list, rename, remove.
+Authenticator apps: enrol, confirm, list, rename, remove.
 
 A seed is shown once and rests sealed. Time is Redis' clock, which every process shares and no caller can move.
 """
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enrollment:
     """
-    A pending authenticator, with all that is shown of it, once.
+    A pending authenticator with its secret, which is shown once.
 
     Attributes:
         secret: base32, to be typed.
@@ -61,7 +61,7 @@ class Enrollment:
 
 
 class AuthenticatorApps:
-    """The story of an authenticator app."""
+    """Manages authenticator apps."""
 
     def __init__(
         self,

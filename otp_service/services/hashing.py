@@ -82,7 +82,7 @@ class Slot:
 
 class HashPool:
     """
-    Threads for hashing, and who may use them.
+    A bounded pool of hashing threads, shared fairly by callers.
 
     Args:
         cost: Of each hash.

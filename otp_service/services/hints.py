@@ -1,5 +1,5 @@
 """
-What the site announces by its own webhooks: hints, since they are unsigned and anybody may have made them.
+The site's own webhooks. They are unsigned, so they are only hints.
 
 A hint changes nothing by itself. It is told on to whoever asked for it, without number and text, and it makes
 `flows.reconciliation` look now at what is due, where the truth is asked for.
@@ -24,7 +24,7 @@ Tell = Callable[[str, Mapping[str, object]], Awaitable[None]]
 
 class Hints:
     """
-    Takes the site's announcements.
+    Handles the site's webhooks.
 
     Args:
         keyring: Its phone key names subscribers by pseudonyms.

@@ -1,5 +1,5 @@
 """
-The memory of what Redis had, kept outside of it, so that a Redis that went back in time is noticed.
+Detection of a Redis that lost data or was restored, by what each process remembers of it.
 
 A restored backup, a stale replica and a lost tail all bring back what was spent since: codes, proofs, steps. Each
 process writes a tick into Redis once a second and compares; it does so too after each new connection, before it

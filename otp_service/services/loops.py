@@ -1,4 +1,4 @@
-"""Ending the loops that run as long as the process."""
+"""Cancellation of background loops at shutdown."""
 
 import asyncio
 from collections.abc import Collection

@@ -1,5 +1,5 @@
 """
-How a person shows who they are, picked for the caller: by an authenticator app where there is one, else by SMS.
+`channel: auto`: an authenticator app if the person has one, else SMS.
 
 With `channel: auto` a login page has one flow for both: request, then verify what the person typed. What must be shown
 beside the code (an amount, a payee) goes by SMS, since an app can't show it.
@@ -26,7 +26,7 @@ SMS, APP = "sms", METHOD
 
 
 class MethodSelector:
-    """Codes over whichever way."""
+    """Requests and verifies codes by the method that fits the person."""
 
     def __init__(
         self,

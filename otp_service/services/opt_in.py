@@ -67,7 +67,7 @@ class OptInRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingOptIn:
     """
-    The person is asked for the code. Times in seconds.
+    An opt-in that waits for its code. Times in seconds.
 
     Attributes:
         mobile: Masked.
@@ -95,7 +95,7 @@ class Subscribed:
 
 class OptIn:
     """
-    The story of a double opt-in.
+    Runs double opt-ins.
 
     Args:
         codes: None when the site draws the codes (mode `wsms`), else ours (mode `service`).

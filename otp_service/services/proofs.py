@@ -1,5 +1,5 @@
 """
-Proofs, from the success that they tell of to the service that believes them.
+Proofs: made after a success, redeemed by their audience.
 
 Every way of verifying ends in `ProofMaking`, whatever it verified; opaque proofs are redeemed by `ProofRedemption`,
 the RFC 7662 introspection that spends them. Signed ones are checked by their audience itself and are not recorded.
@@ -107,7 +107,7 @@ class ProofMaking:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proven:
     """
-    What a proof proves.
+    The content of a redeemed proof.
 
     Attributes:
         caller: Who verified; `subject` is its name of the person.

@@ -1,4 +1,4 @@
-"""Whether a code could be requested now, and what deserves a look."""
+"""Readiness: reasons why no code can be requested now, and warnings."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -13,7 +13,7 @@ Warnings = Mapping[str, str]
 
 class Readiness:
     """
-    What the parts of the service say of themselves.
+    Collects reasons and warnings from the parts of the service.
 
     Args:
         tokens: None without an issuer.

@@ -1,5 +1,5 @@
 """
-What became of a message after nobody could say so, and no code left behind in the provider's memory.
+Reconciliation of unknown deliveries with the site's outbox, and deletion of code messages there.
 
 A trace (`store.traces`) leads to the message's row in the site's outbox: the row goes to that number alone, was written
 in the time of the send, and its text holds digits that match the digest of the code. No text and no code is kept on
@@ -48,7 +48,7 @@ _DIGITS = re.compile(r"(?<![0-9])[0-9]{4,10}(?![0-9])")
 
 class Reconciliation:
     """
-    Looks at traces that are due, a few at a time. Start it with `start`, end it with `stop`.
+    Looks up due deliveries, a few at a time. Start it with `start`, end it with `stop`.
 
     Args:
         activations: Whose traces are looked at with them.

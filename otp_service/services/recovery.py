@@ -1,4 +1,4 @@
-"""Recovery codes, as a caller sees them: a set is shown once, each code opens once."""
+"""Recovery codes: a set is shown once, each code is accepted once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ AMR: tuple[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redeemed:
-    """A right code, burned. `verified_at` in Unix milliseconds; `remaining` codes are left."""
+    """An accepted code. `verified_at` in Unix milliseconds; `remaining` codes are left."""
 
     verified_at: int
     remaining: int
@@ -57,7 +57,7 @@ class Redeemed:
 
 class Recovery:
     """
-    The story of recovery codes.
+    Issues and redeems recovery codes.
 
     Args:
         per_subject: Sets that one subject is issued at most.

@@ -1,5 +1,5 @@
 """
-Codes by region: who asks for many and types few is pumping, and after a while only a trickle is let through.
+SMS pumping by region: a caller that requests many codes of which few are approved is limited to a reduced rate.
 
 Counted in the process and told to Redis a second later, all at once: no request waits for it. What a process that dies
 has not told is not counted, and one that knows of no pause yet lets a request pass before it hears of it.
@@ -30,7 +30,7 @@ STALE_SECONDS = 10.0  # after which what is known of pauses is no ground for ref
 
 class RegionPauses:
     """
-    What this process has seen, and which pairs of caller and region are paused.
+    The counts of this process, and the paused pairs of caller and region.
 
     Args:
         steady: Any steady clock, seconds.

@@ -13,7 +13,7 @@ log = structlog.get_logger()
 
 class ReloadingKeyring:
     """
-    Call it for the ring.
+    A callable that returns the current key ring.
 
     A file that can't be used is reported, and the last good ring stays in use: a slip of an editor locks nobody out.
     A ring with another `name` key is no rotation, since that key is never rotated: under it no caller and no person

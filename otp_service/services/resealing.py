@@ -1,5 +1,5 @@
 """
-Bringing what lasts under the keys that are active now, so that older ones can go.
+Re-encryption of stored data with the active keys, so that older ones can be retired.
 
 All of it can be done again and broken off at any time: what is right already is left alone, and nothing that somebody
 changed meanwhile is overwritten.
@@ -21,7 +21,7 @@ _LOOKS = 10
 @dataclass(slots=True)
 class Resealed:
     """
-    What came of it.
+    Counts of re-encrypted values.
 
     Attributes:
         done: What was sealed anew or moved, counted in words.

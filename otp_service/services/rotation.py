@@ -1,4 +1,4 @@
-"""How long a key waits before it makes anything, and for how long it is needed after another took its place."""
+"""Times of key rotation: how long a new key waits before use, and how long a replaced one is still needed."""
 
 from otp_service.core.keyring import Kind
 from otp_service.core.policy import Policy
@@ -11,7 +11,7 @@ _SIGNS = (Kind.SIGNING, Kind.PROOF)
 
 
 def promotable_seconds(kind: Kind) -> int:
-    """Return the seconds after which everybody who checks knows a new key: processes, and copies of the key set."""
+    """Return the seconds after which a new key is known to every process and in every cached key set."""
     return READ_SECONDS + (CACHE_SECONDS if kind in _SIGNS else 0)
 
 

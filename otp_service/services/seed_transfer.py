@@ -1,5 +1,5 @@
 """
-Authenticators that people have already come with them, and go with them.
+Import and export of authenticators.
 
 They come confirmed: their apps have the seed. What was typed elsewhere up to that moment is not accepted here again.
 """
@@ -26,14 +26,14 @@ from otp_service.store.factors import Factors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftBehind:
-    """An authenticator that can't go along, and why."""
+    """An authenticator that cannot be exported, with the reason."""
 
     factor_id: str
     reason: str
 
 
 class SeedTransfer:
-    """Brings authenticators, and gives them back."""
+    """Imports and exports authenticators."""
 
     def __init__(self, *, keyring: Callable[[], Keyring], factors: Factors) -> None:
         self._keyring = keyring

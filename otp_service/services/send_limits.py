@@ -1,4 +1,4 @@
-"""What one SMS to one recipient is charged to, whatever it is sent for."""
+"""The limits that one SMS to one recipient is charged to."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Codes that the site draws and judges (mode `wsms`), and what its answers mean for the person's tries."""
+"""Activation codes of the site (mode `wsms`): its answers and the person's attempts."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,7 +23,7 @@ _BUSY_SECONDS = 60  # of the site's 15 minutes, for a cause that the service can
 
 class SiteCodes:
     """
-    The site as the judge of a code.
+    Verifies codes at the site.
 
     From WSMS 7.2.6 on it refuses every code of a number for 15 minutes after ten wrong ones, the right one too. Its
     text may be translated, so the count kept here decides first: then the site is not asked, and no guess is judged

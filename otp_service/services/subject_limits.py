@@ -1,4 +1,4 @@
-"""Limits on what one subject of a caller may cause where nothing is sent."""
+"""Limits per subject for operations that send nothing."""
 
 from otp_service.core.challenge import fingerprint
 from otp_service.core.keyring import Keyring, Kind

@@ -1,4 +1,4 @@
-"""What the site's list of subscribers holds of one person."""
+"""The rows of one person in the site's list of subscribers."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ _OTHER_NUMBER = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscriber:
-    """Somebody as the site's list knows people. `mobile` in E.164; one group, or None."""
+    """A person in the site's list. `mobile` in E.164; one group, or None."""
 
     name: str = field(repr=False)
     mobile: str = field(repr=False)
@@ -43,7 +43,7 @@ class Subscriber:
 
 
 class SubscriberRows:
-    """The rows of the list, which tell more than the site's texts."""
+    """Reads and removes rows of the list."""
 
     def __init__(self, newsletter: Newsletter) -> None:
         self._newsletter = newsletter
@@ -116,7 +116,7 @@ class SubscriberRows:
 
 
 def refusal_of(error: WsmsError) -> OtpError:
-    """Return what a caller is told of the site's no: its own mistake, or that we can't go on now."""
+    """Return the error for a refusal of the site: the caller's mistake, or a temporary failure."""
     match error:
         case NewsletterRefused(reason=NewsletterRefusal.GROUP_REQUIRED):
             return InvalidRequest(FieldError("group_id", "is required by the site"))

@@ -1,5 +1,5 @@
 """
-The site's list of subscribers: who is to be on it, who no more, and what its no means for an opt-in.
+Subscribing and unsubscribing at the site, and the meaning of its refusals.
 
 The site may verify a subscription by a code of its own or take it at once; which of the two it does, its answers tell.
 """
@@ -40,7 +40,7 @@ log = structlog.get_logger()
 
 class NothingSent(Exception):
     """
-    The site was certainly not made to send a code.
+    The site certainly sent no code.
 
     Attributes:
         told: What the caller is told.

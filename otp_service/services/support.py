@@ -1,5 +1,5 @@
 """
-What a help desk can see and do: how it went for a person, and five more tries for who is blocked.
+Help desk: the timeline of a person, and unblocking.
 
 The same for an operator's command and a caller's own help desk. A caller sees its own people only, nobody sees a code,
 and every look and every act is audited before it is done.
@@ -36,7 +36,7 @@ from otp_service.store.timelines import Timelines
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Who is meant: the caller's id of the person, or the number that stands for one. Exactly one of them."""
+    """A person: the caller's id of them, or the number that stands for one. Exactly one of the two is set."""
 
     subject: str | None = field(default=None, repr=False)
     to: str | None = field(default=None, repr=False)
@@ -45,7 +45,7 @@ class Person:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """
-    What happened to one person.
+    The timeline of one person.
 
     Attributes:
         subject: The caller's id, or None where the number stands for the person, or the id is not known any more.
@@ -61,7 +61,7 @@ class History:
 
 
 class Support:
-    """The story of a call to the help desk."""
+    """Serves help desks."""
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ PER_SUBJECT = Window(30, 600)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TotpAttempt:
-    """What was typed for a challenge, and by which call."""
+    """A typed code for a challenge."""
 
     address: ChallengeAddress
     caller: str
@@ -56,7 +56,7 @@ class TotpAttempt:
 
 
 class TotpChallenges:
-    """Such challenges, opened and verified."""
+    """Creates and verifies these challenges."""
 
     def __init__(
         self,

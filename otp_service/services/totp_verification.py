@@ -1,4 +1,4 @@
-"""A code of a person's authenticator app, shown without a challenge: accepted by its step, and a step once."""
+"""Verification of authenticator codes without a challenge: each time step is accepted once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,7 +41,7 @@ class FactorVerified:
 
 
 class TotpVerificationService:
-    """Codes of authenticator apps."""
+    """Verifies codes of authenticator apps."""
 
     def __init__(
         self,

@@ -1,5 +1,5 @@
 """
-Handing messages to webhook endpoints: signed, retried with growing pauses for three days, then kept as dead letters.
+Delivery of webhook messages: signed, retried with growing pauses for three days, then kept as dead letters.
 
 An endpoint has one turn at a time, of one worker: in it one message goes out, then two, four, eight at once as long as
 the endpoint takes them; what fails ends the turn. So one that is slow or away costs little and holds up nobody else.
@@ -47,7 +47,7 @@ def pause_ms(tries: int) -> int | None:
 
 class WebhookWorker:
     """
-    Gives endpoints their turns, `concurrency` at a time. Start it with `start`, end it with `stop`.
+    Sends to endpoints in turn, `concurrency` at a time. Start it with `start`, end it with `stop`.
 
     Args:
         woken: Set when there may be something new.

@@ -1,1 +1,1 @@
-"""The only room that speaks Redis: key names, scripts, and one typed method for each script."""
+"""The only package that uses Redis: key names, scripts, and one typed method for each script."""

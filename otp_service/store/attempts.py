@@ -62,7 +62,7 @@ class Approved:
 
 
 class Attempts:
-    """What a typed code does to a challenge and to its subject's guard."""
+    """Counts attempts, and consumes challenges."""
 
     def __init__(self, scripts: Scripts, *, budget: FailureBudget) -> None:
         self._scripts = scripts

@@ -20,7 +20,7 @@ _TRIES = 50  # each means that somebody else's entry came between
 
 class Audit:
     """
-    The log.
+    The audit log.
 
     Args:
         days: How long entries are kept.

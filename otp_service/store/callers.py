@@ -102,7 +102,7 @@ class Callers:
         await self._command("SET", keys.caller(record.name), _write(record))
 
     async def change(self, record: CallerRecord) -> bool:
-        """Store a record that was read and changed; False if somebody else was first. Raises Unavailable."""
+        """Store a changed record; False if it was changed concurrently. Raises Unavailable."""
         told = json.dumps({"read": record.read_as, "changed": _write(record)})
         scripts = Scripts(self._connection)
         return bool(await scripts.evaluate("replace_caller", [keys.caller(record.name)], told))

@@ -1,4 +1,4 @@
-"""Challenges on their way into Redis: opened, or given a new code, if every limit passes."""
+"""Creation of challenges and new codes, if every limit passes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewChallenge:
-    """All that is written when a challenge is opened. Times are milliseconds; `binding` is a fingerprint or ""."""
+    """The fields of a new challenge. Times are milliseconds; `binding` is a fingerprint or ""."""
 
     address: ChallengeAddress
     caller: str
@@ -51,7 +51,7 @@ class NewChallenge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedChallenge:
-    """What holds after a challenge was opened or a code resent. Unix milliseconds; `next_ms` from now."""
+    """A challenge after its creation or a resend. Unix milliseconds; `next_ms` from now."""
 
     now: int
     purpose: str
@@ -86,7 +86,7 @@ class CreatedChallenge:
 
 class ChallengeCreation:
     """
-    What is charged to limits.
+    Creates challenges and resends codes.
 
     Args:
         challenges: Where the challenge is ended whose place another takes.

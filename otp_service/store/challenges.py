@@ -1,4 +1,4 @@
-"""Challenges that are there, in Redis: how they stand, and their end without success."""
+"""Stored challenges: their status, and their end without success."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class View:
 
 
 class Challenges:
-    """One method for each script, and its answer as a value."""
+    """Reads and ends stored challenges."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts

@@ -81,7 +81,7 @@ class Timeouts:
 
 
 class Connection:
-    """One way to Redis; knows which keys one script may touch."""
+    """A connection to Redis."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What the SMS gateway says is left, as all processes together have seen it."""
+"""The last balance of the SMS gateway, shared by all processes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ _TELL_MS = 60_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastCredit:
     """
-    What was seen last.
+    The last balance.
 
     Attributes:
         amount: A decimal number as text.
@@ -31,7 +31,7 @@ class LastCredit:
 
 
 class CreditStore:
-    """One record for all processes, a week from the last sight."""
+    """One record for all processes; it expires after a week."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
@@ -66,7 +66,7 @@ class CreditStore:
         return str(answer["verdict"])
 
     async def told(self) -> None:
-        """Whoever got `low` has told; else another one gets it a minute later. Raises Unavailable."""
+        """Confirm that the warning was emitted; else another process emits it a minute later. Raises Unavailable."""
         await self._scripts.run("credit_told", [keys.CREDIT], {})
 
     async def take_turn(self, what: str, *, every_ms: int) -> bool:

@@ -60,7 +60,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Nothing is to be sent for this job any more."""
+    """A job for which nothing may be sent any more."""
 
     reason: str
 
@@ -74,12 +74,12 @@ class NewLookup:
 
 
 class InProgress:
-    """Somebody is sending it just now."""
+    """Another worker is sending it."""
 
 
 class Deliveries:
     """
-    The queue as its workers see it.
+    Claims, fences and settles delivery jobs.
 
     Attributes:
         consumer: This worker's name in the queue's group, nobody else's.

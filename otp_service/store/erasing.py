@@ -1,4 +1,4 @@
-"""Erasing a subject in Redis: all that has its name, by one script."""
+"""Erasure of a subject's keys by one script."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from otp_service.store.scripts import Scripts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erased:
-    """How much there was of each; `recovery_codes` are those that were left."""
+    """Counts of what was erased; `recovery_codes` are those that were left."""
 
     factors: int
     recovery_codes: int
@@ -21,7 +21,7 @@ class Erased:
 
 
 class Erasing:
-    """What erases subjects."""
+    """Erases subjects."""
 
     def __init__(self, scripts: Scripts, *, budget: FailureBudget) -> None:
         self._scripts = scripts

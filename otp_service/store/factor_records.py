@@ -1,4 +1,4 @@
-"""What is written of an authenticator, and read again: the seed sealed, and whose it is."""
+"""Stored authenticators: seed and owner, both encrypted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ CONFIRM_ATTEMPTS = 5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedFactors:
     """
-    One try is spent.
+    One counted attempt.
 
     Attributes:
         now: Redis' clock in Unix seconds: the only one that counts.

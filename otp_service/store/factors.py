@@ -1,4 +1,4 @@
-"""Authenticators in Redis, by subject: enrolled, brought, listed, renamed, removed."""
+"""Stored authenticators by subject: enrol, import, list, rename, remove."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""What the doctor asks Redis about itself."""
+"""Facts about the Redis server, for the doctor."""
 
 import time
 from dataclasses import dataclass

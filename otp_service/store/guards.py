@@ -1,4 +1,4 @@
-"""What a guard of wrong codes is told, and what it says: see lua/_guard.lua."""
+"""Counters of wrong codes (lua/_guard.lua): their arguments and answers."""
 
 from collections.abc import Mapping
 from typing import Any

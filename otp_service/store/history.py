@@ -207,7 +207,7 @@ class HistoryStore:
         await self._forget("steps_back")
 
     async def is_emptied(self) -> bool:
-        """Whether a store came back empty, and nobody has accepted that. Raises Unavailable."""
+        """Whether a store came back empty and no operator has accepted that. Raises Unavailable."""
         fields = [
             await self._scripts.field(keys.history(bucket), "emptied_at")
             for bucket in (await self.places()).values()

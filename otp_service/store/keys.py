@@ -1,5 +1,5 @@
 """
-Every key name, spelled here only.
+Every key name of Redis.
 
 What belongs to one subject shares the hash tag `{<bucket>}`, so one script can touch all of it on Redis Cluster too.
 Limits over more than one subject end in the hash tag of the number range or of the caller. Personal text is in keys

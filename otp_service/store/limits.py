@@ -1,5 +1,5 @@
 """
-What a send is charged to, and where that is kept.
+Sliding-window limits in Redis.
 
 On one node every limit is checked and charged in the script that opens the challenge. On Redis Cluster limits over more
 than one subject lie in other slots: they are charged just before, each atomically, and taken back by the request's own
@@ -27,7 +27,7 @@ SHARED = "shared"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowState:
-    """How a caller stands in one window. `reset_ms` is when its oldest entry leaves it."""
+    """The state of one window. `reset_ms` is when its oldest entry leaves it."""
 
     name: str
     count: int
@@ -88,7 +88,7 @@ class ChargedLimit:
 @dataclass(frozen=True, slots=True)
 class FarCharge:
     """
-    What one run was charged in other slots.
+    Charges of one run in other slots.
 
     Attributes:
         member: The call's own id in each limit.
@@ -102,7 +102,7 @@ class FarCharge:
 
 
 class Limits:
-    """Limits, and what is charged to them."""
+    """Charges and releases limits."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts

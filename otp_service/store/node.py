@@ -1,4 +1,4 @@
-"""One node of Redis, spoken to with as little around a command as redis-py's public parts allow."""
+"""A client of one Redis node with little overhead per command."""
 
 import asyncio
 import time
@@ -76,7 +76,7 @@ class _Pipeline(_SeesDemotion, Pipeline):  # type: ignore[misc]  # redis-py's ow
 
 
 class Pool(ConnectionPool):
-    """redis-py's pool, in which who wants one connection too many waits, and one TLS context for all."""
+    """redis-py's pool with a bound that waits instead of failing, and one TLS context for all connections."""
 
     _tls: RedisSSLContext | None = None
 

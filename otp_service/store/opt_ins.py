@@ -1,4 +1,4 @@
-"""Double opt-ins: what the site lacks, kept here: expiry, tries and limits."""
+"""Stored double opt-ins: expiry, attempts and limits."""
 
 import secrets
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ _REFUSED_SECONDS = 900  # then one call asks the site again, so that a corrected
 
 
 class OptIns:
-    """One record for each caller, number and group; and what was seen of the site."""
+    """One record for each caller, number and group, and what is known of the site."""
 
     def __init__(self, scripts: Scripts, *, guesses: FailureBudget) -> None:
         self._scripts = scripts

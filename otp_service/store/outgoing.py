@@ -1,5 +1,5 @@
 """
-Messages on their way to webhook endpoints: a queue for each endpoint, and turns that endpoints have one at a time.
+Webhook messages: a queue for each endpoint, which one worker at a time serves.
 
 A turn is a lease on an endpoint: one worker at a time sends to it, a slow one holds up nobody else, and what a worker
 that died was sending is sent again, under the same id, when the lease is over.
@@ -28,7 +28,7 @@ LATEST_TURN_MS = 60_000  # an endpoint for which something waits gets a turn thi
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """
-    What is kept of a message.
+    A stored message.
 
     Attributes:
         body: Sealed.

@@ -1,4 +1,4 @@
-"""Which commands our Redis user may run, without running them."""
+"""The commands that the Redis user may run, without running them."""
 
 import re
 from collections.abc import Iterable
@@ -42,7 +42,7 @@ _ADMIN = (("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "0"))
 @dataclass(frozen=True, slots=True)
 class Permissions:
     """
-    What the ACL says of our user.
+    The ACL of the Redis user.
 
     Attributes:
         missing: Commands that the service needs and the user may not run.

@@ -1,4 +1,4 @@
-"""Proofs in Redis: what each proves, under its digest, until it is redeemed or its time is over."""
+"""Stored proofs, under their digests, until they are redeemed or expire."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def proof_args(record: ProofRecord | None) -> dict[str, Any]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactorProof:
     """
-    What a change of a subject's factors comes with.
+    The proof that comes with a change of a subject's factors.
 
     Attributes:
         required: Whether there must be a proof if the subject has a confirmed factor.
@@ -68,7 +68,7 @@ class ProofMisplaced(Exception):
 
 
 class Proofs:
-    """Redeeming."""
+    """Reads and redeems proofs."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts

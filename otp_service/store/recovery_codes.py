@@ -1,4 +1,4 @@
-"""Recovery codes in Redis: digests by index, each burned by its use."""
+"""Stored recovery codes: digests by index, each consumed by its use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

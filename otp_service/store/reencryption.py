@@ -1,5 +1,5 @@
 """
-What may lie in Redis for longer than a key of the ring is in use, found by looking at every key.
+A scan of Redis for values that outlive the key that encrypted them.
 
 Sealed for good are the seeds of authenticators and the addresses and secrets of webhook endpoints; for some weeks the
 names of devices and the messages that wait for an endpoint; for moments, where a worker runs, what endpoints are to be
@@ -76,7 +76,7 @@ Found = SubjectKey | Sealed | PendingEvent
 
 
 class ReencryptionScan:
-    """The whole of Redis, one key after the other."""
+    """Scans every key of Redis."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts

@@ -1,4 +1,4 @@
-"""What a script's verdict means that is no success: challenges, blocks and limits say it alike."""
+"""Errors for the verdicts of scripts."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -61,7 +61,7 @@ class Weighed:
 
 
 class RegionCodes:
-    """The counts of the window that lies behind us, as all processes together have seen it."""
+    """The counts of the current window over all processes."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts

@@ -1,5 +1,5 @@
 """
-The scripts of `lua/`: each a file whose header is its interface.
+The sources of the scripts in `lua/`; the header of each file is its interface.
 
 A line `--- include: _name.lua` is replaced by that fragment, and `_deadline.lua` wraps the whole.
 """

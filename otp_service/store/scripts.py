@@ -126,7 +126,7 @@ class Fence:
 
 
 class _Answer(dict[str, Any]):
-    """What a script told; a field that it should have told and did not is a fault."""
+    """The answer of a script; a missing field is a fault."""
 
     def __missing__(self, name: str) -> Any:  # noqa: ANN401
         raise Unavailable(f"redis: an answer without {name}")
@@ -434,7 +434,7 @@ class Scripts:
         return answer
 
     def _require_acknowledged(self, reached: Any) -> None:  # noqa: ANN401
-        """Raise what WAIT or WAITAOF raised, or Unavailable when nobody acknowledged in time."""
+        """Raise the error of WAIT or WAITAOF, or Unavailable if no replica or disk acknowledged in time."""
         if isinstance(reached, Exception):
             raise reached
         copies = reached[0] if isinstance(reached, list) else reached

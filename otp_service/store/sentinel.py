@@ -1,5 +1,5 @@
 """
-Connections to the primary that Sentinel names, for as long as Sentinel names it.
+Connections to the primary that Sentinel names.
 
 redis-py (8.1.0) asks Sentinel only when it opens a connection, so a process whose connections work keeps a primary that
 every Sentinel has replaced: both accept the same code. Here the pool asks every second and closes what leads elsewhere.

@@ -26,7 +26,7 @@ class Entry:
 
 class Streams:
     """
-    The streams as their workers see them.
+    Reads and acknowledges entries.
 
     Args:
         scripts: For all but waiting.

@@ -1,4 +1,4 @@
-"""What happened to a subject, in Redis: one bounded list each, written by the scripts that make it happen."""
+"""The timelines of subjects: one bounded list each, written by the scripts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _NEWEST = 50  # sends to one number that are followed to their subjects
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """
-    What was noted, as `core.timeline` reads it.
+    The stored lines, for `core.timeline`.
 
     Attributes:
         now: Unix milliseconds.
@@ -31,7 +31,7 @@ class Timeline:
 
 
 class Timelines:
-    """The timelines, for reading."""
+    """Reads timelines."""
 
     def __init__(self, scripts: Scripts, *, budget: FailureBudget) -> None:
         self._scripts = scripts

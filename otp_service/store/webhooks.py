@@ -18,7 +18,7 @@ UNREADABLE = "unreadable"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """
-    Where a caller is told of events.
+    A webhook endpoint of a caller.
 
     Attributes:
         id: `ep_` and 16 hex digits.
@@ -42,7 +42,7 @@ class Endpoint:
         return f"{self.caller}/{self.id}"
 
     def wants(self, event: str) -> bool:
-        """Whether it is told of such events."""
+        """Whether it receives such events."""
         if self.off:
             return False
         return event in self.types if self.types else event not in ON_REQUEST

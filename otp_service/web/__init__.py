@@ -1,1 +1,1 @@
-"""The only room that speaks HTTP to callers. Handlers read, call, answer."""
+"""The only package that serves HTTP to callers."""

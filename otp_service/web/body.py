@@ -1,5 +1,5 @@
 """
-Reading a body strictly: one meaning or none.
+Strict parsing of request bodies.
 
 `application/json` in UTF-8 without a byte order mark, no content coding, at most 16 KiB and 5 s on the wire; an object,
 no name twice, no NaN, no number of more than 64 characters, no lone surrogate, at most 8 levels deep (RFC 8259 and

@@ -22,7 +22,7 @@ HEADER = "client-cert"
 
 class TrustedHop:
     """
-    The proxies that may hand a certificate on.
+    The proxies that may forward a certificate.
 
     Args:
         networks: Their addresses or networks.

@@ -1,4 +1,4 @@
-"""What callers send and get about remembered devices."""
+"""Request and response models of remembered devices."""
 
 from typing import Annotated, Literal
 

@@ -1,5 +1,5 @@
 """
-Around every request: its id, one log line, the headers of every answer, and the last resort.
+The outermost middleware: request id, access log, common headers, and internal errors.
 
 Plain ASGI. A log line names the route and never the path as sent, a query, a header or a body.
 """
@@ -43,7 +43,7 @@ HEADERS = (
 
 
 class RequestContextMiddleware:
-    """The outermost layer."""
+    """The outermost middleware."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What callers send and get about authenticator apps and recovery codes."""
+"""Request and response models of authenticator apps and recovery codes."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can work, and the contract it keeps."""
+"""Liveness, readiness and openapi.json."""
 
 import json
 from collections.abc import Awaitable, Callable

@@ -13,7 +13,7 @@ PATH = "/hooks/wsms/{token}"
 
 
 async def take_hint(request: Request) -> Response:
-    """Take one announcement; whoever has another token learns no more than that there is nothing."""
+    """Receive one webhook of the site. A wrong token gets the same 404 as an unknown path."""
     service: Service = request.state["service"]
     try:
         if not service.is_hook_token(request.path_params["token"]):

@@ -1,5 +1,5 @@
 """
-The admin port: what all processes of this service have counted, for Prometheus.
+The admin port: Prometheus metrics of all processes of this service.
 
 It has a thread and an event loop of its own, so that summing up never delays a login; and the deadlines and bounds of
 the API's connections, so that a client that is idle or does not read holds nothing for long.

@@ -86,7 +86,7 @@ Seconds = Annotated[int, Field(ge=0, description="Seconds.", examples=[300])]
 
 
 class VerifiesBody(RequestModel):
-    """What every verification is asked for, beside the code."""
+    """The fields of every verification except the code."""
 
     purpose: Purpose
     binding: Binding | None = None

@@ -1,5 +1,5 @@
 """
-What an operation is: one row of the table in `otp_service.web.routes`, and how it is run.
+Operations: the rows of `otp_service.web.routes`, and how they are run.
 
 From the row come the route, the checks before the handler, and its part of openapi.json, so none can drift from
 the others.
@@ -46,7 +46,7 @@ COUNTED = (InvalidCode, ChallengeExhausted, AlreadyIssued)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a handler gives back."""
+    """The answer of a handler."""
 
     body: BaseModel
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Call:
     """
-    One call, checked.
+    A validated call.
 
     Attributes:
         body: An instance of the operation's model, or None where it has none.

@@ -1,4 +1,4 @@
-"""What callers send and get about double opt-in."""
+"""Request and response models of double opt-in."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What callers send and get about one-time codes."""
+"""Request and response models of one-time codes."""
 
 from typing import Annotated, Literal
 

@@ -1,5 +1,5 @@
 """
-How refusals and faults look over HTTP: RFC 9457 problems, one row for each leaf of `otp_service.errors`.
+Errors over HTTP: RFC 9457 problems, one row for each leaf of `otp_service.errors`.
 
 A caller keys on `code`; `type` is the same as a URI. `detail` is for the developer and never holds what was sent.
 """

@@ -1,4 +1,4 @@
-"""What callers send and get about proofs."""
+"""Request and response models of proofs."""
 
 from typing import Annotated
 

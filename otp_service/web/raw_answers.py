@@ -1,4 +1,4 @@
-"""Answers of the protocol itself, to connections on which no request is read, or none that can be parsed."""
+"""Responses of the HTTP protocol itself: to connections over the limit and to unparsable requests."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The table of contents: every operation the service has."""
+"""The table of all operations."""
 
 from collections.abc import Sequence
 

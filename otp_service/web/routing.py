@@ -1,4 +1,4 @@
-"""Which request is which operation's: Starlette's routes, made of the table."""
+"""Starlette's routes, made from the table of operations."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -15,7 +15,7 @@ from otp_service.web.routes import OPERATIONS
 
 
 class ParameterRoute(Route):
-    """A path with a parameter, for which no path stands that has a row of its own: GET /otp/request is no challenge."""
+    """A path with a parameter, which does not match a literal path of the table: GET /otp/request is no challenge."""
 
     _rows = frozenset(operation.path for operation in OPERATIONS)
 
@@ -26,7 +26,7 @@ class ParameterRoute(Route):
 
 
 class NotFoundRoute(BaseRoute):
-    """The last row, for every other path: 404, and never Starlette's redirect to what a caller may have meant."""
+    """The last route: 404 for every other path, without Starlette's redirect for slashes."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         return Match.PARTIAL, {}  # so that a path above without this method still is a 405

@@ -24,7 +24,7 @@ from otp_service.web.client_certificate import TrustedHop
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """
-    The flows.
+    The services that handlers call.
 
     Attributes:
         hop: Hands clients' certificates on; None: their header means nothing here.

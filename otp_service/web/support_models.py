@@ -1,4 +1,4 @@
-"""What help desks send and get."""
+"""Request and response models of the help desk."""
 
 from typing import Annotated, Literal
 

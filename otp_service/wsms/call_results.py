@@ -1,4 +1,4 @@
-"""What the answer to one call says about the site as a whole, for whoever watches for outages."""
+"""What the answer to one call says about the site as a whole; the outage watch reads it."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -42,7 +42,7 @@ class RefusedReason(StrEnum):
 
 
 class UnknownReason(StrEnum):
-    """Why nobody can say whether a message went out. Stable words."""
+    """Why it is unknown whether a message was sent. Stable words."""
 
     GATEWAY_ERROR = "gateway_error"  # 400 with a text of the gateway, the provider or cURL
     TIMEOUT = "timeout"  # the deadline passed after bytes were sent

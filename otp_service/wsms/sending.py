@@ -22,7 +22,7 @@ MOST_NUMBERS = 19
 
 @dataclass(frozen=True)
 class Subscribers:
-    """Everybody active in these groups; without groups everybody, if the site has no groups."""
+    """All active subscribers of these groups; without groups all subscribers, if the site has no groups."""
 
     groups: Sequence[int] = ()
 
@@ -110,7 +110,7 @@ class Timing:
 
 
 def require_aware(name: str, moment: datetime) -> None:
-    """Refuse a datetime without a zone: nobody knows which moment it means."""
+    """Refuse a datetime without a time zone, which is ambiguous."""
     if moment.utcoffset() is None:
         raise InvalidParameter(name, "must be a datetime with a zone")
 

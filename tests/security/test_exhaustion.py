@@ -304,13 +304,11 @@ async def test_a_challenge_needs_less_than_four_kilobytes_in_redis(start_service
         client_ip="2001:db8::1",
     )
     new = [name async for name in client.scan_iter() if name not in before]
-    sizes = {name: await client.memory_usage(name, samples=0) for name in new}
-    queue = [
-        name for name in sizes if name.endswith(":queue")
-    ]  # of its bucket, bounded by a setting
-    assert len(queue) == 1
-    assert len(sizes) >= 6
-    assert sum(sizes.values()) - sizes[queue[0]] < 4 * 1024, sizes
+    # Not the queue: it is bounded by a setting, and the first challenge may have made it already.
+    own = [name for name in new if not name.endswith(":queue")]
+    sizes = {name: await client.memory_usage(name, samples=0) for name in own}
+    assert len(sizes) >= 5
+    assert sum(sizes.values()) < 4 * 1024, sizes
 
 
 async def test_a_flood_of_requests_stops_at_the_callers_budget(start_service: Starter) -> None:

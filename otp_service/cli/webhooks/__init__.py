@@ -1,4 +1,4 @@
-"""`otp-service webhooks`: where callers are told of events. Secrets are shown once and kept sealed."""
+"""`otp-service webhooks`: the webhook endpoints of callers. A secret is shown once and stored encrypted."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""The paths that are no operations: nobody is asked for a credential there."""
+"""The public paths, which need no credential."""
 
 from typing import Any
 
